@@ -1,0 +1,1 @@
+"""Options, data, training, measuring and results: one file per concern."""
