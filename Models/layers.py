@@ -1,0 +1,78 @@
+"""What several networks share: the prunable identity, pooling over the whole map, the initialisations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+InputShape = tuple[int, int, int]
+
+
+class Identity2d(nn.Module):
+    """An identity shortcut as a multiplier per channel, so that it is counted and can be pruned.
+
+    `weight` is [C, 1, 1], all ones, and never trained. [B, C, H, W] -> [B, C, H, W].
+    """
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.weight = nn.Parameter(torch.ones(num_features, 1, 1), requires_grad=False)
+
+    def reset_parameters(self) -> None:
+        """Set every multiplier to one."""
+        nn.init.ones_(self.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Multiply each channel by its weight."""
+        return x * self.weight
+
+    def extra_repr(self) -> str:
+        """The number of channels, for `print(model)`."""
+        return str(self.num_features)
+
+
+def average_whole_map(x: torch.Tensor) -> torch.Tensor:
+    """Adaptive average pooling to 1x1, flattened: [B, C, H, W] -> [B, C], for any H and W.
+
+    Not `adaptive_avg_pool2d`, which rounds otherwise in the last bit than the pooling with which published masks were made.
+    """
+    return F.avg_pool2d(x, x.shape[-2:]).flatten(1)
+
+
+def last_linear(in_features: int, num_classes: int, dense_classifier: bool) -> nn.Linear:
+    """The classifier [B, in_features] -> [B, num_classes] of the networks that Synaptic-Flow builds twice when it stays dense.
+
+    The first one is thrown away but has drawn from the generator: without it the same seed would give other weights.
+    """
+    if dense_classifier:
+        nn.Linear(in_features, num_classes)
+    return nn.Linear(in_features, num_classes)
+
+
+def init_lottery(model: nn.Module) -> None:
+    """Weights of Conv2d and Linear by He's normal rule over the fan-in, biases zero (He et al. 2015; OpenLTH)."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def init_fan_out(model: nn.Module, linear: Callable[[torch.Tensor], object] | None = None) -> None:
+    """Convolutions by He's normal rule over the fan-out with zero biases; Linear weights by `linear`, if given.
+
+    This is torchvision's rule, in the order of `model.modules()`.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.Linear) and linear is not None:
+            linear(module.weight)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,110 @@
+"""Masks on any network: a 0/1 buffer beside each prunable parameter, and the one invariant `weight == weight * mask`.
+
+Layers keep PyTorch's classes and forward; the buffer of `weight` is called `weight_mask`, as in Synaptic-Flow's
+checkpoints. Multiplying after each optimizer step gives surviving weights the same path as multiplying in each forward,
+for every elementwise optimizer, and costs nothing in the forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from Models.layers import Identity2d
+
+
+@dataclass(frozen=True, eq=False)
+class Prunable:
+    """One prunable parameter. Holds the module, not the tensors: `.to()` and rewinding may replace those."""
+
+    module: nn.Module
+    module_name: str
+    param: str
+
+    @property
+    def name(self) -> str:
+        """The parameter's full name in the `state_dict`, such as `layers.0.conv.weight`."""
+        return f"{self.module_name}.{self.param}" if self.module_name else self.param
+
+    @property
+    def weight(self) -> nn.Parameter:
+        """The parameter itself, of any shape."""
+        return getattr(self.module, self.param)
+
+    @property
+    def mask(self) -> torch.Tensor:
+        """The mask: zeros and ones, shape and type of the weight."""
+        return getattr(self.module, f"{self.param}_mask")
+
+
+def _is_prunable(module: nn.Module, batchnorm: bool, residual: bool) -> bool:
+    kinds: tuple[type, ...] = (nn.Conv2d, nn.Linear)
+    if batchnorm:
+        kinds += (nn.BatchNorm1d, nn.BatchNorm2d)
+    if residual:
+        kinds += (Identity2d,)
+    return isinstance(module, kinds)
+
+
+def _last_layer(model: nn.Module) -> nn.Module | None:
+    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    return layers[-1] if layers else None
+
+
+def add_masks(
+    model: nn.Module,
+    *,
+    bias: bool = False,
+    batchnorm: bool = False,
+    residual: bool = False,
+    dense_classifier: bool = False,
+) -> list[Prunable]:
+    """Register an all-ones mask for every prunable parameter of `model`; an existing mask keeps its values.
+
+    Prunable are the weights of Conv2d and Linear layers, with `batchnorm` those of BatchNorm, with `residual` those of
+    `Identity2d`, with `bias` the biases of all of these. `dense_classifier` leaves the last Conv2d or Linear layer out.
+
+    Returns:
+        The prunable parameters in the order of `model.named_parameters()`.
+    """
+    dense = _last_layer(model) if dense_classifier else None
+    found: list[Prunable] = []
+    for module_name, module in model.named_modules():
+        if module is dense or not _is_prunable(module, batchnorm, residual):
+            continue
+        for param, tensor in module.named_parameters(recurse=False):
+            shared = any(tensor is other.weight for other in found)
+            if shared or (param == "bias" and not bias):
+                continue
+            if not hasattr(module, f"{param}_mask"):
+                module.register_buffer(f"{param}_mask", torch.ones_like(tensor, requires_grad=False))
+            found.append(Prunable(module, module_name, param))
+    return found
+
+
+@torch.no_grad()
+def apply_masks(prunables: Sequence[Prunable]) -> None:
+    """Restore the invariant: multiply every weight by its mask, in place."""
+    if prunables:
+        torch._foreach_mul_([p.weight for p in prunables], [p.mask for p in prunables])
+
+
+def hold_masks(optimizer: torch.optim.Optimizer, prunables: Sequence[Prunable]) -> torch.utils.hooks.RemovableHandle:
+    """Restore the invariant after each step of `optimizer`. The returned handle removes the hook."""
+    weights = [p.weight for p in prunables]
+    masks = [p.mask for p in prunables]
+
+    @torch.no_grad()
+    def multiply(*_: object) -> None:
+        if weights:
+            torch._foreach_mul_(weights, masks)
+
+    return optimizer.register_step_post_hook(multiply)
+
+
+def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that an optimizer may change: all but the fixed multipliers of `Identity2d`."""
+    return [p for p in model.parameters() if p.requires_grad]

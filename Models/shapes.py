@@ -1,0 +1,73 @@
+"""Dry runs: what a network makes of one image, without computing it and without touching the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Every module in eval mode, and back in its own mode afterwards (a model's own `train` may do more than set flags)."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        for module in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def dry_run(model: nn.Module, input_shape: tuple[int, ...]) -> object:
+    """The output for one image, from the `meta` device: shapes without values. Model and random numbers stay as they are.
+
+    A network that cannot run there, such as one that keeps a tensor outside its buffers, is run on zeros.
+    """
+    shape = (1, *input_shape)
+    with eval_mode(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            return _functional(model, lambda t: torch.empty_like(t, device="meta"), torch.zeros(shape, device="meta"))
+        except Exception:  # a wrong shape fails again here, with the message of a real pass
+            device = next((t.device for t in model.parameters()), torch.device("cpu"))
+            return _functional(model, torch.clone, torch.zeros(shape, device=device))
+
+
+def outputs_for_one_image(model: nn.Module, input_shape: tuple[int, ...]) -> list[tuple[str, nn.Module, tuple[int, ...]]]:
+    """(name, module, shape of the output) for every call of a module with parameters of its own, in order of execution."""
+    calls: list[tuple[str, nn.Module, tuple[int, ...]]] = []
+    started: list[int] = []
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: object, output: object) -> None:
+            if isinstance(output, torch.Tensor):
+                calls.append((name, module, tuple(output.shape)))
+
+        return hook
+
+    # A pass that fails on `meta` is repeated: what it had noted by then is dropped.
+    handles = [model.register_forward_pre_hook(lambda *_: started.append(len(calls)))]
+    owners = [(n, m) for n, m in model.named_modules() if next(m.parameters(recurse=False), None) is not None]
+    handles += [module.register_forward_hook(note(name)) for name, module in owners]
+    try:
+        dry_run(model, input_shape)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls[started[-1] :]
+
+
+def _functional(model: nn.Module, make: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor) -> object:
+    """`model(image)` with every parameter and buffer replaced by what `make` gives, so that none can be changed."""
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    # Attributes are put back as well: a network may keep a table that it made for the images it saw.
+    attributes = [(vars(module), dict(vars(module))) for module in model.modules()]
+    try:
+        return torch.func.functional_call(model, {key: make(tensor) for key, tensor in tensors.items()}, (image,))
+    finally:
+        for now, before in attributes:
+            now.clear()
+            now.update(before)

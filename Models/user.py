@@ -1,0 +1,105 @@
+"""Networks from a user's own file: `--model FILE.py:FUNCTION`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from Models.layers import InputShape
+from Utils.errors import Refused
+
+
+def network(name: str, input_shape: InputShape, num_classes: int) -> nn.Module:
+    """Call FUNCTION(input_shape, num_classes) of FILE.py, where `name` is `FILE.py:FUNCTION`.
+
+    Raises:
+        Refused: no such file or function, an exception in it, or a result that is not a module with a Conv2d or Linear layer.
+    """
+    stem, _, function_name = name.rpartition(".py:")
+    file = os.path.abspath(os.path.expanduser(f"{stem}.py"))
+    if not os.path.isfile(file):
+        raise Refused(f"--model {name}: there is no file {stem}.py")
+    with _importable(os.path.dirname(file)):
+        function = _function(_load(file, name), function_name, name)
+        with _refusing(name, file):
+            model = function(input_shape, num_classes)
+        if not isinstance(model, nn.Module):
+            raise Refused(f"--model {name} returned a {type(model).__name__}, not a torch.nn.Module")
+        with _refusing(name, file):
+            _materialise(model, input_shape)
+    if not any(isinstance(module, nn.Conv2d | nn.Linear) for module in model.modules()):
+        raise Refused(f"--model {name} returned a {type(model).__name__} without any Conv2d or Linear layer: nothing to prune")
+    return model
+
+
+def _load(file: str, name: str) -> ModuleType:
+    """Run the file as a module of its own name, derived from its path, so that no installed module is hidden by it."""
+    module_name = "user_model_" + hashlib.sha256(file.encode()).hexdigest()[:16]
+    spec = importlib.util.spec_from_file_location(module_name, file)
+    module = importlib.util.module_from_spec(spec)
+    previous = sys.modules.get(module_name)
+    sys.modules[module_name] = module  # dataclasses and pickle look a class's module up there
+    try:
+        with _refusing(name, file):
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[module_name]
+        if previous is not None:
+            sys.modules[module_name] = previous
+        raise
+    return module
+
+
+def _function(module: ModuleType, function_name: str, name: str) -> Callable[[InputShape, int], object]:
+    function = getattr(module, function_name, None)
+    if callable(function):
+        return function
+    own = [key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == module.__name__]
+    has = ", ".join(sorted(key for key in own if not key.startswith("_"))) or "none"
+    raise Refused(f"--model {name}: the file has no function {function_name or '(empty name)'}; its functions: {has}")
+
+
+def _materialise(model: nn.Module, input_shape: InputShape) -> None:
+    """Let lazy layers take their sizes from one image, as PyTorch asks for, before anything counts parameters."""
+    if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+        training = model.training
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, *input_shape))
+        model.train(training)
+
+
+@contextmanager
+def _importable(folder: str) -> Iterator[None]:
+    """Let the file import its neighbours. Searched last: a neighbour called `torch.py` hides nothing."""
+    if folder in sys.path:
+        yield
+        return
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+@contextmanager
+def _refusing(name: str, file: str) -> Iterator[None]:
+    """Turn an exception of the user's code into one line that says where in the file it arose."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        if isinstance(error, SyntaxError) and error.filename == file:
+            lines.append(error.lineno)
+        where = f" (line {lines[-1]})" if lines else ""
+        message = " ".join(f"{type(error).__name__}: {error}".split())
+        raise Refused(f"--model {name} failed{where}: {message}") from error

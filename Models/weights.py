@@ -1,0 +1,99 @@
+"""Weights from a file into a network: our own checkpoints, Synaptic-Flow's, and any other plain `state_dict`."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from torch import nn
+
+from Utils.errors import Refused
+
+WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep the weights
+PREFIXES = ("module.", "_orig_mod.")  # left by DataParallel and torch.compile
+SHOWN = 3
+
+
+def load_weights(model: nn.Module, file: str | os.PathLike[str]) -> None:
+    """Copy the tensors of `file` into `model`, in place; nothing is changed when the file is refused.
+
+    The file holds a `state_dict`, or a dictionary with one under `state_dict` or `model`. A mask (`NAME_mask` beside
+    `NAME`) of ones alone is dropped, any other is multiplied into `NAME`; masks that `model` itself has stay as they are.
+    It is read without running any code from it.
+
+    Raises:
+        Refused: unreadable or unsafe file, missing or unexpected keys, other shapes; one line with the file's name.
+    """
+    tensors = _unmasked(_read(file), file)
+    own = model.state_dict()
+    expected = {key: value for key, value in own.items() if not _is_mask(key, own)}
+    # Files from before torch 0.4.1 lack the batch counters, which do nothing to the output.
+    missing = [key for key in expected if key not in tensors and not key.endswith(".num_batches_tracked")]
+    unexpected = [key for key in tensors if key not in expected]
+    shapes = [
+        f"{key} {list(tensors[key].shape)} instead of {list(value.shape)}"
+        for key, value in expected.items()
+        if key in tensors and tensors[key].shape != value.shape
+    ]
+    faults = [
+        f"{word} {_few(found)}" for word, found in (("lacks", missing), ("has unknown", unexpected), ("has", shapes)) if found
+    ]
+    if faults:
+        raise Refused(f"--weights {file} does not fit the model: it {'; it '.join(faults)}")
+    model.load_state_dict(tensors, strict=False)
+
+
+def _few(found: list[str]) -> str:
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return ", ".join(found[:SHOWN]) + more
+
+
+def _is_mask(key: str, tensors: dict[str, torch.Tensor]) -> bool:
+    return key.endswith("_mask") and key.removesuffix("_mask") in tensors
+
+
+def _read(file: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    if not Path(file).is_file():
+        raise Refused(f"--weights {file}: there is no such file")
+    try:
+        with open(file, "rb") as stream:
+            content = _parse(stream, file)
+    except OSError as error:
+        raise Refused(f"--weights {file} cannot be read: {error.strerror or error}") from error
+    for wrapper in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not content:
+        raise Refused(f"--weights {file} holds no state_dict but a {type(content).__name__} of no weights")
+    other = [str(key) for key, value in content.items() if not (isinstance(key, str) and isinstance(value, torch.Tensor))]
+    if other:
+        raise Refused(f"--weights {file} holds no plain state_dict: {_few(other)} is not a tensor")
+    for prefix in PREFIXES:
+        if all(key.startswith(prefix) for key in content):
+            content = {key.removeprefix(prefix): value for key, value in content.items()}
+    return dict(content)
+
+
+def _parse(stream: BinaryIO, file: str | os.PathLike[str]) -> object:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about old pickle formats, which are read or refused all the same
+        try:
+            return torch.load(stream, map_location="cpu", weights_only=True)
+        except Exception as error:  # the readers of zip, pickle and tar raise nearly anything on a foreign or spoilt file
+            kind = type(error).__name__
+            raise Refused(f"--weights {file} is not a whole file of tensors alone ({kind}); nothing in it was run") from error
+
+
+def _unmasked(tensors: dict[str, torch.Tensor], file: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    """The tensors without masks; a mask that is not all ones is multiplied into its tensor."""
+    result = {key: value for key, value in tensors.items() if not _is_mask(key, tensors)}
+    for key in tensors.keys() - result.keys():
+        name, mask = key.removesuffix("_mask"), tensors[key]
+        if mask.shape != tensors[name].shape:
+            raise Refused(f"--weights {file}: {key} has shape {list(mask.shape)}, {name} has {list(tensors[name].shape)}")
+        if not bool((mask == 1).all()):
+            result[name] = tensors[name] * mask
+    return result

@@ -1,0 +1,37 @@
+"""Pruning methods, one file each, and the rounds they share.
+
+`Pruners/NAME.py` with a subclass of `Pruner` in it is the whole of a new method: the command line finds it by its file
+name (dashes in the flag are underscores there).
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from Pruners.base import Pruner
+
+SHARED = ("base", "loop", "masks", "problem")  # files of this folder that are not methods
+
+
+def names() -> tuple[str, ...]:
+    """The methods' names as `--pruner` takes them, read off the folder: nothing is imported, torch least of all."""
+    found = {m.name for m in pkgutil.iter_modules(__path__)} - set(SHARED)
+    return tuple(sorted(name.replace("_", "-") for name in found))
+
+
+def load(name: str) -> type[Pruner]:
+    """The class of method `name`.
+
+    Raises:
+        ValueError: its file defines no subclass of `Pruner`, or several.
+    """
+    from Pruners.base import Pruner
+
+    module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+    own = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Pruner) and c.__module__ == module.__name__]
+    if len(own) != 1:
+        raise ValueError(f"{module.__file__}: one subclass of Pruner expected, found {len(own)}")
+    return own[0]

@@ -1,0 +1,48 @@
+"""GraSP: gradient signal preservation."""
+
+from __future__ import annotations
+
+import torch
+
+from Pruners.base import Pruner
+from Pruners.problem import Problem
+
+
+class GraSP(Pruner):
+    """Score w * (H g) / |sum of all|, with g = dL/dw, H the Hessian of L, L on logits divided by 200.
+
+    The largest stay: removing a weight with a large w * (H g) would reduce the gradient flow g.g most (Wang, Zhang and
+    Grosse 2020, arXiv 2002.07376, equation 8 and algorithm 2; the paper's score is the negative, of which it removes the
+    largest). Needs data: g is summed over the scoring batches first, then H g over the same batches again.
+    """
+
+    needs_data = True
+    formula = "w (H g) / |sum w (H g)|,  g = dL/dw at logits / 200"
+    source = "Wang et al. 2020, arXiv 2002.07376, eq. 8"
+    temperature = 200.0
+    epsilon = 1e-10
+
+    def score(self, problem: Problem) -> list[torch.Tensor]:
+        """Normalised Hessian-gradient products, of either sign."""
+        weights = problem.weights()
+        stopped: list[torch.Tensor] | None = None
+        if len(problem.batches) > 1:  # with one batch the gradients of the second pass are the sum already
+            stopped = [torch.zeros_like(w) for w in weights]
+            for batch in problem.batches:
+                torch._foreach_add_(stopped, self._gradients(problem, weights, batch))
+        products = [torch.zeros_like(w) for w in weights]
+        for batch in problem.batches:
+            gradients = self._gradients(problem, weights, batch, create_graph=True)
+            fixed = stopped or [g.detach() for g in gradients]
+            flow = torch.stack([(f * g).sum() for f, g in zip(fixed, gradients, strict=True)]).sum()
+            torch._foreach_add_(products, problem.gradients(flow, weights))
+        scores = [h * w.detach() for h, w in zip(products, weights, strict=True)]
+        norm = torch.stack([s.sum() for s in scores]).sum().abs() + self.epsilon
+        return [s.div_(norm) for s in scores]
+
+    def _gradients(
+        self, problem: Problem, weights: list[torch.Tensor], batch: tuple[torch.Tensor, torch.Tensor], create_graph: bool = False
+    ) -> list[torch.Tensor]:
+        images, labels = batch
+        loss = problem.loss(problem.forward(weights, images) / self.temperature, labels)
+        return problem.gradients(loss, weights, create_graph)

@@ -1,0 +1,93 @@
+"""The rounds: score, budget, select, mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from tqdm import tqdm
+
+from Models.masking import Prunable
+from Pruners.base import Pruner
+from Pruners.masks import keep_largest, kept_count, scheduled_density
+from Pruners.problem import Problem
+from Utils.errors import RunFailed
+from Utils.seeds import generator
+
+
+class NonFiniteScores(RunFailed):
+    """A method gave scores that are not finite; the message names the layer."""
+
+
+def prune_loop(
+    problem: Problem,
+    pruner: Pruner,
+    density: float,
+    *,
+    rounds: int,
+    schedule: str = "exponential",
+    scope: str = "global",
+    invert: bool = False,
+    verbose: bool = False,
+) -> list[torch.Tensor]:
+    """Shrink the masks of `problem` to exactly the budget of `density` in `rounds` rounds of scoring.
+
+    Scope `global` ranks all weights together, `local` each tensor by itself. Masks nest: a pruned weight never returns,
+    and a round keeps no more than the one before. `invert` removes the largest scores instead.
+
+    Returns:
+        The scores of the last round, one tensor per prunable parameter.
+
+    Raises:
+        NonFiniteScores: the score of a surviving weight is NaN or infinite.
+    """
+    masks = problem.masks
+    groups = [list(range(len(masks)))] if scope == "global" else [[i] for i in range(len(masks))]
+    sizes = [sum(masks[i].numel() for i in group) for group in groups]
+    alive = _ones(masks, groups)
+    budgets = [min(kept_count(size, density), now) for size, now in zip(sizes, alive, strict=True)]
+    scores: list[torch.Tensor] = []
+    bar = tqdm(range(rounds), desc="prune", unit="round", leave=False, disable=None)
+    for k in bar:
+        with problem.scoring(k):
+            scores = [s.detach() for s in pruner.score(problem)]
+        _check(scores, problem.prunables)
+        ranks = [-s for s in scores] if invert else scores
+        now = scheduled_density(density, k, rounds, schedule)
+        for size, group, budget in zip(sizes, groups, budgets, strict=True):
+            kept = max(kept_count(size, now), budget)
+            keep_largest([ranks[i] for i in group], [masks[i] for i in group], kept, floor=budget)
+        if verbose:
+            left = sum(_ones(masks, groups))
+            bar.write(f"prune round {k + 1}/{rounds}: {left}/{sum(sizes)} kept ({left / sum(sizes):.4f})")
+    if _ones(masks, groups) != budgets:
+        raise AssertionError(f"kept {_ones(masks, groups)}, the budgets are {budgets}")
+    return scores
+
+
+def _ones(masks: Sequence[torch.Tensor], groups: Sequence[Sequence[int]]) -> list[int]:
+    """The number of ones in each group of masks."""
+    return [sum(int(torch.count_nonzero(masks[i])) for i in group) for group in groups]
+
+
+def _check(scores: Sequence[torch.Tensor], prunables: Sequence[Prunable]) -> None:
+    """Refuse scores of a wrong shape, and those of surviving weights that are not finite."""
+    for score, prunable in zip(scores, prunables, strict=True):
+        if score.shape != prunable.weight.shape:
+            raise ValueError(f"{prunable.name}: scores of shape {tuple(score.shape)}, not {tuple(prunable.weight.shape)}")
+    extremes = torch.stack([torch.stack(torch.aminmax(s)).double() for s in scores if s.numel()])
+    if torch.isfinite(extremes).all():
+        return
+    for score, prunable in zip(scores, prunables, strict=True):
+        bad = int((~torch.isfinite(score) & (prunable.mask > 0)).sum())
+        if bad:
+            raise NonFiniteScores(f"{prunable.name}: {bad} of {score.numel()} scores are not finite")
+
+
+def shuffle_masks(prunables: Sequence[Prunable], seed: int) -> None:
+    """Permute every mask within its tensor, in place; the kept count of each layer stays."""
+    draws = generator(seed, "shuffle")
+    for prunable in prunables:
+        mask = prunable.mask
+        order = torch.randperm(mask.numel(), generator=draws).to(mask.device)
+        mask.copy_(mask.reshape(-1)[order].view_as(mask))

@@ -1,0 +1,226 @@
+"""Batches of normalised, augmented images on the device, in an order that only (seed, phase, epoch) decides.
+
+`TensorSplit` holds small images as one uint8 tensor on the device and prepares a few hundred at a time, without PIL, worker
+processes, or waiting for the device. `LoaderSplit` reads large images from disk through a `DataLoader`. Both offer
+`labels`, `train_batches` and `plain_batches`; a batch is (float32 [B, C, H, W], int64 [B]).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from Utils import seeds
+from Utils.errors import Refused
+
+PADDING = 4  # black pixels on each side before a random crop
+CHUNK_BYTES = 4 << 20  # float32 images prepared at once: fits in the caches of a CPU, keeps a GPU busy
+STATISTICS_IMAGES = 2000  # large images from which mean and standard deviation are taken
+
+Batches = Iterator[tuple[Tensor, Tensor]]
+
+
+class ImageSource(Protocol):
+    """Images that are decoded one at a time; must be picklable for worker processes."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+
+    def content(self, index: int) -> Any:
+        """What has to be read for image `index`, such as the bytes of its file."""
+
+    def image(self, index: int, content: Any = None) -> Any:
+        """Image `index` as a PIL image of mode RGB or L (of `content`, if that has been read); refuses unreadable files."""
+
+
+class Normaliser:
+    """uint8 [N, C, H, W] -> float32: x / 255, minus mean, divided by std per channel; bit-equal to ToTensor and Normalize."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device | str):
+        # 255 is a tensor on the device because CUDA multiplies by the reciprocal of a Python number, which rounds otherwise.
+        self.scale = torch.tensor(255.0).to(device)
+        self.mean = torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1).to(device)
+        self.std = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1).to(device)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The normalised images, a new tensor."""
+        return images.float().div_(self.scale).sub_(self.mean).div_(self.std)
+
+
+def crop_flip(images: Tensor, rows: Tensor, columns: Tensor, flips: Tensor) -> Tensor:
+    """Crops of `images` (uint8 [B, C, H, W]) padded with `PADDING` black pixels, some of them mirrored; the same shape.
+
+    Crop b starts at (`rows`[b], `columns`[b]) of the padded image, int64 in 0..2 * PADDING, and is mirrored if the bool
+    `flips`[b]. All tensors are on one device, where one gather does the work.
+    """
+    count, channels, height, width = images.shape
+    padded = F.pad(images, (PADDING,) * 4)
+    down = torch.arange(height, device=images.device)
+    across = torch.arange(width, device=images.device)
+    across = torch.where(flips[:, None], across.flip(0), across)
+    index = ((rows[:, None] + down) * (width + 2 * PADDING))[:, :, None] + (columns[:, None] + across)[:, None, :]
+    index = index.view(count, 1, height * width).expand(-1, channels, -1)
+    return padded.flatten(2).gather(2, index).view_as(images)
+
+
+def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and (population) standard deviation per channel of uint8 [N, C, H, W] / 255; exact, from the 256 counts.
+
+    A constant channel has the standard deviation 1, so that it can be divided by.
+    """
+    values = torch.arange(256, dtype=torch.float64) / 255
+    means, stds = [], []
+    for channel in images.unbind(1):
+        share = torch.bincount(channel.reshape(-1), minlength=256).double() / channel.numel()
+        mean = (share * values).sum()
+        std = (share * (values - mean) ** 2).sum().sqrt()
+        means.append(float(mean))
+        stds.append(float(std) or 1.0)
+    return tuple(means), tuple(stds)
+
+
+def epoch_order(count: int, seed: int, phase: str, epoch: int) -> Tensor:
+    """The permutation of 0..count-1 (int64, CPU) in which an epoch visits the training images."""
+    return torch.randperm(count, generator=seeds.generator(seed, "order", phase, epoch))
+
+
+class TensorSplit:
+    """Images held as one uint8 tensor [N, C, H, W], with labels int64 [N] on the same device."""
+
+    def __init__(self, images: Tensor, labels: Tensor, mean: Sequence[float], std: Sequence[float], augment: str = "none"):
+        self.images, self.labels, self.augment = images, labels, augment
+        self.normalise = Normaliser(mean, std, images.device)
+
+    def train_batches(self, batch_size: int, seed: int, phase: str, epoch: int) -> Batches:
+        """Batches of `batch_size` (the last may be smaller), shuffled and augmented as (seed, phase, epoch) says."""
+        count, device = len(self.images), self.images.device
+        order = epoch_order(count, seed, phase, epoch).to(device)
+        if self.augment == "none":
+            yield from self.plain_batches(batch_size, order)
+            return
+        stream = seeds.generator(seed, "augment", phase, epoch)
+        shifts = torch.randint(0, 2 * PADDING + 1, (2, count), generator=stream).to(device)
+        flips = torch.randint(0, 2, (count,), generator=stream).bool().to(device)
+        for start, stop in self._chunks(count, batch_size):
+            picked = order[start:stop]
+            images = self.images.index_select(0, picked)
+            images = crop_flip(images, shifts[0, start:stop], shifts[1, start:stop], flips[start:stop])
+            yield from self._split(images, self.labels.index_select(0, picked), batch_size)
+
+    def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Batches:
+        """All images, or those that `order` (int64) names, in order and not augmented."""
+        order = order if order is None else order.to(self.images.device)
+        for start, stop in self._chunks(len(self.images) if order is None else len(order), batch_size):
+            if order is None:
+                images, labels = self.images[start:stop], self.labels[start:stop]
+            else:
+                images, labels = (part.index_select(0, order[start:stop]) for part in (self.images, self.labels))
+            yield from self._split(images, labels, batch_size)
+
+    def _chunks(self, count: int, batch_size: int) -> Iterator[tuple[int, int]]:
+        """Ranges of whole batches of about `CHUNK_BYTES`."""
+        batch_bytes = 4 * self.images[0].numel() * batch_size
+        size = max(1, CHUNK_BYTES // batch_bytes) * batch_size
+        return ((start, min(start + size, count)) for start in range(0, count, size))
+
+    def _split(self, images: Tensor, labels: Tensor, batch_size: int) -> Batches:
+        return zip(self.normalise(images).split(batch_size), labels.split(batch_size), strict=True)
+
+
+def recipe(augment: str, size: int) -> Any:
+    """The transform of one PIL image to uint8 [C, size, size]: `imagenet` and `crop-flip` are random, `none` is for testing.
+
+    `none` resizes the shorter side to `size` * 256 / 224 and cuts out the centre, `crop-flip` then crops and mirrors that.
+    """
+    from torchvision.transforms import v2
+
+    if augment == "imagenet":
+        steps = [
+            v2.RandomResizedCrop(size, scale=(0.2, 1.0)),
+            v2.RandomGrayscale(0.2),
+            v2.ColorJitter(0.4, 0.4, 0.4, 0.4),
+            v2.RandomHorizontalFlip(),
+        ]
+    else:
+        steps = [v2.Resize(round(size * 256 / 224)), v2.CenterCrop(size)]
+    if augment == "crop-flip":
+        steps += [v2.RandomCrop(size, padding=PADDING), v2.RandomHorizontalFlip()]
+    return v2.Compose([*steps, v2.PILToTensor()])
+
+
+class _Decoded(torch.utils.data.Dataset):
+    """Decoded and transformed images; with a seed, what is drawn for an image depends on the seed and its index alone.
+
+    So the number of worker processes changes nothing, and the global random stream is left as it was.
+    """
+
+    def __init__(self, source: ImageSource, transform: Any, seed: int | None = None):
+        self.source, self.transform, self.seed = source, transform, seed
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Tensor:
+        image = self.source.image(index)
+        if self.seed is None:
+            return self.transform(image)
+        state = torch.get_rng_state()
+        try:
+            torch.default_generator.manual_seed(seeds.derive(self.seed, index))
+            return self.transform(image)
+        finally:
+            torch.set_rng_state(state)
+
+
+class LoaderSplit:
+    """Images larger than 64 pixels, decoded anew in every epoch by `workers` processes and cut to `size` x `size`."""
+
+    def __init__(self, source: ImageSource, labels: Tensor, size: int, augment: str, workers: int, device: torch.device | str):
+        self.source, self.size, self.augment, self.workers = source, size, augment, workers
+        self.device = torch.device(device)
+        self.labels = labels.to(self.device)
+        self.normalise: Normaliser | None = None
+
+    def set_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Fix what `batches` are normalised with."""
+        self.normalise = Normaliser(mean, std, self.device)
+
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation per channel of up to `STATISTICS_IMAGES` evenly spaced images, cut as for testing."""
+        every = -(-len(self.source) // STATISTICS_IMAGES)
+        images = list(self._read(_Decoded(self.source, recipe("none", self.size)), torch.arange(0, len(self.source), every), 64))
+        return statistics(torch.cat(images))
+
+    def train_batches(self, batch_size: int, seed: int, phase: str, epoch: int) -> Batches:
+        """Batches of `batch_size` (the last may be smaller), shuffled and augmented as (seed, phase, epoch) says."""
+        order = epoch_order(len(self.source), seed, phase, epoch)
+        decoded = _Decoded(self.source, recipe(self.augment, self.size), seeds.derive(seed, "augment", phase, epoch))
+        return self._batches(decoded, order, batch_size)
+
+    def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Batches:
+        """All images, or those that `order` (int64) names, in order and not augmented."""
+        order = torch.arange(len(self.source)) if order is None else order.cpu()
+        return self._batches(_Decoded(self.source, recipe("none", self.size)), order, batch_size)
+
+    def _batches(self, decoded: _Decoded, order: Tensor, batch_size: int) -> Batches:
+        labels = self.labels.index_select(0, order.to(self.device)).split(batch_size)
+        for images, target in zip(self._read(decoded, order, batch_size), labels, strict=True):
+            yield self.normalise(images.to(self.device, non_blocking=True)), target
+
+    def _read(self, decoded: _Decoded, order: Tensor, batch_size: int) -> Iterator[Tensor]:
+        loader = torch.utils.data.DataLoader(
+            decoded,
+            batch_size,
+            sampler=order.tolist(),
+            num_workers=min(self.workers, -(-len(order) // batch_size)),
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator().manual_seed(0),  # the loader must not draw from the global stream
+        )
+        try:
+            yield from loader
+        except Refused as error:  # a worker process wraps the message in its traceback
+            raise Refused(str(error).strip().splitlines()[-1].removeprefix("Utils.errors.Refused: ")) from error

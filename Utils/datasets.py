@@ -1,0 +1,202 @@
+"""Which datasets there are, and one way to open, read and iterate over all of them.
+
+`Dataset` knows shapes and sizes without reading a file where that is possible; `load` reads once, and then the batches
+come from `Utils.batches`. This module imports neither torch nor torchvision before a set is opened.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from Utils.catalogue import (
+    ALIASES,
+    AUGMENTATIONS,
+    CHOICES,
+    NAMED,
+    NAMES,
+    NOT_MIRRORED,
+    SMALL,
+    Named,
+    check_name,
+    describe,
+    parse_synthetic,
+)
+from Utils.errors import Refused
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from Utils.namedsets import Contents
+
+__all__ = ["CHOICES", "NAMES", "Dataset", "check_name", "describe", "open_dataset"]
+
+
+class Dataset:
+    """A dataset in two parts, and batches of both; made by `open_dataset`.
+
+    `input_shape` (C, H, W), `num_classes`, `train_size`, `test_size` and `augment` are known from the start; `mean` and
+    `std` per channel (in units of pixel / 255) are final after `load`, and `train_labels`, `test_labels` (int64, CPU) exist
+    from then on. Batches are (float32 [B, C, H, W], int64 [B]) on the device.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        facts: Named,
+        augment: str,
+        read: Callable[[], Contents],
+        *,
+        workers: int = 4,
+        device: torch.device | str = "cpu",
+    ):
+        self.name, self.augment = name, augment
+        self.input_shape, self.num_classes = facts.shape, facts.classes
+        self.train_size, self.test_size = facts.train_size, facts.test_size
+        self.mean, self.std = facts.mean, facts.std
+        self._read: Callable[[], Contents] | None = read
+        self._workers, self._device = workers, device
+        self._train: Any = None
+
+    def load(self) -> None:
+        """Read the set, fetching it first if need be; does nothing the second time. Raises `Refused` if that cannot be."""
+        if self._train is not None:
+            return
+        contents = self._read()  # type: ignore[misc]
+        sizes = len(contents.train_labels), len(contents.test_labels)
+        if sizes != (self.train_size, self.test_size) or int(contents.train_labels.max()) >= self.num_classes:
+            found = f"{sizes[0]} training and {sizes[1]} test images in {int(contents.train_labels.max()) + 1} classes"
+            raise Refused(
+                f"the files of {self.name} have {found}, not {self.train_size}, {self.test_size} and {self.num_classes}"
+            )
+        self.train_labels, self.test_labels = contents.train_labels, contents.test_labels
+        self._make_splits(contents)
+        self._read = None  # a folder's images need not be kept a second time
+
+    def _make_splits(self, contents: Contents) -> None:
+        import torch
+
+        from Utils import batches
+
+        if isinstance(contents.train, torch.Tensor):
+            if not self.mean:
+                self.mean, self.std = batches.statistics(contents.train)
+            train, test = (
+                batches.TensorSplit(images.to(self._device), labels.to(self._device), self.mean, self.std, augment)
+                for images, labels, augment in (
+                    (contents.train, contents.train_labels, self.augment),
+                    (contents.test, contents.test_labels, "none"),
+                )
+            )
+        else:
+            size, rest = self.input_shape[1], (self._workers, self._device)
+            train = batches.LoaderSplit(contents.train, contents.train_labels, size, self.augment, *rest)
+            test = batches.LoaderSplit(contents.test, contents.test_labels, size, "none", *rest)
+            if not self.mean:
+                self.mean, self.std = train.statistics()
+            train.set_statistics(self.mean, self.std)
+            test.set_statistics(self.mean, self.std)
+        self._train, self._test = train, test
+
+    def train_batches(self, batch_size: int, seed: int, phase: str, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The training images, shuffled and augmented as (seed, phase, epoch) alone decides; the last batch may be smaller."""
+        self.load()
+        return self._train.train_batches(batch_size, seed, phase, epoch)
+
+    def test_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The test images in order, never augmented; the last batch may be smaller."""
+        self.load()
+        return self._test.plain_batches(batch_size)
+
+    def subset_batches(self, indices: Tensor, batch_size: int) -> list[tuple[Tensor, Tensor]]:
+        """The training images `indices` (int64) in the given order, never augmented, read once."""
+        self.load()
+        return list(self._train.plain_batches(batch_size, indices))
+
+
+def open_dataset(
+    name: str,
+    data_dir: str | os.PathLike[str] = "Data",
+    *,
+    image_size: int | None = None,
+    augment: str | None = None,
+    download: bool = True,
+    mirror: str | None = None,
+    workers: int = 4,
+    device: torch.device | str = "cpu",
+) -> Dataset:
+    """The dataset `name` (see `CHOICES`); named and synthetic sets are not read before `load`, others are read here.
+
+    `data_dir` is relative to the working directory. `image_size` resizes folder:, torchvision and imagenet images. `augment`
+    stands in for the default: crop-flip for cifar10, cifar100, tiny-imagenet and for folder: and torchvision images of up to
+    64 pixels in three channels, the imagenet recipe for such images above 64, none for mnist, fashion-mnist, synthetic,
+    images of one channel, and torchvision's sets of digits, letters, text and traffic signs. `workers` processes decode
+    images above 64 pixels; `mirror` is the URL of a folder from which a named set's files are fetched.
+    """
+    check_name(name)
+    name = ALIASES.get(name, name)
+    if augment is not None and augment not in AUGMENTATIONS:
+        raise Refused(f"augmentation {augment!r}: choose from {', '.join(AUGMENTATIONS)}")
+    if image_size is not None and not 1 <= image_size <= 4096:
+        raise Refused(f"image size {image_size}: choose from 1 to 4096 pixels")
+    from Utils.namedsets import Place
+
+    place = Place(Path(data_dir).expanduser().absolute(), download, mirror)
+    if name in NAMES or name.startswith("synthetic:"):
+        facts, read = _known(name, place, image_size)
+    else:
+        facts, read = _opened(name, place, image_size)
+    chosen = augment or facts.augment
+    if chosen == "imagenet" and (max(facts.shape[1:]) <= SMALL or name.startswith("synthetic:")):
+        raise Refused(f"augmentation 'imagenet' is for images of more than {SMALL} pixels; for {name} choose none or crop-flip")
+    return Dataset(name, facts, chosen, read, workers=workers, device=device)
+
+
+def _known(name: str, place: Any, image_size: int | None) -> tuple[Named, Callable[[], Contents]]:
+    """Facts and reader of a named or a synthetic set."""
+    from Utils import imagesets, namedsets
+
+    if name.startswith("synthetic:"):
+        shape, classes, count = parse_synthetic(name)
+        facts = Named(shape, classes, count, max(1, count // 5), "none", "made up")
+        read = partial(namedsets.make_synthetic, name, shape, classes, count)
+    elif name == "imagenet":
+        size = image_size or NAMED[name].shape[1]
+        facts = replace(NAMED[name], shape=(3, size, size), augment="imagenet" if size > SMALL else "crop-flip")
+        return facts, partial(imagesets.read_imagenet, place, size)
+    else:
+        facts = NAMED[name]
+        reader = namedsets.read_cifar if name in namedsets.CIFAR else namedsets.read_idx_set
+        read = partial(imagesets.read_tiny, place) if name == "tiny-imagenet" else partial(reader, name, place)
+    if image_size is not None and (image_size, image_size) != facts.shape[1:]:
+        size = "x".join(map(str, facts.shape[1:]))
+        raise Refused(f"image size {image_size}: {name} has {size}; only folder:, torchvision and imagenet images are resized")
+    return facts, read
+
+
+def _opened(name: str, place: Any, image_size: int | None) -> tuple[Named, Callable[[], Contents]]:
+    """Facts and contents of a folder: or a torchvision set, which have to be looked at to be known."""
+    from Utils import imagefolder, torchsets
+    from Utils.namedsets import Contents
+
+    if name.startswith("folder:"):
+        root = Path(name.removeprefix("folder:")).expanduser().absolute()
+        listings = imagefolder.find_trees(root)
+        names, *labels = imagefolder.number(*listings, name)
+        train, test = (imagefolder.files(listing) for listing in listings)
+        contents, classes, channels = Contents(train, labels[0], test, labels[1]), len(names), 3
+    else:
+        contents, classes = torchsets.sources(name, *torchsets.open_pair(name, place))
+        channels = 1 if contents.train.mode == "L" else 3
+    size, images, tests = imagefolder.read_pair(contents.train, contents.test, image_size, name)
+    contents = contents._replace(train=images, test=tests)
+    augment = "crop-flip" if max(size) <= SMALL else "imagenet"
+    if channels == 1 or name in NOT_MIRRORED:
+        augment = "none"
+    facts = Named((channels, *size), classes, len(contents.train_labels), len(contents.test_labels), augment, "")
+    return facts, lambda: contents

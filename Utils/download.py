@@ -1,0 +1,235 @@
+"""Fetching files: checksummed, locked, and never waiting long for a network that does not answer."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from Utils.errors import Refused
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+PATIENCE = 7.0  # seconds of silence, summed over all files and mirrors of one set, after which the network counts as dead
+_CHUNK = 1 << 18
+
+
+class PatientOpener:
+    """Opens URLs like `urllib.request`'s own opener, but gives up after `patience` seconds of silence in total.
+
+    A name server that does not answer ignores socket timeouts, so the opening runs in a daemon thread. Time spent on failed
+    attempts is subtracted from the patience: a refused connection costs nothing and the next mirror is tried, whereas after
+    one silence every further attempt fails at once.
+    """
+
+    def __init__(self, patience: float = PATIENCE, inner: Any = None):
+        self.left = patience
+        self._inner = inner or urllib.request.build_opener()
+
+    def open(self, fullurl: Any, data: Any = None, timeout: Any = None) -> Any:
+        """The response to `fullurl` (a text or a `Request`); raises `URLError` when refused, unreachable or silent.
+
+        `timeout` is there for the callers' sake: the patience that is left bounds the wait.
+        """
+        if self.left <= 0:
+            raise urllib.error.URLError("the network does not answer")
+        outcome: dict[str, Any] = {}
+        given_up = threading.Event()
+        patience, start = self.left, time.monotonic()
+
+        def attempt() -> None:
+            try:
+                outcome["response"] = self._inner.open(fullurl, data, patience)
+                if given_up.is_set():
+                    outcome["response"].close()
+            except Exception as error:
+                outcome["error"] = error
+
+        thread = threading.Thread(target=attempt, daemon=True)
+        thread.start()
+        thread.join(patience)
+        if "response" in outcome:
+            return self._watched(outcome["response"])
+        given_up.set()
+        error = outcome.get("error")
+        if isinstance(error, urllib.error.HTTPError):
+            raise error
+        self.left = 0 if error is None or _is_timeout(error) else self.left - (time.monotonic() - start)
+        if error is None or _is_timeout(error):
+            raise urllib.error.URLError("no answer")
+        raise error if isinstance(error, OSError) else urllib.error.URLError(f"{type(error).__name__}: {error}")
+
+    def _watched(self, response: Any) -> Any:
+        """`response`, whose failing reads use up the patience too."""
+        read = response.read
+
+        def watched_read(*args: Any) -> bytes:
+            try:
+                return read(*args)
+            except OSError:
+                self.left = 0
+                raise
+
+        with suppress(AttributeError):
+            response.read = watched_read
+        return response
+
+
+class _ClosedOpener:
+    """Stands in for the network where `--no-download` forbids it."""
+
+    def open(self, fullurl: Any, data: Any = None, timeout: Any = None) -> Any:
+        url = getattr(fullurl, "full_url", fullurl)
+        raise Refused(f"{url} would have to be downloaded, but --no-download was given")
+
+
+def _is_timeout(error: Exception) -> bool:
+    return isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError)
+
+
+@contextmanager
+def bounded_network(allow: bool, *, patience: float = PATIENCE) -> Iterator[None]:
+    """Inside, everything that goes through `urllib.request.urlopen` (torchvision's and torch.hub's downloads) is bounded.
+
+    With `allow` a dead network raises `URLError` after at most `patience` seconds of silence in total; without it any use of
+    the network raises `Refused` at once. What was installed before is restored.
+    """
+    before = urllib.request._opener  # type: ignore[attr-defined]
+    urllib.request.install_opener(PatientOpener(patience, before) if allow else _ClosedOpener())  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        urllib.request.install_opener(before)
+
+
+def folder_lock(folder: str | os.PathLike[str]) -> BaseFileLock:
+    """The lock of everybody who fetches or unpacks into `folder`, which is made if need be; reentrant within a process.
+
+    The system releases it when its holder dies. Raises `Refused` if the folder cannot be written.
+    """
+    from filelock import FileLock
+
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        lock = FileLock(Path(folder).resolve() / ".lock", is_singleton=True)
+        with lock:  # now, so that a folder that may not be written is named here
+            pass
+    except OSError as error:
+        raise Refused(f"cannot write to {Path(folder).absolute()} ({error.strerror or error}); see --data-dir") from error
+    return lock
+
+
+def md5_of(path: str | os.PathLike[str]) -> str:
+    """The MD5 checksum of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def fetch(
+    url: str,
+    path: str | os.PathLike[str],
+    md5: str | Sequence[str],
+    *,
+    patience: float = PATIENCE,
+    opener: PatientOpener | None = None,
+) -> None:
+    """Download `url` to `path` if no file with the MD5 checksum `md5` (one of several, if a sequence) is there yet.
+
+    The bytes go to `path` + `.part`, which is renamed once the checksum is right: `path` is never half a file. Processes that
+    want a file of the same folder wait for each other. Raises `Refused` naming the URL: no answer within `patience` seconds,
+    an HTTP error, another checksum, no room.
+    """
+    path, right = Path(path), {md5} if isinstance(md5, str) else set(md5)
+    opener = opener or PatientOpener(patience)
+    try:
+        if not path.is_file():
+            opener.open(_request(url)).close()  # before anything is written: a dead network leaves no folder behind
+        with folder_lock(path.parent):
+            if path.is_file() and md5_of(path) in right:
+                return
+            part = path.with_name(path.name + ".part")
+            try:
+                found = _stream(url, part, opener)
+                if found not in right:
+                    raise Refused(f"{url} has the md5 checksum {found}, not {' or '.join(sorted(right))}")
+                os.replace(part, path)
+            finally:
+                part.unlink(missing_ok=True)
+    except Refused:
+        raise
+    except urllib.error.HTTPError as error:
+        raise Refused(f"{url}: HTTP error {error.code}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise Refused(f"{url}: {_one_line(getattr(error, 'reason', None) or error)}") from error
+
+
+def _request(url: str) -> urllib.request.Request:
+    return urllib.request.Request(url, headers={"User-Agent": "python-urllib"})
+
+
+def _stream(url: str, part: Path, opener: PatientOpener) -> str:
+    """Write what `url` gives to `part`; returns the MD5 checksum."""
+    from tqdm import tqdm
+
+    digest = hashlib.md5(usedforsecurity=False)
+    with opener.open(_request(url)) as response, open(part, "wb") as file:
+        size = response.headers.get("Content-Length")
+        total = int(size) if size else None
+        with tqdm(total=total, desc=part.stem, unit="B", unit_scale=True, disable=None, leave=False) as bar:
+            while block := response.read(_CHUNK):
+                digest.update(block)
+                file.write(block)
+                bar.update(len(block))
+    return digest.hexdigest()
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def missing(title: str, files: Sequence[str], looked: Sequence[Path], why: str) -> Refused:
+    """The one message for data that is not there: what, where it was looked for, which files belong there."""
+    places = ", ".join(str(place.absolute()) for place in looked)
+    return Refused(
+        f"{title} was not found in {places} and {why}; put {', '.join(files)} there, or name another folder with --data-dir"
+    )
+
+
+def obtain(
+    title: str,
+    folder: Path,
+    files: Mapping[str, Sequence[str]],
+    bases: Sequence[str],
+    *,
+    looked: Sequence[Path],
+    download: bool,
+    mirror: str | None = None,
+    patience: float = PATIENCE,
+) -> None:
+    """Fetch into `folder` those of `files` (name: accepted MD5 checksums) that are not there yet.
+
+    `bases` are the URLs of folders that have them, tried in turn; `mirror` stands in for all of them. Raises `Refused` with
+    `missing`'s message, naming the places `looked` at, if that is forbidden (`download` false) or fails.
+    """
+    if not download:
+        raise missing(title, list(files), looked, "--no-download was given")
+    opener = PatientOpener(patience)
+    for file, md5 in files.items():
+        reasons = []
+        for base in [mirror] if mirror else bases:
+            try:
+                fetch(f"{base.rstrip('/')}/{file}", folder / file, md5, opener=opener)
+                break
+            except Refused as error:
+                reasons.append(str(error))
+        else:
+            raise missing(title, list(files), looked, f"could not be downloaded ({'; '.join(reasons)})")

@@ -1,0 +1,211 @@
+"""Images that are decoded from files: lists of paths, members of a zip, and trees of class folders (`folder:PATH`, imagenet).
+
+Pixels are what PIL decodes. Images of up to `SMALL` pixels are decoded once, in threads, to one uint8 tensor.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from Utils.batches import ImageSource
+from Utils.errors import Refused
+
+SMALL = 64  # pixels on either side up to which images are held as one tensor
+LARGE = 224  # the size that larger images, and images of several sizes, are cut to
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+_SLICE = 128  # images per task of the decoding threads
+
+Listing = list[tuple[str, str]]  # (path, name of the class)
+
+
+class MixedSizes(Exception):
+    """Images differ in size, or are larger than `SMALL`."""
+
+
+def decode(content: bytes, place: str) -> Image.Image:
+    """The image in a file's bytes, converted to RGB; raises `Refused` naming `place` if it is none."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.convert("RGB")
+    except UnidentifiedImageError as error:
+        raise Refused(f"cannot read the image {place} (it is no image)") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise Refused(f"cannot read the image {place} ({' '.join(str(error).split())})") from error
+
+
+@dataclass
+class Files:
+    """Image files by path."""
+
+    paths: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def content(self, index: int) -> bytes:
+        """The bytes of file `index`."""
+        try:
+            return Path(self.paths[index]).read_bytes()
+        except OSError as error:
+            raise Refused(f"cannot read the image {self.paths[index]} ({error.strerror})") from error
+
+    def image(self, index: int, content: bytes | None = None) -> Image.Image:
+        """Image `index`, RGB."""
+        return decode(content or self.content(index), self.paths[index])
+
+
+class ZipMembers:
+    """Image files inside a zip archive, read without unpacking it."""
+
+    def __init__(self, archive: Path, names: Sequence[str]):
+        self.names, self._archive = names, zipfile.ZipFile(archive)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def content(self, index: int) -> bytes:
+        """The bytes of member `index`; threads may call this at the same time."""
+        try:
+            return self._archive.read(self.names[index])
+        except (OSError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+            raise Refused(f"cannot read {self.names[index]} in {self._archive.filename} ({error})") from error
+
+    def image(self, index: int, content: bytes | None = None) -> Image.Image:
+        """Image `index`, RGB."""
+        return decode(content or self.content(index), f"{self.names[index]} in {self._archive.filename}")
+
+
+def read_small(source: ImageSource, size: tuple[int, int] | None, title: str) -> Tensor:
+    """All images as uint8 [N, C, H, W]; `size` (H, W) resizes them, with antialiasing. Shows a progress bar on terminals.
+
+    Without `size` all must have one size of at most `SMALL`, else `MixedSizes` is raised.
+    """
+    from tqdm import tqdm
+
+    first = source.image(0)
+    shape = size or (first.height, first.width)
+    if size is None and max(shape) > SMALL:
+        raise MixedSizes
+    pixels = np.empty((len(source), len(first.getbands()), *shape), np.uint8)
+
+    def finish(index: int, content: Any) -> None:
+        image = np.asarray(source.image(index, content))
+        image = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
+        if image.shape[1:] != shape and size is None:
+            raise MixedSizes
+        pixels[index] = image if image.shape[1:] == shape else _resize(image, shape)
+
+    # Threads hide the latency of the disk. Decoding small images in them is slower than without, large ones gain.
+    in_thread = (lambda index: finish(index, None)) if size else source.content
+    with tqdm(total=len(source), desc=f"reading {title}", unit=" images", disable=None, leave=False) as bar:
+        for start, contents in _in_threads(in_thread, len(source)):
+            for index, content in enumerate(contents, start):
+                if size is None:
+                    finish(index, content)
+            bar.update(len(contents))
+    return torch.from_numpy(pixels)
+
+
+def _resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    from torchvision.transforms.v2 import functional
+
+    return functional.resize(torch.from_numpy(image.copy()), list(shape), antialias=True).numpy()
+
+
+def _in_threads(work: Callable[[int], Any], count: int) -> Iterator[tuple[int, list[Any]]]:
+    """(start, results of `work` for start, start + 1, ...) in order; few slices wait at a time, so that memory is bounded."""
+    threads = min(16, 2 * (os.cpu_count() or 1))
+    waiting: deque[tuple[int, Future[list[Any]]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for start in range(0, count, _SLICE):
+                indices = range(start, min(start + _SLICE, count))
+                waiting.append((start, pool.submit(lambda indices: [work(index) for index in indices], indices)))
+                if len(waiting) > 2 * threads:
+                    begun, task = waiting.popleft()
+                    yield begun, task.result()
+            for begun, task in waiting:
+                yield begun, task.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def read_pair(train: ImageSource, test: ImageSource, image_size: int | None, title: str) -> tuple[tuple[int, int], Any, Any]:
+    """((H, W), training images, test images): two tensors up to `SMALL` pixels, else the two sources as they are.
+
+    The size is `image_size` squared, else the one that all images have if it is small, else `LARGE` squared.
+    """
+    if image_size is not None and image_size > SMALL:
+        return (image_size, image_size), train, test
+    size = None if image_size is None else (image_size, image_size)
+    try:
+        images = read_small(train, size, f"{title} (train)")
+        tests = read_small(test, size, f"{title} (test)")
+    except MixedSizes:
+        return (LARGE, LARGE), train, test
+    if images.shape[1:] != tests.shape[1:]:
+        return (LARGE, LARGE), train, test
+    return tuple(images.shape[2:]), images, tests
+
+
+def list_tree(folder: Path) -> Listing:
+    """The images under `folder`/<class>/, sorted by class and then path; raises `Refused` naming an empty folder."""
+    try:
+        classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise Refused(f"cannot read the folder {folder} ({error.strerror})") from error
+    if not classes:
+        raise Refused(f"{folder} has no class folders: images are expected in {folder}{os.sep}<class>{os.sep}")
+    listing = []
+    for name in classes:
+        found = [
+            os.path.join(place, file)
+            for place, _, files in os.walk(folder / name, followlinks=True)
+            for file in files
+            if file.lower().endswith(SUFFIXES)
+        ]
+        if not found:
+            raise Refused(f"{folder / name} has no images ({' '.join(SUFFIXES)})")
+        listing += [(path, name) for path in sorted(found)]
+    return listing
+
+
+def number(train: Listing, test: Listing, title: str) -> tuple[list[str], Tensor, Tensor]:
+    """Class names in alphabetical order, and the labels (int64) of both listings; test classes must be training classes."""
+    classes = sorted({name for _, name in train})
+    numbers = {name: i for i, name in enumerate(classes)}
+    for path, name in test:
+        if name not in numbers:
+            shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
+            raise Refused(f"{title}: the class {name!r} of {path} has no training images; the training classes are {shown}")
+    labels = (torch.tensor([numbers[name] for _, name in part], dtype=torch.int64) for part in (train, test))
+    return (classes, *labels)
+
+
+def find_trees(root: Path) -> tuple[Listing, Listing]:
+    """The listings of `root`/train and of `root`/test, or `root`/val if there is no test."""
+    if not root.is_dir():
+        raise Refused(f"{root} is not a folder; a folder with train/ and test/ (or val/) is expected")
+    test = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
+    if test is None or not (root / "train").is_dir():
+        raise Refused(f"{root} must have the folders train/ and test/ (or val/), each with a folder per class")
+    return list_tree(root / "train"), list_tree(test)
+
+
+def files(listing: Listing) -> Files:
+    """The listed images."""
+    return Files([path for path, _ in listing])

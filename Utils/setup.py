@@ -1,0 +1,167 @@
+"""From options to a network with masks and its data: the part that every training or pruning experiment begins with."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+import Pruners
+from Models import registry
+from Models.masking import Prunable, add_masks, apply_masks
+from Models.weights import load_weights
+from Pruners.base import Pruner
+from Pruners.loop import NonFiniteScores, prune_loop, shuffle_masks
+from Pruners.masks import kept_count
+from Pruners.problem import Batch, Problem
+from Utils.datasets import Dataset, open_dataset
+from Utils.errors import Refused
+from Utils.seeds import derive
+
+
+def choose_device(options: argparse.Namespace) -> torch.device:
+    """`cuda:GPU` where there is CUDA and `--no-cuda` was not given, else the CPU.
+
+    Raises:
+        Refused: there is CUDA, but no device of that number.
+    """
+    if options.no_cuda or not torch.cuda.is_available():
+        return torch.device("cpu")
+    count = torch.cuda.device_count()
+    if options.gpu >= count:
+        raise Refused(f"--gpu {options.gpu}: there are {count} CUDA devices, numbered from 0")
+    return torch.device("cuda", options.gpu)
+
+
+def open_data(options: argparse.Namespace, device: torch.device) -> Dataset:
+    """The dataset that the options name; nothing of it is read yet where its sizes are known beforehand."""
+    return open_dataset(
+        options.dataset,
+        options.data_dir,
+        image_size=options.image_size,
+        augment=getattr(options, "augment", None),
+        download=not options.no_download,
+        workers=options.workers,
+        device=device,
+    )
+
+
+@dataclass
+class Subject:
+    """A network ready to be pruned: its masks, its data, and the scoring subset drawn before it."""
+
+    model: nn.Module
+    prunables: list[Prunable]
+    data: Dataset
+    subset: torch.Tensor
+    options: argparse.Namespace
+    device: torch.device
+
+    @property
+    def size(self) -> int:
+        """The number of prunable weights."""
+        return sum(p.mask.numel() for p in self.prunables)
+
+    def prune(self, pruner: Pruner) -> list[torch.Tensor]:
+        """Prune to the asked density, then reinitialize, shuffle, and write the masks to the weights; returns the last scores.
+
+        Raises:
+            NonFiniteScores: the method cannot score this network.
+        """
+        options = self.options
+        problem = Problem(
+            self.model,
+            self.prunables,
+            self.data.input_shape,
+            read_batches=self._scoring_batches if pruner.needs_data else None,
+            seed=options.seed,
+            train_mode=options.prune_train_mode,
+        )
+        try:
+            scores = prune_loop(
+                problem, pruner, options.density, rounds=options.prune_epochs, schedule=options.compression_schedule,
+                scope=options.mask_scope, invert=options.invert, verbose=options.verbose,
+            )  # fmt: skip
+        except NonFiniteScores as error:
+            raise NonFiniteScores(f"--model {options.model} cannot be scored with --pruner {options.pruner}: {error}") from error
+        if options.reinitialize:
+            self._reinitialize()
+        if options.shuffle:
+            shuffle_masks(self.prunables, options.seed)
+        apply_masks(self.prunables)
+        return scores
+
+    def _scoring_batches(self) -> list[Batch]:
+        self.data.load()
+        return self.data.subset_batches(self.subset, self.options.prune_batch_size)
+
+    def _reinitialize(self) -> None:
+        """Draw new weights as for a new network, BatchNorm's statistics included; the masks stay."""
+        torch.manual_seed(derive(self.options.seed, "reinitialize"))
+        fresh = build_model(self.options, self.data).state_dict()
+        own = self.model.state_dict()
+        with torch.no_grad():
+            for name, tensor in fresh.items():
+                own[name].copy_(tensor)
+
+
+def build_model(options: argparse.Namespace, data: Dataset, pretrained: bool = False) -> nn.Module:
+    """The network that the options name, for the shape of `data`, on the CPU, drawn from the global generator."""
+    return registry.build(
+        options.model,
+        options.model_class,
+        data.input_shape,
+        data.num_classes,
+        dense_classifier=options.dense_classifier,
+        pretrained=pretrained,
+        download=not options.no_download,
+    )
+
+
+def prepare(options: argparse.Namespace, device: torch.device, data: Dataset) -> Subject:
+    """Draw the scoring subset and the network, in Synaptic-Flow's order, so that a seed gives its subset and its weights.
+
+    Raises:
+        Refused: the network cannot take the data's shape, or the budget keeps no weight at all.
+    """
+    torch.manual_seed(options.seed)
+    subset = torch.randperm(data.train_size)[: data.num_classes * options.prune_dataset_ratio]
+    model = build_model(options, data, options.pretrained)
+    if options.weights:
+        load_weights(model, options.weights)
+    prunables = add_masks(
+        model,
+        bias=options.prune_bias,
+        batchnorm=options.prune_batchnorm,
+        residual=options.prune_residual,
+        dense_classifier=options.dense_classifier,
+    )
+    subject = Subject(model.to(device), prunables, data, subset, options, device)
+    if not prunables:
+        raise Refused(f"--model {options.model}: no Conv2d or Linear layer is left to prune")
+    if kept_count(subject.size, options.density) < 1:
+        raise Refused(f"--compression {options.compression:g} keeps none of the {subject.size} prunable weights")
+    return subject
+
+
+def load_pruner(options: argparse.Namespace) -> Pruner:
+    """The pruner that the options name; its own number of rounds becomes `prune_epochs` where none was given."""
+    pruner = Pruners.load(options.pruner)()
+    if options.prune_epochs is None:
+        options.prune_epochs = pruner.rounds
+    return pruner
+
+
+def print_note(pruner: Pruner, options: argparse.Namespace) -> None:
+    """Say so where a method meant for trained weights is given untrained ones."""
+    trained = options.pretrained or options.weights or getattr(options, "pre_epochs", 0)
+    if pruner.untrained_note and not trained:
+        print(f"NOTE: {pruner.untrained_note}")
+
+
+def print_target(options: argparse.Namespace) -> None:
+    """What the pruning aims at, in all three words."""
+    asked = f"density {options.density:.6g} (sparsity {options.sparsity:.6g}, compression {options.compression:.6g})"
+    print(f"Pruning with {options.pruner} for {options.prune_epochs} epochs to {asked}.")

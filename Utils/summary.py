@@ -1,0 +1,80 @@
+"""`summary.json`: what a run came to, in the keys that README lists."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+from typing import Any
+
+import pandas as pd
+import torch
+
+from Utils.clock import Clock
+from Utils.datasets import Dataset
+from Utils.measuring import emptied_layers, has_path, totals
+from Utils.results import SCHEMA, RunFolder
+from Utils.setup import Subject
+
+PHASES = ("data", "pre_train", "prune", "post_train", "eval")
+LEARNT = 0.999  # a test loss at or above this share of the class-frequency loss has learnt nothing
+
+
+def failed_summary(folder: RunFolder, reason: str) -> dict[str, Any]:
+    """The summary of a run that could not be finished."""
+    return _heading(folder.options, folder.path.name) | {"status": "failed", "reason": reason}
+
+
+def pruning_summary(folder: RunFolder, subject: Subject, table: pd.DataFrame, clock: Clock) -> dict[str, Any]:
+    """The summary of a pruned network: what is left of it, and whether it can still compute anything."""
+    kept = int(table.loc[table["prunable"], "kept"].sum())
+    return (
+        _heading(folder.options, folder.path.name)
+        | totals(table)
+        | {
+            "density_asked": folder.options.density,
+            "density": kept / subject.size,
+            "collapsed": not has_path(subject.model, subject.prunables, subject.data.input_shape),
+            "collapsed_layers": emptied_layers(table),
+            "seconds": {phase: clock.seconds.get(phase, 0.0) for phase in PHASES},
+            "peak_memory_bytes": _peak_memory(subject.device),
+            "inference": {},
+        }
+    )
+
+
+def training_summary(post: pd.DataFrame, data: Dataset) -> dict[str, Any]:
+    """What the training after pruning came to; the headline is the last epoch, the best one stands beside it."""
+    last = post.iloc[-1]
+    best = post.loc[post["top1_accuracy"].idxmax()]
+    return {
+        "untrained": bool(not last["test_loss"] < LEARNT * class_frequency_loss(data)),
+        "top1_last": float(last["top1_accuracy"]),
+        "top5_last": float(last["top5_accuracy"]),
+        "top1_best": float(best["top1_accuracy"]),
+        "best_epoch": int(best["epoch"]),
+        "test_loss_last": float(last["test_loss"]),
+    }
+
+
+def class_frequency_loss(data: Dataset) -> float:
+    """The mean test cross-entropy of always predicting the class frequencies of the training set (infinite if one is 0)."""
+    counts = torch.bincount(data.train_labels, minlength=data.num_classes).double()
+    return float(-(counts / counts.sum()).log()[data.test_labels].mean())
+
+
+def _heading(options: argparse.Namespace, expid: str) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "status": "done",
+        "experiment": options.experiment,
+        "expid": expid,
+        "options": vars(options) | {"expid": expid},
+        "seed": options.seed,
+    }
+
+
+def _peak_memory(device: torch.device) -> dict[str, int]:
+    peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    if device.type == "cuda":
+        peak["cuda"] = torch.cuda.max_memory_allocated(device)
+    return peak

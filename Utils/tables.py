@@ -1,0 +1,52 @@
+"""The tables that a run prints, in Synaptic-Flow's words; the same for a run just made and for a saved one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from Utils.results import read_json
+
+TRAIN_COLUMNS = ("train_loss", "test_loss", "top1_accuracy", "top5_accuracy")
+PRUNE_COLUMNS = (
+    "module", "param", "shape", "size", "kept", "density", "flops", "kept_flops", "score_mean", "score_abs_sum", "prunable",
+)  # fmt: skip
+
+
+def print_training(pre: pd.DataFrame, post: pd.DataFrame) -> None:
+    """The rows at the start, before pruning, after pruning and at the end."""
+    frames = [pre.head(1), pre.tail(1), post.head(1), post.tail(1)]
+    table = pd.concat(frames, keys=["Init.", "Pre-Prune", "Post-Prune", "Final"]).set_index("epoch", append=True).droplevel(1)
+    print("Train results:\n", table[list(TRAIN_COLUMNS)].to_string(float_format="%.4f", na_rep="NaN"))
+
+
+def print_pruning(table: pd.DataFrame, sums: Mapping[str, Any]) -> None:
+    """Every parameter tensor, never shortened, then the sums."""
+    formats = {"density": "{:.6f}".format, "score_mean": "{:.4g}".format, "score_abs_sum": "{:.4g}".format}
+    print("Prune results:\n", table[list(PRUNE_COLUMNS)].to_string(formatters=formats))
+    for word, key in (("Parameter", "params"), ("FLOP", "flops")):
+        kept, total = sums[f"{key}_kept"], sums[f"{key}_total"]
+        print(f"{word} Sparsity: {kept}/{total} ({kept / total if total else 0:.4f})")
+
+
+def print_warnings(summary: Mapping[str, Any]) -> None:
+    """What a reader of the numbers must know: emptied layers, no path left, nothing learnt."""
+    if summary["collapsed_layers"]:
+        print(f"WARNING: LAYER COLLAPSE: no weight was kept in {', '.join(summary['collapsed_layers'])}")
+    if summary["collapsed"]:
+        print("WARNING: COLLAPSED: no path is left from the input to the output; the network is constant")
+    if summary.get("untrained"):
+        print("WARNING: UNTRAINED: the test loss is no better than always predicting the class frequencies")
+
+
+def print_saved(folder: Path) -> None:
+    """The tables of a finished run folder."""
+    summary = read_json(folder / "summary.json")
+    print(f"Already done: {folder}")
+    if (folder / "post-train.csv").exists():
+        print_training(pd.read_csv(folder / "pre-train.csv"), pd.read_csv(folder / "post-train.csv"))
+    print_pruning(pd.read_csv(folder / "compression.csv", dtype={"module": str, "param": str}), summary)
+    print_warnings(summary)

@@ -1,0 +1,132 @@
+"""Training and evaluation: one epoch, one pass over the test set, and the loop of both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from Models.masking import Prunable, hold_masks, trainable_parameters
+from Utils.clock import Clock
+from Utils.datasets import Dataset
+from Utils.errors import RunFailed
+from Utils.seeds import derive
+
+Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
+COLUMNS = ("epoch", "train_loss", "test_loss", "top1_accuracy", "top5_accuracy", "lr", "seconds")
+
+
+class Diverged(RunFailed):
+    """The loss is no longer finite. `rows` is the table up to and including that epoch."""
+
+    def __init__(self, phase: str, epoch: int, rows: pd.DataFrame) -> None:
+        super().__init__(f"diverged at epoch {epoch} of {phase}: the training loss is not finite")
+        self.phase, self.rows = phase, rows
+
+
+def make_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """The optimizer of a training phase over all trainable parameters.
+
+    `sgd`, `adam` and `rms` (RMSprop) are torch's with its defaults; `momentum` is SGD with Nesterov momentum 0.9.
+    """
+    parameters = trainable_parameters(model)
+    common: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
+    fused = {"fused": True} if all(p.device.type in ("cpu", "cuda") for p in parameters) else {}
+    makers: dict[str, Callable[[], torch.optim.Optimizer]] = {
+        "sgd": lambda: torch.optim.SGD(parameters, **common, **fused),
+        "momentum": lambda: torch.optim.SGD(parameters, momentum=0.9, nesterov=True, **common, **fused),
+        "adam": lambda: torch.optim.Adam(parameters, **common, **fused),
+        "rms": lambda: torch.optim.RMSprop(parameters, **common),
+    }
+    if name not in makers:
+        raise ValueError(f"optimizer {name!r}: choose from {', '.join(makers)}")
+    return makers[name]()
+
+
+def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Batches) -> torch.Tensor:
+    """One pass over `batches`; returns the mean training loss as a float64 scalar on the device, which is not read here."""
+    model.train()
+    total, count = 0.0, 0
+    for images, labels in batches:
+        loss = nn.functional.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total = total + loss.detach().double() * len(labels)
+        count += len(labels)
+    return total / count
+
+
+@torch.no_grad()
+def test_sums(model: nn.Module, batches: Batches) -> tuple[torch.Tensor, int]:
+    """Sums over a test set in eval mode: (loss, hits in the first, hits in the first five) [3] on the device, and images."""
+    model.eval()
+    sums, count = 0.0, 0
+    for images, labels in batches:
+        logits = model(images)
+        hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+        loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+        sums = sums + torch.stack([loss.double(), hits[:, 0].sum().double(), hits.sum().double()])
+        count += len(labels)
+    return sums, count
+
+
+def evaluate(model: nn.Module, batches: Batches) -> tuple[float, float, float]:
+    """Mean loss, top-1 and top-5 accuracy in percent over `batches` (fewer than five classes: among all of them)."""
+    sums, count = test_sums(model, batches)
+    loss, top1, top5 = sums.tolist()
+    return loss / count, 100.0 * top1 / count, 100.0 * top5 / count
+
+
+def train(
+    model: nn.Module,
+    prunables: Sequence[Prunable],
+    data: Dataset,
+    options: Any,
+    phase: str,
+    epochs: int,
+    clock: Clock,
+) -> tuple[pd.DataFrame, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """Evaluate, then train for `epochs`, evaluating after each; masks hold throughout.
+
+    The optimizer and the schedule are new. Batch order, augmentation and dropout are functions of (seed, phase, epoch).
+    Row 0 of the table is before training; `seconds` are those of training, without evaluation.
+
+    Raises:
+        Diverged: the training loss of an epoch is not finite.
+    """
+    optimizer = make_optimizer(model, options.optimizer, options.lr, options.weight_decay)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, options.lr_drops, options.lr_drop_rate)
+    hold_masks(optimizer, prunables)
+    rows: list[tuple[float | None, ...]] = []
+    bar = tqdm(range(epochs + 1), desc=phase, unit="epoch", leave=False, disable=None)
+    for epoch in bar:
+        train_loss = lr = None
+        seconds = 0.0
+        if epoch:
+            lr = scheduler.get_last_lr()[0]
+            torch.manual_seed(derive(options.seed, phase, epoch))  # dropout's draws
+            with clock(phase) as lap:
+                batches = data.train_batches(options.train_batch_size, options.seed, phase, epoch)
+                train_loss = train_epoch(model, optimizer, batches).item()
+            scheduler.step()
+            seconds = lap.seconds
+        with clock("eval"):
+            rows.append((epoch, train_loss, *evaluate(model, data.test_batches(options.test_batch_size)), lr, seconds))
+        _show(bar, rows[-1], epochs, options.verbose)
+        if epoch and not math.isfinite(train_loss):
+            raise Diverged(phase, epoch, pd.DataFrame(rows, columns=COLUMNS))
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"train_loss": float, "lr": float}), optimizer, scheduler
+
+
+def _show(bar: tqdm, row: tuple[Any, ...], epochs: int, verbose: bool) -> None:
+    epoch, train_loss, test_loss, top1 = row[:4]
+    bar.set_postfix_str(f"top-1 {top1:.2f} %")
+    if verbose:
+        trained = "" if train_loss is None else f"train loss {train_loss:.4f}, "
+        bar.write(f"{bar.desc} epoch {epoch}/{epochs}: {trained}test loss {test_loss:.4f}, top-1 {top1:.2f} %, {row[-1]:.1f} s")

@@ -1,0 +1,39 @@
+"""Prune neural networks and measure what is left: `python main.py --pruner synflow --compression 1`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import FrameType
+
+from Utils.errors import Refused, RunFailed
+from Utils.options import parse
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    """Let SIGTERM unwind the stack as SIGINT does, so that no half-written file stays."""
+    raise SystemExit(128 + signum)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit status (0 done, 1 failed, 2 refused, 130 interrupted)."""
+    try:
+        options = parse(argv)
+        if "list" in options:
+            import_module("Utils.listing").print_list(options.list)
+        else:
+            import_module(f"Experiments.{options.experiment.replace('-', '_')}").run(options)
+    except (Refused, RunFailed) as error:
+        print(f"main.py: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2 if isinstance(error, Refused) else 1
+    except KeyboardInterrupt:
+        print("main.py: interrupted; the same command starts this run again", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""What all tests share: the command line in this process, and small networks whose numbers can be worked out by hand."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import nn
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+TINY = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--post-epochs", "1", "--prune-epochs", "2"]
+
+
+class Done(NamedTuple):
+    """How a command ended and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(capsys, tmp_path, monkeypatch):
+    """A function that runs `main.py` with the given words, in this process and in a folder of its own."""
+    import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object) -> Done:
+        capsys.readouterr()
+        try:
+            status = main.main([str(word) for word in words])
+        except SystemExit as stop:
+            status = stop.code
+        return Done(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def refused(command):
+    """A function that runs `main.py`, expects one line on standard error with the given parts, status 2, and no file."""
+
+    def run(words: list[object], *parts: str) -> str:
+        before = sorted(Path.cwd().rglob("*"))
+        done = command(*words)
+        assert done.status == 2, done
+        assert done.err.count("\n") == 1 and done.err.endswith("\n"), done.err
+        assert "Traceback" not in done.err + done.out
+        for part in parts:
+            assert part in done.err, done.err
+        assert sorted(Path.cwd().rglob("*")) == before
+        return done.err
+
+    return run
+
+
+@pytest.fixture
+def linear_net() -> nn.Sequential:
+    """Two linear layers without biases: y = W2 W1 x, W1 = [[1, -2], [3, 4]], W2 = [[5, -6], [0, 7]]."""
+    net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([[1.0, -2.0], [3.0, 4.0]]))
+        net[1].weight.copy_(torch.tensor([[5.0, -6.0], [0.0, 7.0]]))
+    return net
+
+
+def snapshot(model: nn.Module) -> dict[str, object]:
+    """Everything about a model that scoring must leave alone."""
+    tensors = {name: t.detach().clone() for name, t in model.state_dict().items()}
+    grads = {name: None if p.grad is None else p.grad.clone() for name, p in model.named_parameters()}
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in model.modules()]
+    return {"tensors": tensors, "grads": grads, "modes": [m.training for m in model.modules()], "hooks": hooks,
+            "rng": torch.get_rng_state()}  # fmt: skip
+
+
+def assert_same(before: dict[str, object], after: dict[str, object]) -> None:
+    """Bit for bit."""
+    assert before["modes"] == after["modes"] and before["hooks"] == after["hooks"]
+    assert torch.equal(before["rng"], after["rng"])
+    for kind in ("tensors", "grads"):
+        assert before[kind].keys() == after[kind].keys()
+        for name, tensor in before[kind].items():
+            other = after[kind][name]
+            assert (tensor is None and other is None) or torch.equal(tensor, other), name
