@@ -28,4 +28,4 @@ class SNIP(Pruner):
             torch._foreach_add_(total, gradients)
         scores = [(g * w.detach()).abs_() for g, w in zip(total, weights, strict=True)]
         norm = torch.stack([s.sum() for s in scores]).sum()
-        return [s.div_(norm) for s in scores]
+        return [s.div_(torch.where(norm > 0, norm, 1)) for s in scores]  # a network without any gradient: all zeros

@@ -18,7 +18,11 @@ from Pruners.masks import kept_count
 from Pruners.problem import Batch, Problem
 from Utils.datasets import Dataset, open_dataset
 from Utils.errors import Refused
+from Utils.measuring import uses_per_entry
 from Utils.seeds import derive
+
+THREADS = torch.get_num_threads()  # what the machine or OMP_NUM_THREADS gives
+SMALL_STEP = 1 << 26  # multiply-adds of a training step's forward pass below which one thread is quicker
 
 
 def choose_device(options: argparse.Namespace) -> torch.device:
@@ -46,6 +50,14 @@ def open_data(options: argparse.Namespace, device: torch.device) -> Dataset:
         workers=options.workers,
         device=device,
     )
+
+
+def use_threads(model: nn.Module, options: argparse.Namespace, input_shape: tuple[int, ...]) -> None:
+    """Give small networks one CPU thread: handing work to a second one would take longer than the work."""
+    uses = uses_per_entry(model, input_shape)
+    macs = sum(p.numel() * uses.get(name, 0) for name, p in model.named_parameters() if p.dim() > 1)
+    step = macs * getattr(options, "train_batch_size", 64)
+    torch.set_num_threads(1 if step < SMALL_STEP else THREADS)
 
 
 @dataclass
@@ -138,6 +150,7 @@ def prepare(options: argparse.Namespace, device: torch.device, data: Dataset) ->
         residual=options.prune_residual,
         dense_classifier=options.dense_classifier,
     )
+    use_threads(model, options, data.input_shape)
     subject = Subject(model.to(device), prunables, data, subset, options, device)
     if not prunables:
         raise Refused(f"--model {options.model}: no Conv2d or Linear layer is left to prune")

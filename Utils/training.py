@@ -118,15 +118,15 @@ def train(
             seconds = lap.seconds
         with clock("eval"):
             rows.append((epoch, train_loss, *evaluate(model, data.test_batches(options.test_batch_size)), lr, seconds))
-        _show(bar, rows[-1], epochs, options.verbose)
+        _show(bar, phase, rows[-1], epochs, options.verbose)
         if epoch and not math.isfinite(train_loss):
             raise Diverged(phase, epoch, pd.DataFrame(rows, columns=COLUMNS))
     return pd.DataFrame(rows, columns=COLUMNS).astype({"train_loss": float, "lr": float}), optimizer, scheduler
 
 
-def _show(bar: tqdm, row: tuple[Any, ...], epochs: int, verbose: bool) -> None:
+def _show(bar: tqdm, phase: str, row: tuple[Any, ...], epochs: int, verbose: bool) -> None:
     epoch, train_loss, test_loss, top1 = row[:4]
     bar.set_postfix_str(f"top-1 {top1:.2f} %")
     if verbose:
         trained = "" if train_loss is None else f"train loss {train_loss:.4f}, "
-        bar.write(f"{bar.desc} epoch {epoch}/{epochs}: {trained}test loss {test_loss:.4f}, top-1 {top1:.2f} %, {row[-1]:.1f} s")
+        bar.write(f"{phase} epoch {epoch}/{epochs}: {trained}test loss {test_loss:.4f}, top-1 {top1:.2f} %, {row[-1]:.1f} s")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -56,7 +58,7 @@ def test_masks_nest_over_rounds():
     p, pruner = small(), Fickle()
     prune_loop(p, pruner, 0.1, rounds=8)
     states = [*pruner.seen, p.masks]
-    for before, after in zip(states[:-1], states[1:], strict=True):
+    for before, after in pairwise(states):
         assert all(bool((a <= b).all()) for a, b in zip(after, before, strict=True))
         assert sum(int(a.sum()) for a in after) < sum(int(b.sum()) for b in before)
 

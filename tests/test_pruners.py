@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from conftest import assert_same, snapshot
@@ -58,6 +60,11 @@ def test_snip_sums_over_batches_before_the_absolute_value(linear_net):
     assert all(torch.allclose(a, b) for a, b in zip(scores, one, strict=True))
 
 
+def test_without_any_gradient_all_snip_scores_are_zero(linear_net):
+    scores = SNIP().score(problem(linear_net, batches=[(X, Y), (-X, Y)], loss=total))
+    assert not any(s.any() for s in scores)
+
+
 def hessian_product(net, batches, temperature):
     """w * (H g) by the definition, from the full Hessian of the summed loss."""
     weights = [p.detach() for p in net.parameters()]
@@ -66,8 +73,9 @@ def hessian_product(net, batches, temperature):
 
     def loss(flat):
         parts = [f.view_as(w) for f, w in zip(flat.split(sizes), weights, strict=True)]
-        logits = [(torch.func.functional_call(net, dict(zip(names, parts, strict=True)), (x,)) / temperature, y) for x, y in batches]
-        return sum(nn.functional.cross_entropy(z, y) for z, y in logits)
+        tensors = dict(zip(names, parts, strict=True))
+        logits = [(torch.func.functional_call(net, tensors, (x,)), y) for x, y in batches]
+        return sum(nn.functional.cross_entropy(z / temperature, y) for z, y in logits)
 
     flat = torch.cat([w.reshape(-1) for w in weights])
     g = torch.autograd.functional.jacobian(loss, flat)
@@ -106,7 +114,8 @@ def test_pruned_weights_carry_no_score(linear_net):
 
 def batch_norm_net():
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(64, 3))
+    conv, norm = nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4)
+    net = nn.Sequential(conv, norm, nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(64, 3))
     net[1].running_mean.normal_()
     net[1].bias.data.normal_()
     return net
@@ -152,7 +161,7 @@ def test_synflow_conserves_flow_through_layers_and_units():
     scores = [s.double() for s in SynFlow.flow(p, torch.float64)[0]]
     sums = torch.stack([s.sum() for s in scores])
     assert torch.allclose(sums, sums[0].expand_as(sums), rtol=1e-9)
-    for left, right in zip(scores[:-1], scores[1:], strict=True):
+    for left, right in pairwise(scores):
         flows_in = left.sum(dim=tuple(range(1, left.dim())))
         flows_out = right.sum(dim=tuple(d for d in range(right.dim()) if d != 1))
         assert torch.allclose(flows_in, flows_out, rtol=1e-9)

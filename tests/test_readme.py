@@ -1,0 +1,56 @@
+"""README: two commands to begin with, a pruner in one file, and code in one style."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import PROJECT, TINY
+
+import Pruners
+
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+
+
+def test_it_opens_with_exactly_two_commands():
+    opening = README[: README.index("\n## ", README.index("```"))]
+    commands = [body.strip() for language, body in re.findall(r"```(\w+)\n(.*?)```", opening, re.DOTALL) if language == "bash"]
+    assert len(commands) == 2 and all("\n" not in c and "venv" in c for c in commands)
+    assert commands[0].endswith("main.py --pruner synflow --compression 1") and commands[1].endswith("-m pytest")
+
+
+def test_ci_runs_the_second_command_word_for_word():
+    script = "sed -n '/^<!-- test command -->$/,/^```$/p' README.md | sed -n '/^```bash$/,/^```$/p' | sed '1d;$d'"
+    assert script in (PROJECT / ".ci/run").read_text()
+    shown = subprocess.run(["bash", "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == BLOCKS[1][1].strip()
+
+
+def test_adding_a_pruner_touches_one_file(command, tmp_path, monkeypatch):
+    """The class that README shows, in a file of its own, is a choice of `--pruner`, listed and run."""
+    (code,) = [body for language, body in BLOCKS if language == "python" and "(Pruner)" in body]
+    folder = tmp_path / "more"
+    folder.mkdir()
+    (folder / "gradient_flow.py").write_text(code)
+    monkeypatch.setattr(Pruners, "__path__", [*Pruners.__path__, str(folder)])
+    done = command(*TINY, "--pruner", "gradient-flow", "--compression", "0.5")
+    assert done.status == 0 and "Parameter Sparsity:" in done.out, done.err
+    assert "gradient-flow" in command("--list", "pruners").out
+    sys.modules.pop("Pruners.gradient_flow")
+
+
+def test_every_flag_that_readme_names_exists():
+    from Utils.flags import ANCESTOR_FLAGS
+    from Utils.options import build_parser
+
+    known = set(build_parser()._option_string_actions) | set(ANCESTOR_FLAGS)
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= known
+
+
+@pytest.mark.parametrize("words", [["check"]])
+def test_ruff_is_clean(words):
+    done = subprocess.run([sys.executable, "-m", "ruff", *words, "."], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
