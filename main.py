@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import FrameType
 
+from Utils.allocator import keep_freed_memory
 from Utils.errors import Refused, RunFailed
 from Utils.options import parse
 
@@ -36,5 +37,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _terminate)
+    keep_freed_memory()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends the program quietly
     sys.exit(main())

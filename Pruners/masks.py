@@ -17,7 +17,7 @@ import torch
 
 SCHEDULES = ("exponential", "linear")
 COINCIDENCE = 16  # ties up to this size are accidents of rounding; among 15 million float32 scores pairs are common
-SAMPLE = 1 << 16  # values looked at to bracket a threshold: the bracket then holds about 1 % of all
+SAMPLE = 1 << 16  # scores looked at to bracket the cut
 
 
 def kept_count(total: int, density: float) -> int:
@@ -53,48 +53,61 @@ def keep_largest(scores: Sequence[torch.Tensor], masks: Sequence[torch.Tensor], 
         floor: the last round's `kept`. Up to `COINCIDENCE` survivors that tie for the last places all go, as in
             Synaptic-Flow, where this leaves `floor` or more; any other tie is split by position.
     """
+    on_cpu = all(m.device.type == "cpu" for m in masks)
+    (_shrink_on_cpu if on_cpu else _shrink_on_device)(scores, masks, kept, floor)
+
+
+def _shrink_on_device(scores: Sequence[torch.Tensor], masks: Sequence[torch.Tensor], kept: int, floor: int) -> None:
+    """Reads nothing back from the device."""
     ranked = torch.cat([torch.where(m > 0, s, -torch.inf).reshape(-1) for s, m in zip(scores, masks, strict=True)])
-    largest = _largest_on_cpu if ranked.device.type == "cpu" else _largest_on_device
-    keep = largest(ranked, kept, floor) if kept > 0 else torch.zeros_like(ranked, dtype=torch.bool)
+    cut = torch.kthvalue(ranked, min(max(ranked.numel() - kept, 0) + 1, ranked.numel())).values
+    above, ties = ranked > cut, (ranked == cut) & (ranked > -torch.inf)
+    short = kept - above.sum()
+    whole = (short < ties.sum()) & (ties.sum() <= COINCIDENCE) & (above.sum() >= floor)
+    keep = above | (ties & (ties.cumsum(0) <= torch.where(whole, 0, short)))
     for mask, part in zip(masks, keep.split([m.numel() for m in masks]), strict=True):
         mask.copy_(part.view_as(mask))
 
 
-def _largest_on_device(values: torch.Tensor, kept: int, floor: int) -> torch.Tensor:
-    """Which of `values` [N] are the `kept` > 0 largest above -inf, as a bool tensor [N]; reads nothing back from the device."""
-    threshold = torch.kthvalue(values, max(values.numel() - kept, 0) + 1).values
-    above, ties = values > threshold, (values == threshold) & (values > -torch.inf)
-    short = kept - above.sum()
-    whole = (short < ties.sum()) & (ties.sum() <= COINCIDENCE) & (above.sum() >= floor)
-    return above | (ties & (ties.cumsum(0) <= torch.where(whole, 0, short)))
+def _shrink_on_cpu(scores: Sequence[torch.Tensor], masks: Sequence[torch.Tensor], kept: int, floor: int) -> None:
+    """The same in numpy, for the cost of a few comparisons: only the scores near the cut and below it are collected."""
+    flat = [s.reshape(-1) for s in scores]
+    alive = [m.reshape(-1) > 0 for m in masks]
+    count = sum(np.count_nonzero(a.numpy()) for a in alive)
+    drop = count - kept
+    if drop <= 0:
+        return
+    places, values = _smallest(flat, alive, _bound(flat, alive, drop / count))
+    if values.size < drop:  # the sample misled
+        places, values = _smallest(flat, alive, math.inf)
+    cut = np.partition(values, drop - 1)[drop - 1]
+    gone = values < cut
+    ties = np.flatnonzero(values == cut)
+    spare = np.count_nonzero(gone) + len(ties) - drop  # how many of the ties may stay
+    if spare and len(ties) <= COINCIDENCE and kept - spare >= floor:
+        spare = 0
+    gone[ties[spare:]] = True
+    ends = np.cumsum([len(p) for p in places])[:-1]
+    for mask, place, out in zip(masks, places, np.split(gone, ends), strict=True):
+        whole = mask.contiguous()
+        whole.view(-1).numpy()[place[out]] = 0
+        if whole is not mask:
+            mask.copy_(whole)
 
 
-def _largest_on_cpu(values: torch.Tensor, kept: int, floor: int) -> torch.Tensor:
-    """The same in numpy, several times quicker on a CPU: comparisons there beat torch's, and no full selection is made."""
-    array = values.numpy()
-    threshold = _kth_largest(array, min(kept, array.size))
-    keep = array > threshold
-    if threshold == -np.inf:
-        return torch.from_numpy(keep)
-    ties = np.flatnonzero(array == threshold)
-    short = kept - np.count_nonzero(keep)
-    if not (short < len(ties) <= COINCIDENCE and kept - short >= floor):
-        keep[ties[:short]] = True
-    return torch.from_numpy(keep)
+def _bound(flat: Sequence[torch.Tensor], alive: Sequence[torch.Tensor], share: float) -> float:
+    """A value that the smallest `share` of the survivors stay below, almost surely, read off a sample; inf for few."""
+    step = sum(a.numel() for a in flat) // SAMPLE
+    if step < 8:
+        return math.inf
+    sample = np.sort(torch.cat([f[::step][a[::step]] for f, a in zip(flat, alive, strict=True)]).numpy())
+    place = sample.size * share + 5 * math.sqrt(sample.size * share * (1 - share)) + 5
+    return float(sample[int(place)]) if place < sample.size else math.inf
 
 
-def _kth_largest(array: np.ndarray, rank: int) -> np.floating:
-    """The exact `rank`-th largest (from 1) of `array` [N], through a bracket read off a sample where that holds it."""
-    size = array.size
-    if size > 8 * SAMPLE:
-        sample = np.sort(array[:: size // SAMPLE])
-        middle = sample.size * (1.0 - rank / size)
-        spread = 4.0 * math.sqrt(sample.size) / 2.0 + 2.0  # four deviations of a sampled quantile at the worst rank
-        low = sample[max(0, math.floor(middle - spread))]
-        high = sample[min(sample.size - 1, math.ceil(middle + spread))]
-        above = np.count_nonzero(array > high)
-        inside = array[(array >= low) & (array <= high)]
-        if above < rank <= above + inside.size:
-            place = inside.size - (rank - above)
-            return np.partition(inside, place)[place]
-    return np.partition(array, size - rank)[size - rank]
+def _smallest(
+    flat: Sequence[torch.Tensor], alive: Sequence[torch.Tensor], bound: float
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Places (one array per tensor) and values (all together) of the survivors up to `bound`, in order of position."""
+    places = [np.flatnonzero((f <= bound).logical_and_(a).numpy()) for f, a in zip(flat, alive, strict=True)]
+    return places, np.concatenate([f.numpy()[p] for f, p in zip(flat, places, strict=True)])

@@ -9,6 +9,7 @@ import torch
 from Pruners.base import Pruner
 from Pruners.problem import Problem
 
+SIGN = -(1 << 31)
 LARGEST, SMALLEST = 1e30, 1e-30  # outside of these, float32 is about to leave its range
 
 
@@ -40,13 +41,25 @@ class SynFlow(Pruner):
         weights = [w.detach().abs_().requires_grad_() for w in problem.weights(dtype)]
         state = problem.state(torch.abs, dtype)
         flow = problem.forward(weights, problem.ones(dtype), state).sum()
-        gradients = problem.gradients(flow, weights)
-        return [g.mul_(w.detach()).abs_() for g, w in zip(gradients, weights, strict=True)], flow.detach()
+        # The gradients need no mask: a pruned w is zero, and so is its score.
+        gradients = torch.autograd.grad(flow, weights, allow_unused=True)
+        pairs = zip(gradients, weights, strict=True)
+        return [torch.zeros_like(w) if g is None else g.mul_(w.detach()).abs_() for g, w in pairs], flow.detach()
 
 
 def _in_range(scores: list[torch.Tensor], flow: torch.Tensor) -> bool:
     """Whether R and all scores are finite, none above 1e30 and none but zeros below 1e-30; R = 0 may be an underflow."""
     largest = torch.stack([s.max() for s in scores]).max()
-    smallest = torch.stack([torch.where(s > 0, s, torch.inf).min() for s in scores]).min()
+    smallest = torch.stack([_smallest_positive(s) for s in scores]).min()
     r, high, low = torch.stack([flow, largest, smallest]).double().tolist()
     return 0 < r < math.inf and high <= LARGEST and low >= SMALLEST  # a NaN fails every comparison
+
+
+def _smallest_positive(score: torch.Tensor) -> torch.Tensor:
+    """The smallest entry above zero, infinite if there is none; `score` has no negative entry."""
+    if score.dtype != torch.float32:
+        return torch.where(score > 0, score, torch.inf).min()
+    # Floats above zero are ordered as the integers of their bits. Less one and with the sign turned, zero comes last.
+    bits = (score.view(torch.int32) - 1) ^ SIGN
+    least = (bits.min() ^ SIGN) + 1
+    return torch.where(least == 0, torch.inf, least.view(torch.float32))

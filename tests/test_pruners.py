@@ -12,6 +12,7 @@ from torch import nn
 import Pruners
 from Models import registry
 from Models.masking import add_masks
+from Pruners import synflow
 from Pruners.grasp import GraSP
 from Pruners.mag import Mag
 from Pruners.problem import Problem
@@ -186,6 +187,15 @@ def test_synflow_goes_on_in_float64_where_float32_leaves_its_range(linear_net, s
     scores = SynFlow().score(problem(linear_net))
     assert scores[0].dtype == torch.float64
     assert all(torch.allclose(a, b, rtol=1e-5, atol=0) for a, b in zip(scores, exact, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_smallest_positive_score(dtype):
+    values = [0.0, 3.0, 1e-38, 5e30, 1e-45, 7.0]
+    for count in range(len(values) + 1):
+        score = torch.tensor([*values[:count], 0.0], dtype=dtype)
+        above = score[score > 0]
+        assert synflow._smallest_positive(score) == (above.min() if len(above) else torch.inf)
 
 
 def test_zero_scores_alone_need_no_float64(linear_net):
