@@ -13,7 +13,7 @@ def test_freed_memory_is_kept_on_glibc():
     """In a process of its own: the setting cannot be taken back."""
     code = (
         "import resource, torch\nfrom Utils.allocator import keep_freed_memory\nkept = keep_freed_memory()\n"
-        "torch.ones(1 << 23)\nbefore = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(30): torch.ones(1 << 23)\nbefore = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "for _ in range(10): torch.ones(1 << 23)\n"
         "print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
     )
