@@ -13,13 +13,16 @@ from Utils.errors import Refused, RunFailed
 from Utils.options import parse
 
 
+class Terminated(BaseException):
+    """SIGTERM, which unwinds the stack as SIGINT does, so that no half-written file stays."""
+
+
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    """Let SIGTERM unwind the stack as SIGINT does, so that no half-written file stays."""
-    raise SystemExit(128 + signum)
+    raise Terminated
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line; returns the exit status (0 done, 1 failed, 2 refused, 130 interrupted)."""
+    """Run one command line; returns the exit status (0 done, 1 failed, 2 refused, 130 and 143 interrupted)."""
     try:
         options = parse(argv)
         if "list" in options:
@@ -29,9 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Refused, RunFailed) as error:
         print(f"main.py: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, Refused) else 1
-    except KeyboardInterrupt:
-        print("main.py: interrupted; the same command starts this run again", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, Terminated) as stop:
+        print("main.py: interrupted; the same command runs this again", file=sys.stderr)
+        return 130 if isinstance(stop, KeyboardInterrupt) else 143
     return 0
 
 

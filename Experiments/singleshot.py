@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import traceback
 
 from Pruners.base import Pruner
 from Pruners.loop import NonFiniteScores
 from Utils.clock import Clock
-from Utils.errors import Refused, RunFailed
+from Utils.errors import Refused, RunFailed, failure
 from Utils.measuring import compression_table
 from Utils.results import RunFolder
 from Utils.setup import choose_device, load_pruner, open_data, prepare, print_note, print_target
@@ -29,11 +30,16 @@ def run(options: argparse.Namespace) -> None:
         return print_saved(folder.path)
     try:
         _run(options, pruner, folder)
-    except RunFailed as error:
+    except (Refused, AssertionError):
+        raise
+    except Exception as error:  # a network of one's own may raise anything; --verbose shows where
+        if options.verbose:
+            traceback.print_exc()
         if isinstance(error, Diverged):
             folder.write_table(f"{error.phase.replace('_', '-')}.csv", error.rows)
-        folder.finish(failed_summary(folder, str(error)))
-        raise
+        reason = failure(error, options)
+        folder.finish(failed_summary(folder, reason))
+        raise RunFailed(reason) from error
 
 
 def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder) -> None:

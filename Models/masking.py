@@ -77,7 +77,8 @@ def add_masks(
             continue
         for param, tensor in module.named_parameters(recurse=False):
             shared = any(tensor is other.weight for other in found)
-            if shared or (param == "bias" and not bias):
+            wanted = param == "weight" or (param == "bias" and bias)
+            if shared or not wanted:
                 continue
             if not hasattr(module, f"{param}_mask"):
                 module.register_buffer(f"{param}_mask", torch.ones_like(tensor, requires_grad=False))

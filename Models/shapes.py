@@ -43,8 +43,9 @@ def outputs_for_one_image(model: nn.Module, input_shape: tuple[int, ...]) -> lis
 
     def note(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: object, output: object) -> None:
-            if isinstance(output, torch.Tensor):
-                calls.append((name, module, tuple(output.shape)))
+            first = output[0] if isinstance(output, tuple) else output
+            if isinstance(first, torch.Tensor):
+                calls.append((name, module, tuple(first.shape)))
 
         return hook
 

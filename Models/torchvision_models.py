@@ -13,6 +13,7 @@ import torchvision
 from torch import nn
 
 from Models.layers import InputShape
+from Utils.download import bounded_network
 from Utils.errors import Refused
 
 
@@ -65,7 +66,8 @@ def _pretrained(builder: str, num_classes: int, download: bool) -> nn.Module:
     if not download and not os.path.exists(file):
         raise Refused(f"--pretrained needs {url}, which is not at {file}, and downloads are not allowed")
     try:
-        model = torchvision.models.get_model(builder, weights=weights)
+        with bounded_network(True):
+            model = torchvision.models.get_model(builder, weights=weights)
     except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
         raise Refused(f"--pretrained could not download {url}: {_one_line(error)}") from error
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:  # a wrong checksum or a spoilt file

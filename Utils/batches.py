@@ -88,11 +88,33 @@ def epoch_order(count: int, seed: int, phase: str, epoch: int) -> Tensor:
     return torch.randperm(count, generator=seeds.generator(seed, "order", phase, epoch))
 
 
-class TensorSplit:
-    """Images held as one uint8 tensor [N, C, H, W], with labels int64 [N] on the same device."""
+def batch_sizes(count: int, batch_size: int) -> list[int]:
+    """The sizes of the batches of `count` images. One image left over joins the batch before: BatchNorm cannot train on it."""
+    sizes = [batch_size] * (count // batch_size)
+    rest = count % batch_size
+    if rest == 1 and sizes:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    return sizes
 
-    def __init__(self, images: Tensor, labels: Tensor, mean: Sequence[float], std: Sequence[float], augment: str = "none"):
-        self.images, self.labels, self.augment = images, labels, augment
+
+class TensorSplit:
+    """Images held as one uint8 tensor [N, C, H, W], with labels int64 [N] on the same device.
+
+    `size` (height, width) is what batches are resized to, after augmentation and before normalisation.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augment: str = "none",
+        size: tuple[int, int] | None = None,
+    ):
+        self.images, self.labels, self.augment, self.size = images, labels, augment, size
         self.normalise = Normaliser(mean, std, images.device)
 
     def train_batches(self, batch_size: int, seed: int, phase: str, epoch: int) -> Batches:
@@ -105,30 +127,38 @@ class TensorSplit:
         stream = seeds.generator(seed, "augment", phase, epoch)
         shifts = torch.randint(0, 2 * PADDING + 1, (2, count), generator=stream).to(device)
         flips = torch.randint(0, 2, (count,), generator=stream).bool().to(device)
-        for start, stop in self._chunks(count, batch_size):
+        for start, stop, sizes in self._chunks(count, batch_size):
             picked = order[start:stop]
             images = self.images.index_select(0, picked)
             images = crop_flip(images, shifts[0, start:stop], shifts[1, start:stop], flips[start:stop])
-            yield from self._split(images, self.labels.index_select(0, picked), batch_size)
+            yield from self._split(images, self.labels.index_select(0, picked), sizes)
 
     def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Batches:
         """All images, or those that `order` (int64) names, in order and not augmented."""
         order = order if order is None else order.to(self.images.device)
-        for start, stop in self._chunks(len(self.images) if order is None else len(order), batch_size):
+        for start, stop, sizes in self._chunks(len(self.images) if order is None else len(order), batch_size):
             if order is None:
                 images, labels = self.images[start:stop], self.labels[start:stop]
             else:
                 images, labels = (part.index_select(0, order[start:stop]) for part in (self.images, self.labels))
-            yield from self._split(images, labels, batch_size)
+            yield from self._split(images, labels, sizes)
 
-    def _chunks(self, count: int, batch_size: int) -> Iterator[tuple[int, int]]:
-        """Ranges of whole batches of about `CHUNK_BYTES`."""
-        batch_bytes = 4 * self.images[0].numel() * batch_size
-        size = max(1, CHUNK_BYTES // batch_bytes) * batch_size
-        return ((start, min(start + size, count)) for start in range(0, count, size))
+    def _chunks(self, count: int, batch_size: int) -> Iterator[tuple[int, int, list[int]]]:
+        """Ranges of about `CHUNK_BYTES`, and the sizes of the batches in each."""
+        height, width = self.size or self.images.shape[2:]
+        images = max(1, CHUNK_BYTES // (4 * self.images.shape[1] * height * width * batch_size))
+        sizes, start = batch_sizes(count, batch_size), 0
+        for first in range(0, len(sizes), images):
+            group = sizes[first : first + images]
+            yield start, start + sum(group), group
+            start += sum(group)
 
-    def _split(self, images: Tensor, labels: Tensor, batch_size: int) -> Batches:
-        return zip(self.normalise(images).split(batch_size), labels.split(batch_size), strict=True)
+    def _split(self, images: Tensor, labels: Tensor, sizes: list[int]) -> Batches:
+        if self.size:
+            from torchvision.transforms.v2.functional import resize
+
+            images = resize(images, list(self.size), antialias=True)
+        return zip(self.normalise(images).split(sizes), labels.split(sizes), strict=True)
 
 
 def recipe(augment: str, size: int) -> Any:
@@ -207,16 +237,16 @@ class LoaderSplit:
         return self._batches(_Decoded(self.source, recipe("none", self.size)), order, batch_size)
 
     def _batches(self, decoded: _Decoded, order: Tensor, batch_size: int) -> Batches:
-        labels = self.labels.index_select(0, order.to(self.device)).split(batch_size)
+        labels = self.labels.index_select(0, order.to(self.device)).split(batch_sizes(len(order), batch_size))
         for images, target in zip(self._read(decoded, order, batch_size), labels, strict=True):
             yield self.normalise(images.to(self.device, non_blocking=True)), target
 
     def _read(self, decoded: _Decoded, order: Tensor, batch_size: int) -> Iterator[Tensor]:
+        parts = order.split(batch_sizes(len(order), batch_size))
         loader = torch.utils.data.DataLoader(
             decoded,
-            batch_size,
-            sampler=order.tolist(),
-            num_workers=min(self.workers, -(-len(order) // batch_size)),
+            batch_sampler=[part.tolist() for part in parts],
+            num_workers=min(self.workers, len(parts)),
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator().manual_seed(0),  # the loader must not draw from the global stream
         )

@@ -54,13 +54,16 @@ class Dataset:
         *,
         workers: int = 4,
         device: torch.device | str = "cpu",
+        size: tuple[int, int] | None = None,
     ):
         self.name, self.augment = name, augment
         self.input_shape, self.num_classes = facts.shape, facts.classes
         self.train_size, self.test_size = facts.train_size, facts.test_size
         self.mean, self.std = facts.mean, facts.std
         self._read: Callable[[], Contents] | None = read
-        self._workers, self._device = workers, device
+        self._workers, self._device, self._size = workers, device, size
+        if size:
+            self.input_shape = (facts.shape[0], *size)
         self._train: Any = None
 
     def load(self) -> None:
@@ -87,7 +90,7 @@ class Dataset:
             if not self.mean:
                 self.mean, self.std = batches.statistics(contents.train)
             train, test = (
-                batches.TensorSplit(images.to(self._device), labels.to(self._device), self.mean, self.std, augment)
+                batches.TensorSplit(images.to(self._device), labels.to(self._device), self.mean, self.std, augment, self._size)
                 for images, labels, augment in (
                     (contents.train, contents.train_labels, self.augment),
                     (contents.test, contents.test_labels, "none"),
@@ -132,7 +135,7 @@ def open_dataset(
 ) -> Dataset:
     """The dataset `name` (see `CHOICES`); named and synthetic sets are not read before `load`, others are read here.
 
-    `data_dir` is relative to the working directory. `image_size` resizes folder:, torchvision and imagenet images. `augment`
+    `data_dir` is relative to the working directory. `image_size` resizes all images to a square. `augment`
     stands in for the default: crop-flip for cifar10, cifar100, tiny-imagenet and for folder: and torchvision images of up to
     64 pixels in three channels, the imagenet recipe for such images above 64, none for mnist, fashion-mnist, synthetic,
     images of one channel, and torchvision's sets of digits, letters, text and traffic signs. `workers` processes decode
@@ -154,7 +157,9 @@ def open_dataset(
     chosen = augment or facts.augment
     if chosen == "imagenet" and (max(facts.shape[1:]) <= SMALL or name.startswith("synthetic:")):
         raise Refused(f"augmentation 'imagenet' is for images of more than {SMALL} pixels; for {name} choose none or crop-flip")
-    return Dataset(name, facts, chosen, read, workers=workers, device=device)
+    # Sets of one known size are held as they are and resized batch by batch.
+    size = (image_size, image_size) if image_size and (image_size, image_size) != facts.shape[1:] else None
+    return Dataset(name, facts, chosen, read, workers=workers, device=device, size=size)
 
 
 def _known(name: str, place: Any, image_size: int | None) -> tuple[Named, Callable[[], Contents]]:
@@ -173,9 +178,6 @@ def _known(name: str, place: Any, image_size: int | None) -> tuple[Named, Callab
         facts = NAMED[name]
         reader = namedsets.read_cifar if name in namedsets.CIFAR else namedsets.read_idx_set
         read = partial(imagesets.read_tiny, place) if name == "tiny-imagenet" else partial(reader, name, place)
-    if image_size is not None and (image_size, image_size) != facts.shape[1:]:
-        size = "x".join(map(str, facts.shape[1:]))
-        raise Refused(f"image size {image_size}: {name} has {size}; only folder:, torchvision and imagenet images are resized")
     return facts, read
 
 

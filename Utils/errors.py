@@ -1,6 +1,11 @@
 """The two ways a command ends without a result; `main.py` prints one line for each."""
 
 
+from __future__ import annotations
+
+from argparse import Namespace
+
+
 class Refused(ValueError):
     """The command asks for something that cannot be: exit status 2, nothing is written.
 
@@ -8,5 +13,15 @@ class Refused(ValueError):
     """
 
 
-class RunFailed(RuntimeError):
+class RunFailed(Exception):
     """A run that had begun could not be finished (diverged, disk full, ...): exit status 1."""
+
+
+def failure(error: Exception, options: Namespace) -> str:
+    """Why a run failed, in one line: out of memory names the batch size, an error of the network names the network."""
+    text = " ".join(str(error).split())
+    if isinstance(error, RunFailed):
+        return text
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+        return f"out of memory with --train-batch-size {options.train_batch_size}, --test-batch-size {options.test_batch_size}"
+    return f"--model {options.model} failed: {type(error).__name__}: {text}"

@@ -13,6 +13,7 @@ from torch import nn
 from Models.layers import Identity2d
 from Models.masking import Prunable
 from Models.shapes import eval_mode, outputs_for_one_image
+from Utils.seeds import generator
 
 MOMENTS = ("score_mean", "score_var", "score_sum", "score_abs_mean", "score_abs_var", "score_abs_sum")
 NORMS = nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm2d
@@ -22,24 +23,41 @@ def uses_per_entry(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, 
     """How often each entry of a parameter is used for one image: its FLOPs are this times its size.
 
     Synaptic-Flow's count: multiply-adds, one per weight and output position; a bias, a BatchNorm scale or shift and an
-    `Identity2d` multiplier count one per position too. Grouped convolutions count only the weights they have. Parameters
-    of other modules count nothing.
+    `Identity2d` multiplier count one per position too. Grouped convolutions count only the weights they have, and a shared
+    weight counts for every layer that uses it. Parameters that other modules or functions use count nothing.
 
     Returns:
-        Full parameter name -> positions; the model is left as it was.
+        Full parameter name, as in `named_parameters()`, -> positions; the model is left as it was.
     """
+    names = dict(model.named_parameters())
+    aliases = {n: n for n in names}
+    for name, tensor in model.named_parameters(remove_duplicate=False):
+        if name not in names:
+            aliases[name] = next(n for n, t in names.items() if t is tensor)
     uses: dict[str, int] = {}
     for name, module, shape in outputs_for_one_image(model, input_shape):
-        if isinstance(module, nn.Conv2d | Identity2d) or (isinstance(module, NORMS) and len(shape) == 4):
-            count = math.prod(shape[2:])
-        elif isinstance(module, nn.Linear | NORMS):
-            count = math.prod(shape[1:-1])
-        else:
-            continue
-        for param, _ in module.named_parameters(recurse=False):
-            full = f"{name}.{param}" if name else param
-            uses[full] = uses.get(full, 0) + count
+        own = {p: f"{name}.{p}" if name else p for p, _ in module.named_parameters(recurse=False)}
+        if isinstance(module, nn.MultiheadAttention):  # calls no module of its own
+            own |= {f"out_proj.{p}": f"{name}.out_proj.{p}" for p in ("weight", "bias")}
+        for full in own.values():
+            if full in aliases:
+                uses[aliases[full]] = uses.get(aliases[full], 0) + math.prod(shape) // _width(module, shape)
     return uses
+
+
+def _width(module: nn.Module, shape: tuple[int, ...]) -> int:
+    """How many outputs of `module` stand at one position; more than all of them for a module that is not counted."""
+    if isinstance(module, nn.Linear):
+        return module.out_features
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return module.out_channels
+    if isinstance(module, nn.MultiheadAttention):
+        return module.embed_dim
+    if isinstance(module, nn.LayerNorm):
+        return math.prod(module.normalized_shape)
+    if isinstance(module, NORMS | Identity2d):
+        return next(module.parameters(recurse=False)).numel()
+    return math.prod(shape) + 1
 
 
 def compression_table(
@@ -53,25 +71,30 @@ def compression_table(
     scored = {p.name: (p, s) for p, s in zip(prunables, scores, strict=True)}
     uses = uses_per_entry(model, input_shape)
     rows: list[dict[str, Any]] = []
-    for module_name, module in model.named_modules():
-        for param, tensor in module.named_parameters(recurse=False):
-            full = f"{module_name}.{param}" if module_name else param
-            size = kept = tensor.numel()
-            moments: tuple[float, ...] = (float("nan"),) * 6
-            if full in scored:
-                prunable, score = scored[full]
-                kept = int(torch.count_nonzero(prunable.mask))
-                moments = _moments(score)
-            used = uses.get(full, 0)
-            multiplies = used if param == "weight" and isinstance(module, nn.Conv2d | nn.Linear) else 0
-            shape = "x".join(str(n) for n in tensor.shape)
-            rows.append(
-                {"module": module_name, "param": param, "shape": shape, "size": size, "kept": kept, "density": kept / size,
-                 "flops": size * used, "kept_flops": kept * used, "macs": size * multiplies, "kept_macs": kept * multiplies,
-                 "prunable": full in scored}
-                | dict(zip(MOMENTS, moments, strict=True))
-            )  # fmt: skip
+    for full, tensor in model.named_parameters():
+        module_name, _, param = full.rpartition(".")
+        module = model.get_submodule(module_name)
+        size = kept = tensor.numel()
+        moments: tuple[float, ...] = (float("nan"),) * len(MOMENTS)
+        if full in scored:
+            prunable, score = scored[full]
+            kept = int(torch.count_nonzero(prunable.mask))
+            moments = _moments(score)
+        used = uses.get(full, 0)
+        multiplies = used if param == "weight" and isinstance(module, nn.Conv2d | nn.Linear) else 0
+        shape = "x".join(str(n) for n in tensor.shape)
+        rows.append(
+            {"module": module_name, "param": param, "shape": shape, "size": size, "kept": kept, "density": kept / size,
+             "flops": size * used, "kept_flops": kept * used, "macs": size * multiplies, "kept_macs": kept * multiplies,
+             "prunable": full in scored}
+            | dict(zip(MOMENTS, moments, strict=True))
+        )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def uncounted(table: pd.DataFrame) -> list[str]:
+    """Names of the layers whose weights are prunable but whose FLOPs could not be counted."""
+    return table.loc[table["prunable"] & (table["flops"] == 0), "module"].tolist()
 
 
 def _moments(score: torch.Tensor) -> tuple[float, ...]:
@@ -102,24 +125,45 @@ def emptied_layers(table: pd.DataFrame) -> list[str]:
 def has_path(model: nn.Module, prunables: Sequence[Prunable], input_shape: tuple[int, ...]) -> bool:
     """Whether any path of kept weights leads from the input to the output.
 
-    A signal of ones is sent through the masks: prunable weights are replaced by their masks, biases and shifts by zeros,
-    norms pass their input on, and each masked layer's output is cut back to 0 or 1, so that nothing over- or underflows.
+    Two images, zeros and noise, go through the masks: is the output different? Prunable weights are random magnitudes times
+    their masks, biases and shifts are zero, norms pass their input on, and the output of each layer is scaled back to at
+    most 1, so that nothing over- or underflows. A network that computes in another type than it is given counts as alive.
     """
-    masks = {p.name: p.mask.float() for p in prunables if p.param == "weight"}
-    others = {n: torch.zeros_like(t) if n.endswith("bias") else torch.ones_like(t) for n, t in model.named_parameters()}
+    if all(bool(p.mask.all()) for p in prunables):
+        return True
+    tensors, image = _probe(model, prunables, input_shape)
     handles = []
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            handles.append(module.register_forward_hook(lambda _m, _i, output: (output > 0).to(output.dtype)))
+            handles.append(module.register_forward_hook(lambda _m, _i, output: output / output.abs().amax().clamp(min=1e-300)))
         elif isinstance(module, NORMS):
             handles.append(module.register_forward_hook(_pass_on))
     try:
-        with eval_mode(model), torch.no_grad():
-            image = torch.ones(1, *input_shape, device=prunables[0].mask.device)
-            return bool((torch.func.functional_call(model, others | masks, (image,)) > 0).any())
+        with eval_mode(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
+            zeros, noise = torch.func.functional_call(model, tensors, (image,))
+            return not torch.equal(zeros, noise)  # NaN differs from everything: a doubt is not a collapse
+    except RuntimeError:
+        return True
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _probe(
+    model: nn.Module, prunables: Sequence[Prunable], input_shape: tuple[int, ...]
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Float64 parameters and buffers for `has_path`, and the two images [2, C, H, W]."""
+    draws = generator(0, "paths")
+    tensors = {n: t.detach().double() for n, t in model.named_buffers() if t.is_floating_point()}
+    for name, tensor in model.named_parameters():
+        tensors[name] = torch.zeros_like(tensor) if name.endswith("bias") else torch.ones_like(tensor)
+    for p in prunables:
+        if p.param != "bias":
+            noise = torch.rand(p.mask.shape, generator=draws, dtype=torch.float64) + 0.5
+            tensors[p.name] = noise.to(p.mask.device) * p.mask
+    image = torch.rand(2, *input_shape, generator=draws, dtype=torch.float64) + 0.5
+    image[0] = 0
+    return {n: t.double() for n, t in tensors.items()}, image.to(prunables[0].mask.device)
 
 
 def _pass_on(norm: nn.Module, inputs: tuple[torch.Tensor, ...], _: object) -> torch.Tensor:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import Pruners
 from Experiments import EXPERIMENTS
 from Models import registry
-from Utils.datasets import check_name
+from Utils.catalogue import ALIASES, NAMES, check_name
 from Utils.errors import Refused
 from Utils.flags import Parser, Switch, integer, number
 
@@ -136,6 +138,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """
     given = vars(build_parser().parse_args(argv))
     if "list" in given:
+        if len(given) > 1:
+            other = next(g for g in given if g != "list").replace("_", "-")
+            raise Refused(f"--list {given['list']} goes alone, without --{other}")
         return argparse.Namespace(**given)
     name = given.get("experiment", "singleshot")
     reads = EXPERIMENTS[name].reads
@@ -150,10 +155,18 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def defaults(experiment: str) -> dict[str, Any]:
+    """What each option that `experiment` reads is when it is not given."""
+    return {o.dest: o.default for o in table() if o.reader == "always" or o.reader in EXPERIMENTS[experiment].reads}
+
+
 def _check_together(options: argparse.Namespace, given: dict[str, Any]) -> None:
     """Settle what depends on several flags, and refuse combinations that contradict each other."""
     if "dataset" in options:
         check_name(options.dataset)
+        options.dataset = ALIASES.get(options.dataset, options.dataset)
+    if getattr(options, "data_mirror", None) and options.dataset not in NAMES:
+        raise Refused(f"--data-mirror serves the named sets ({', '.join(NAMES)}), not {options.dataset}")
     if "compression" in options:
         _settle_density(options, [d for d in ("compression", "density", "sparsity") if d in given])
     if "model" in options:
@@ -183,12 +196,26 @@ def _settle_density(options: argparse.Namespace, given: list[str]) -> None:
 
 
 def _check_expid(expid: str) -> None:
-    bad = any(c in "/\\:" or ord(c) < 32 for c in expid) or expid in (".", "..") or expid != expid.strip()
-    if bad or len(expid.encode()) > 200:
+    characters = any(c in "/\\:" or not c.isprintable() for c in expid)
+    if characters or expid in (".", "..") or expid != expid.strip() or len(expid.encode(errors="replace")) > 200:
         raise Refused(f"--expid {expid[:60]!r}: a folder name of up to 200 bytes without / \\ : is expected")
 
 
 def identity(options: argparse.Namespace) -> dict[str, Any]:
-    """The options that make two runs different, as JSON keeps them; `expid` names the folder and is not among them."""
+    """The options that make two runs different, as JSON keeps them; `expid` names the folder and is not among them.
+
+    Files that an option names count by their content, under `contents`.
+    """
     kept = {k: v for k, v in vars(options).items() if k not in (*INCIDENTAL, "expid")}
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
+    files = [options.weights] if options.weights else []
+    if options.model_class == registry.USER:
+        files.append(options.model.rpartition(":")[0])
+    digests = {file: _digest(file) for file in files}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()} | ({"contents": digests} if digests else {})
+
+
+def _digest(file: str) -> str:
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    except OSError as error:
+        raise Refused(f"{file} cannot be read: {error.strerror or error}") from error

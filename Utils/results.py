@@ -60,9 +60,22 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the folder holds this run, done, and it is not to be overwritten."""
-        summary = self.path / "summary.json"
-        return self.saves and not self.options.overwrite and summary.exists() and read_json(summary).get("status") == "done"
+        """Whether the folder holds this run, done, and it is not to be overwritten.
+
+        Raises:
+            Refused: a file of the finished run is missing or not what the run wrote; the message names it.
+        """
+        path = self.path / "summary.json"
+        if not self.saves or self.options.overwrite or not path.exists():
+            return False
+        summary = read_json(path)
+        if summary.get("status") != "done":
+            return False
+        for name, digest in (summary.get("files") or {"args.json": ""}).items():
+            file = self.path / name
+            if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+                raise Refused(f"{file} is missing or damaged: --overwrite runs it again, another --expid leaves it alone")
+        return True
 
     def _check_same(self, saved: dict[str, Any]) -> None:
         asked = identity(self.options)
@@ -77,10 +90,13 @@ class RunFolder:
         if self._begun:
             return
         self._begun = True
-        for name in FILES:
-            if self.saves:
+        try:
+            for name in FILES if self.saves else ():
                 (self.path / name).unlink(missing_ok=True)
-        self.write_json("args.json", vars(self.options) | {"expid": self.path.name} | environment(device))
+        except OSError as error:
+            raise Refused(f"cannot clear {self.path}: {error}") from error
+        content = vars(self.options) | identity(self.options) | {"expid": self.path.name}
+        self.write_json("args.json", content | environment(device))
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write `content` as JSON; numbers that are not finite become null."""

@@ -33,6 +33,7 @@ def choose_device(options: argparse.Namespace) -> torch.device:
     """
     if options.no_cuda or not torch.cuda.is_available():
         return torch.device("cpu")
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # scores and masks as on the CPU
     count = torch.cuda.device_count()
     if options.gpu >= count:
         raise Refused(f"--gpu {options.gpu}: there are {count} CUDA devices, numbered from 0")
@@ -96,8 +97,11 @@ class Subject:
                 problem, pruner, options.density, rounds=options.prune_epochs, schedule=options.compression_schedule,
                 scope=options.mask_scope, invert=options.invert, verbose=options.verbose,
             )  # fmt: skip
-        except NonFiniteScores as error:
-            raise NonFiniteScores(f"--model {options.model} cannot be scored with --pruner {options.pruner}: {error}") from error
+        except (NonFiniteScores, RuntimeError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            line = f"--model {options.model} cannot be scored with --pruner {options.pruner}: {error}"
+            raise NonFiniteScores(line) from error
         if options.reinitialize:
             self._reinitialize()
         if options.shuffle:

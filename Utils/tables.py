@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from Utils.measuring import uncounted
 from Utils.results import read_json
 
 TRAIN_COLUMNS = ("train_loss", "test_loss", "top1_accuracy", "top5_accuracy")
@@ -30,6 +31,8 @@ def print_pruning(table: pd.DataFrame, sums: Mapping[str, Any]) -> None:
     for word, key in (("Parameter", "params"), ("FLOP", "flops")):
         kept, total = sums[f"{key}_kept"], sums[f"{key}_total"]
         print(f"{word} Sparsity: {kept}/{total} ({kept / total if total else 0:.4f})")
+    if missed := uncounted(table):
+        print(f"NOTE: the FLOPs of these layers are not counted, a function of the model uses their weights: {', '.join(missed)}")
 
 
 def print_warnings(summary: Mapping[str, Any]) -> None:

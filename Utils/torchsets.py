@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,10 +60,13 @@ def open_pair(name: str, place: Place) -> tuple[Any, Any]:
     except (RuntimeError, OSError) as error:
         reason = "--no-download was given" if not place.download else f"torchvision does not download it ({_line(error)})"
     if place.download and _takes(set_class, "download"):
+        new = not place.data_dir.exists()
         try:
             with folder_lock(place.data_dir), bounded_network(True, patience=place.patience):
                 return _construct_pair(set_class, place, download=True)
         except (RuntimeError, OSError, ValueError) as error:
+            if new:
+                shutil.rmtree(place.data_dir, ignore_errors=True)  # nothing came: a dead network leaves no folder behind
             if isinstance(error, Refused):
                 raise
             reason = f"could not be downloaded ({_line(error)})"

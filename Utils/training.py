@@ -25,7 +25,7 @@ class Diverged(RunFailed):
     """The loss is no longer finite. `rows` is the table up to and including that epoch."""
 
     def __init__(self, phase: str, epoch: int, rows: pd.DataFrame) -> None:
-        super().__init__(f"diverged at epoch {epoch} of {phase}: the training loss is not finite")
+        super().__init__(f"diverged at epoch {epoch} of {phase}: the loss is not finite")
         self.phase, self.rows = phase, rows
 
 
@@ -119,7 +119,7 @@ def train(
         with clock("eval"):
             rows.append((epoch, train_loss, *evaluate(model, data.test_batches(options.test_batch_size)), lr, seconds))
         _show(bar, phase, rows[-1], epochs, options.verbose)
-        if epoch and not math.isfinite(train_loss):
+        if epoch and not (math.isfinite(train_loss) and math.isfinite(rows[-1][2])):
             raise Diverged(phase, epoch, pd.DataFrame(rows, columns=COLUMNS))
     return pd.DataFrame(rows, columns=COLUMNS).astype({"train_loss": float, "lr": float}), optimizer, scheduler
 

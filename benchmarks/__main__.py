@@ -4,57 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import platform
 import statistics
-import time
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from benchmarks.parties import Party
+
 FOLDER = Path(__file__).resolve().parent
-
-
-def serve(party: str, connection: Connection) -> None:
-    """A worker: prepares a row on request and times its work, with everything else asleep."""
-    from benchmarks import rows
-
-    if party == "ours":
-        from Utils.allocator import keep_freed_memory
-
-        keep_freed_memory()  # as main.py does
-        make = rows.ours
-    elif party == "textbook":
-        make = rows.by_the_book
-    else:
-        from benchmarks.original import Original
-
-        make = Original(party).work
-    work: Any = None
-    while (order := connection.recv()) is not None:
-        if order != "run":
-            work = make(order)
-            connection.send(None)
-            continue
-        began = time.perf_counter()
-        result = work()
-        connection.send((time.perf_counter() - began, result))
-
-
-class Party:
-    """One side of the comparison, in a process of its own."""
-
-    def __init__(self, name: str) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, far = context.Pipe()
-        self._process = context.Process(target=serve, args=(name, far), daemon=True)
-        self._process.start()
-        far.close()
-
-    def ask(self, order: str | None) -> Any:
-        """Send an order and wait for the answer; None ends the process."""
-        self._pipe.send(order)
-        return None if order is None else self._pipe.recv()
 
 
 def measure(parties: dict[str, Party], row: str, repeats: int) -> tuple[dict[str, list[float]], dict[str, Any]]:

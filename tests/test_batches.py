@@ -1,6 +1,5 @@
 """Batches: values by hand, bit-equality with torchvision, the laws of crops and orders, and the meta device."""
 
-import time
 
 import pytest
 import torch
@@ -137,23 +136,6 @@ def test_nothing_leaves_the_device(augment):
         for images, labels in pairs:
             assert images.device.type == labels.device.type == "meta"
             assert images.shape[1:] == (3, 8, 8)
-
-
-def test_an_epoch_of_small_images_is_quick():
-    """A batch of 64 takes a third of a millisecond; ten times that is a fault. One thread's own time, whatever else runs."""
-    part, threads = split(2048, (3, 32, 32)), torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        assert min(_seconds(part, epoch) for epoch in range(5)) / 32 < 0.003
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _seconds(part, epoch):
-    start = time.thread_time()
-    for _ in part.train_batches(64, 1, "post-train", epoch):
-        pass
-    return time.thread_time() - start
 
 
 class Gradients:

@@ -113,11 +113,23 @@ def test_describe_has_a_row_for_every_kind():
     assert rows[2]["mean"] == "0.491/0.482/0.447" and rows[2]["shape"] == "3x32x32"
 
 
+def test_sets_of_one_size_are_resized_batch_by_batch():
+    from torchvision.transforms.v2.functional import resize
+
+    plain, large = (open_dataset("synthetic:1x8x8:3:20", image_size=size) for size in (None, 12))
+    plain.load(), large.load()
+    assert (plain.input_shape, large.input_shape) == ((1, 8, 8), (1, 12, 12))
+    (x, _), (y, _) = next(plain.test_batches(4)), next(large.test_batches(4))
+    pixels = plain._test.images[:4]
+    assert x.shape == (4, 1, 8, 8) and torch.equal(y, large._test.normalise(resize(pixels, [12, 12], antialias=True)))
+    assert next(large.train_batches(7, 1, "post_train", 1))[0].shape == (7, 1, 12, 12)
+
+
 def test_options_that_do_not_fit():
     refused(lambda: open_dataset("mnist", augment="mixup"), "'mixup'", "none, crop-flip, imagenet")
     refused(lambda: open_dataset("cifar10", augment="imagenet"), "more than 64 pixels", "crop-flip")
     refused(lambda: open_dataset("synthetic:3x96x96:2", augment="imagenet"), "choose none or crop-flip")
-    refused(lambda: open_dataset("cifar10", image_size=64), "image size 64", "32x32")
+    refused(lambda: open_dataset("cifar10", image_size=0), "image size 0", "4096")
     refused(lambda: open_dataset("folder:x", image_size=0), "image size 0")
     assert open_dataset("cifar10", image_size=32, augment="none").augment == "none"
 
@@ -430,7 +442,7 @@ def test_sizes_that_differ_or_are_large_mean_224(tmp_path):
     assert large.input_shape == (3, 72, 72)
     large.load()
     assert all(0 < value < 1 for value in (*large.mean, *large.std))
-    assert [len(labels) for _, labels in large.test_batches(3)] == [3, 1]
+    assert [len(labels) for _, labels in large.test_batches(3)] == [4]  # one left over joins the batch before
     [(images, labels)] = large.subset_batches(torch.tensor([5, 0]), 8)
     assert labels.tolist() == [1, 0] and images.shape == (2, 3, 72, 72)
 
