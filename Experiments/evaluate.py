@@ -59,7 +59,7 @@ def _evaluate(folder: Path, options: argparse.Namespace) -> None:
         raise Refused(str(error).replace("--weights ", "", 1)) from error
     print(f"{folder}: {_text(*evaluate(model.to(device), data.test_batches(options.test_batch_size)))}")
     before = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
-    if "top1_last" in before:
+    if before.get("top1_last") is not None:
         print(f"  when it was saved: {_text(before['test_loss_last'], before['top1_last'], before['top5_last'])}")
 
 

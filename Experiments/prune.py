@@ -10,7 +10,7 @@ from Utils.errors import Refused
 from Utils.measuring import compression_table
 from Utils.results import RunFolder
 from Utils.setup import choose_device, load_pruner, open_data, prepare, print_note, print_target
-from Utils.summary import pruning_summary
+from Utils.summary import pruning_summary, untrained_summary
 from Utils.tables import print_pruning, print_saved, print_warnings
 
 
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     except NonFiniteScores as error:
         raise Refused(str(error)) from error
     table = compression_table(subject.model, subject.prunables, scores, data.input_shape)
-    summary = pruning_summary(folder, subject, table, clock)
+    summary = pruning_summary(folder, subject, table, clock) | untrained_summary()
     print_pruning(table, summary)
     print_warnings(summary)
 

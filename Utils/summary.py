@@ -42,6 +42,11 @@ def pruning_summary(folder: RunFolder, subject: Subject, table: pd.DataFrame, cl
     )
 
 
+def untrained_summary() -> dict[str, Any]:
+    """The keys of `training_summary` where nothing was trained."""
+    return dict.fromkeys(("untrained", "top1_last", "top5_last", "top1_best", "best_epoch", "test_loss_last"))
+
+
 def training_summary(post: pd.DataFrame, data: Dataset) -> dict[str, Any]:
     """What the training after pruning came to; the headline is the last epoch, the best one stands beside it."""
     last = post.iloc[-1]

@@ -9,6 +9,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from benchmarks import footprint
 from benchmarks.parties import Party
 
 FOLDER = Path(__file__).resolve().parent
@@ -60,9 +61,12 @@ def main() -> None:
     where = f"{platform.machine()}, {torch.get_num_threads()} threads, {versions}"
     heading = "| work | this project | textbook | original | ratio | asked |\n|---|---|---|---|---|---|"
     text = f"# Speed\nMedians of {args.repeats} turns, all sides in turn; {where}. Made by `python -m benchmarks`.\n\n{heading}\n"
-    if set(args.rows) == set(ROWS):
-        (FOLDER / "results.md").write_text(text + "\n".join(lines) + "\n")
-        content = {"machine": where, "repeats": args.repeats, "rows": record}
+    limits = footprint.measure(args.repeats) if set(args.rows) == set(ROWS) else []
+    text += "\n".join(lines) + "\n\n| what one command costs | measured | at most |\n|---|---|---|\n"
+    text += "\n".join(f"| {what} | {value:.2f} {unit} | {most} {unit} |" for what, value, unit, most in limits) + "\n"
+    if limits:
+        (FOLDER / "results.md").write_text(text)
+        content = {"machine": where, "repeats": args.repeats, "rows": record, "limits": limits}
         (FOLDER / "results.json").write_text(json.dumps(content, indent=2) + "\n")
     for party in parties.values():
         party.ask(None)

@@ -6,6 +6,7 @@ compare. `ROWS` says how the numbers read and what ratio is asked for.
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -67,16 +68,16 @@ def _mnist() -> Any:
     return data
 
 
-def _threads(model: torch.nn.Module, shape: tuple[int, ...]) -> None:
-    from argparse import Namespace
-
+def ours(row: str) -> Work:
+    """The project's side of a row, with as many threads as `main.py` would use for its network."""
     from Utils.setup import use_threads
 
-    use_threads(model, Namespace(train_batch_size=64), shape)
+    name = {"epoch": "fc", "evaluate": "conv", "step": "resnet20"}.get(row, "vgg16")
+    use_threads(network(name), Namespace(train_batch_size=64), (1, 28, 28) if name in ("fc", "conv") else CIFAR)
+    return _ours(row)
 
 
-def ours(row: str) -> Work:
-    """The project's side of a row."""
+def _ours(row: str) -> Work:
     from Models.masking import hold_masks
     from Pruners.loop import prune_loop
     from Utils.batches import TensorSplit
@@ -88,7 +89,6 @@ def ours(row: str) -> Work:
         hold_masks(optimizer, problem.prunables)
 
         def epoch() -> float:
-            _threads(problem.model, (1, 28, 28))
             train_epoch(problem.model, optimizer, data.train_batches(64, 1, "post_train", 1)).item()
             return evaluate(problem.model, data.test_batches(256))[1]
 
