@@ -35,6 +35,7 @@ def run(options: argparse.Namespace) -> None:
     except Exception as error:  # a network of one's own may raise anything; --verbose shows where
         if options.verbose:
             traceback.print_exc()
+        folder.begin(choose_device(options))  # does nothing where the run had begun
         if isinstance(error, Diverged):
             folder.write_table(f"{error.phase.replace('_', '-')}.csv", error.rows)
         reason = failure(error, options)
@@ -66,7 +67,9 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder) -> None
         with clock("prune"):
             scores = subject.prune(pruner)
     except NonFiniteScores as error:
-        raise error if options.pre_epochs else Refused(str(error)) from error
+        if options.pre_epochs:
+            raise
+        raise Refused(str(error)) from error
     folder.begin(device)
     folder.write_state("initial.pt", initial)
     folder.write_state("dense.pt", dense)

@@ -1,6 +1,5 @@
 """The two ways a command ends without a result; `main.py` prints one line for each."""
 
-
 from __future__ import annotations
 
 from argparse import Namespace
@@ -17,11 +16,16 @@ class RunFailed(Exception):
     """A run that had begun could not be finished (diverged, disk full, ...): exit status 1."""
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed, on whichever device."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in ("out of memory", "can't allocate memory"))
+
+
 def failure(error: Exception, options: Namespace) -> str:
     """Why a run failed, in one line: out of memory names the batch size, an error of the network names the network."""
     text = " ".join(str(error).split())
     if isinstance(error, RunFailed):
         return text
-    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+    if out_of_memory(error):
         return f"out of memory with --train-batch-size {options.train_batch_size}, --test-batch-size {options.test_batch_size}"
     return f"--model {options.model} failed: {type(error).__name__}: {text}"

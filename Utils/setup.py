@@ -17,7 +17,7 @@ from Pruners.loop import NonFiniteScores, prune_loop, shuffle_masks
 from Pruners.masks import kept_count
 from Pruners.problem import Batch, Problem
 from Utils.datasets import Dataset, open_dataset
-from Utils.errors import Refused
+from Utils.errors import Refused, out_of_memory
 from Utils.measuring import uses_per_entry
 from Utils.seeds import derive
 
@@ -98,7 +98,7 @@ class Subject:
                 scope=options.mask_scope, invert=options.invert, verbose=options.verbose,
             )  # fmt: skip
         except (NonFiniteScores, RuntimeError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
+            if out_of_memory(error):
                 raise
             line = f"--model {options.model} cannot be scored with --pruner {options.pruner}: {error}"
             raise NonFiniteScores(line) from error
