@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from Utils.datasets import open_dataset
+from Utils.data.datasets import open_dataset
 
 
 def run(options: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ import torchvision
 from torch import nn
 
 from Models.layers import InputShape
-from Utils.download import bounded_network
+from Utils.data.download import bounded_network
 from Utils.errors import Refused
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import Pruners
 from Experiments import EXPERIMENTS
 from Models import registry
-from Utils import datasets
+from Utils.data import datasets
 
 
 def _pruners() -> pd.DataFrame:

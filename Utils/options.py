@@ -13,7 +13,7 @@ from typing import Any
 import Pruners
 from Experiments import EXPERIMENTS
 from Models import registry
-from Utils.catalogue import ALIASES, NAMES, check_name
+from Utils.data.catalogue import ALIASES, NAMES, check_name
 from Utils.errors import Refused
 from Utils.flags import Parser, Switch, integer, number
 

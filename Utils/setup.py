@@ -16,7 +16,7 @@ from Pruners.base import Pruner
 from Pruners.loop import NonFiniteScores, prune_loop, shuffle_masks
 from Pruners.masks import kept_count
 from Pruners.problem import Batch, Problem
-from Utils.datasets import Dataset, open_dataset
+from Utils.data.datasets import Dataset, open_dataset
 from Utils.errors import Refused, out_of_memory
 from Utils.measuring import uses_per_entry
 from Utils.seeds import derive

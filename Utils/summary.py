@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from Utils.clock import Clock
-from Utils.datasets import Dataset
+from Utils.data.datasets import Dataset
 from Utils.measuring import emptied_layers, has_path, totals
 from Utils.results import SCHEMA, RunFolder
 from Utils.setup import Subject

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from Models.masking import Prunable, hold_masks, trainable_parameters
 from Utils.clock import Clock
-from Utils.datasets import Dataset
+from Utils.data.datasets import Dataset
 from Utils.errors import RunFailed
 from Utils.seeds import derive
 

@@ -61,7 +61,7 @@ def _problem(name: str, batches: list | None = None) -> Any:
 
 
 def _mnist() -> Any:
-    from Utils.datasets import open_dataset
+    from Utils.data.datasets import open_dataset
 
     data = open_dataset("mnist", "Data", download=False)
     data.load()
@@ -80,7 +80,7 @@ def ours(row: str) -> Work:
 def _ours(row: str) -> Work:
     from Models.masking import hold_masks
     from Pruners.loop import prune_loop
-    from Utils.batches import TensorSplit
+    from Utils.data.batches import TensorSplit
     from Utils.training import evaluate, make_optimizer, train_epoch
 
     if row == "epoch":

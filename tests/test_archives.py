@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from trees import make_tree, refused, save
 
-from Utils import catalogue, datasets, imagesets, namedsets
-from Utils.datasets import open_dataset
-from Utils.download import md5_of
+from Utils.data import catalogue, datasets, imagesets, namedsets
+from Utils.data.datasets import open_dataset
+from Utils.data.download import md5_of
 
-ROOT = Path(datasets.__file__).parent.parent
+ROOT = Path(datasets.__file__).parents[2]
 
 
 # CIFAR

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
 
-from Utils import batches
-from Utils.batches import LoaderSplit, Normaliser, TensorSplit, crop_flip, statistics
+from Utils.data import batches
+from Utils.data.batches import LoaderSplit, Normaliser, TensorSplit, crop_flip, statistics
 from Utils.errors import Refused
 
 

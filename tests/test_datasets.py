@@ -10,12 +10,12 @@ import pytest
 import torch
 from trees import idx, refused
 
-from Utils import catalogue, datasets, namedsets
-from Utils.batches import statistics
-from Utils.datasets import NAMES, check_name, describe, open_dataset
-from Utils.download import md5_of
+from Utils.data import catalogue, datasets, namedsets
+from Utils.data.batches import statistics
+from Utils.data.datasets import NAMES, check_name, describe, open_dataset
+from Utils.data.download import md5_of
 
-ROOT = Path(datasets.__file__).parent.parent
+ROOT = Path(datasets.__file__).parents[2]
 
 
 # Names
@@ -55,7 +55,7 @@ def test_bad_names(name, word):
 
 
 def test_the_command_line_needs_no_torch():
-    code = "import sys, Utils.datasets as d; d.describe(); d.check_name('cifar10'); sys.exit('torch' in sys.modules)"
+    code = "import sys, Utils.data.datasets as d; d.describe(); d.check_name('cifar10'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

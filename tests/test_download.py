@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from Utils import download
-from Utils.download import bounded_network, fetch, folder_lock, obtain
+from Utils.data import download
+from Utils.data.download import bounded_network, fetch, folder_lock, obtain
 from Utils.errors import Refused
 
 CONTENT = b"some bytes" * 1000
@@ -206,7 +206,7 @@ def test_torchvision_downloads_are_bounded(silent, tmp_path):
 def test_the_lock_is_reentrant_and_dies_with_its_holder(tmp_path):
     with folder_lock(tmp_path), folder_lock(tmp_path):
         pass
-    code = "import os, sys; from Utils.download import folder_lock; folder_lock(sys.argv[1]).acquire(); os._exit(9)"
+    code = "import os, sys; from Utils.data.download import folder_lock; folder_lock(sys.argv[1]).acquire(); os._exit(9)"
     root = Path(download.__file__).parent.parent
     assert subprocess.run([sys.executable, "-c", code, tmp_path], cwd=root, check=False).returncode == 9
     with folder_lock(tmp_path).acquire(timeout=0.5):
@@ -214,7 +214,7 @@ def test_the_lock_is_reentrant_and_dies_with_its_holder(tmp_path):
 
 
 def test_a_second_process_waits_and_finds_the_file(server, tmp_path):
-    code = "import sys; from Utils.download import fetch; fetch(*sys.argv[1:])"
+    code = "import sys; from Utils.data.download import fetch; fetch(*sys.argv[1:])"
     root = Path(download.__file__).parent.parent
     url, target = f"{server.url}/file", tmp_path / "file"
     with folder_lock(tmp_path):

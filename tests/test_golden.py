@@ -16,7 +16,7 @@ from Models.masking import add_masks
 from Pruners.loop import prune_loop
 from Pruners.masks import kept_count
 from Pruners.problem import Problem
-from Utils.datasets import open_dataset
+from Utils.data.datasets import open_dataset
 from Utils.measuring import compression_table, has_path, totals
 
 ROWS = json.loads((PROJECT / "tests/golden/golden_masks.json").read_text())

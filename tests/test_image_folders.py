@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from trees import idx, make_tree, refused, save
 
-from Utils import datasets, imagefolder, namedsets, torchsets
-from Utils.datasets import open_dataset
+from Utils.data import datasets, imagefolder, namedsets, torchsets
+from Utils.data.datasets import open_dataset
 
-ROOT = Path(datasets.__file__).parent.parent
+ROOT = Path(datasets.__file__).parents[2]
 
 
 # folder:

@@ -12,7 +12,7 @@ from torch import nn
 
 from Models import registry
 from Models.masking import add_masks
-from Utils.batches import batch_sizes
+from Utils.data.batches import batch_sizes
 from Utils.measuring import compression_table, has_path, totals, uncounted, uses_per_entry
 
 DATA = ["--dataset", "synthetic:1x8x8:3:60", "--post-epochs", "1", "--no-save"]

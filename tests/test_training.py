@@ -13,9 +13,9 @@ from torch import nn
 from Models import registry
 from Models.layers import Identity2d
 from Models.masking import add_masks, hold_masks, trainable_parameters
-from Utils.batches import TensorSplit
 from Utils.clock import Clock
-from Utils.datasets import open_dataset
+from Utils.data.batches import TensorSplit
+from Utils.data.datasets import open_dataset
 from Utils.summary import class_frequency_loss, training_summary
 from Utils.training import COLUMNS, Diverged, evaluate, make_optimizer, train, train_epoch
 from Utils.training import test_sums as sums_over

@@ -10,7 +10,7 @@ from Models import registry
 from Models.masking import add_masks, hold_masks
 from Pruners.loop import prune_loop
 from Pruners.problem import Problem
-from Utils.batches import TensorSplit
+from Utils.data.batches import TensorSplit
 from Utils.training import make_optimizer, train_epoch
 from Utils.training import test_sums as sums_over
 

@@ -1,7 +1,7 @@
 """Which datasets there are, and one way to open, read and iterate over all of them.
 
 `Dataset` knows shapes and sizes without reading a file where that is possible; `load` reads once, and then the batches
-come from `Utils.batches`. This module imports neither torch nor torchvision before a set is opened.
+come from `Utils.data.batches`. This module imports neither torch nor torchvision before a set is opened.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from Utils.catalogue import (
+from Utils.data.catalogue import (
     ALIASES,
     AUGMENTATIONS,
     CHOICES,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from Utils.namedsets import Contents
+    from Utils.data.namedsets import Contents
 
 __all__ = ["CHOICES", "NAMES", "Dataset", "check_name", "describe", "open_dataset"]
 
@@ -84,7 +84,7 @@ class Dataset:
     def _make_splits(self, contents: Contents) -> None:
         import torch
 
-        from Utils import batches
+        from Utils.data import batches
 
         if isinstance(contents.train, torch.Tensor):
             if not self.mean:
@@ -147,7 +147,7 @@ def open_dataset(
         raise Refused(f"augmentation {augment!r}: choose from {', '.join(AUGMENTATIONS)}")
     if image_size is not None and not 1 <= image_size <= 4096:
         raise Refused(f"image size {image_size}: choose from 1 to 4096 pixels")
-    from Utils.namedsets import Place
+    from Utils.data.namedsets import Place
 
     place = Place(Path(data_dir).expanduser().absolute(), download, mirror)
     if name in NAMES or name.startswith("synthetic:"):
@@ -164,7 +164,7 @@ def open_dataset(
 
 def _known(name: str, place: Any, image_size: int | None) -> tuple[Named, Callable[[], Contents]]:
     """Facts and reader of a named or a synthetic set."""
-    from Utils import imagesets, namedsets
+    from Utils.data import imagesets, namedsets
 
     if name.startswith("synthetic:"):
         shape, classes, count = parse_synthetic(name)
@@ -183,8 +183,8 @@ def _known(name: str, place: Any, image_size: int | None) -> tuple[Named, Callab
 
 def _opened(name: str, place: Any, image_size: int | None) -> tuple[Named, Callable[[], Contents]]:
     """Facts and contents of a folder: or a torchvision set, which have to be looked at to be known."""
-    from Utils import imagefolder, torchsets
-    from Utils.namedsets import Contents
+    from Utils.data import imagefolder, torchsets
+    from Utils.data.namedsets import Contents
 
     if name.startswith("folder:"):
         root = Path(name.removeprefix("folder:")).expanduser().absolute()

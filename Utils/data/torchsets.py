@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from Utils.download import bounded_network, folder_lock, missing
+from Utils.data.download import bounded_network, folder_lock, missing
+from Utils.data.namedsets import Contents, Place
 from Utils.errors import Refused
-from Utils.namedsets import Contents, Place
 
 # Sets whose constructors look like those of classification sets, but whose targets are something else.
 _OTHER_TARGETS = {"CelebA", "Cityscapes", "Kitti", "LFWPairs", "MovingMNIST", "WIDERFace"}
@@ -74,7 +74,7 @@ def open_pair(name: str, place: Place) -> tuple[Any, Any]:
 
 
 def _no_such_set(name: str) -> str:
-    from Utils.catalogue import CHOICES
+    from Utils.data.catalogue import CHOICES
 
     return f"{name!r} is not a classification set with a training and a test part; choose from {CHOICES}"
 

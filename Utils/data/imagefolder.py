@@ -21,7 +21,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from Utils.batches import ImageSource
+from Utils.data.batches import ImageSource
 from Utils.errors import Refused
 
 SMALL = 64  # pixels on either side up to which images are held as one tensor

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from Utils import seeds
-from Utils.download import PATIENCE, folder_lock, md5_of, obtain
+from Utils.data.download import PATIENCE, folder_lock, md5_of, obtain
 from Utils.errors import Refused
 
 
@@ -45,12 +45,12 @@ class Place:
     def obtain(
         self, title: str, folder: Path, files: Mapping[str, Sequence[str]], bases: Sequence[str], looked: Sequence[Path]
     ) -> None:
-        """`Utils.download.obtain` as this place allows it."""
+        """`Utils.data.download.obtain` as this place allows it."""
         options = {"download": self.download, "mirror": self.mirror, "patience": self.patience}
         obtain(title, folder, files, bases, looked=looked, **options)
 
 
-PROJECT_DATA = Path(__file__).resolve().parent.parent / "Data"
+PROJECT_DATA = Path(__file__).resolve().parents[2] / "Data"
 IDX_FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 # MD5 checksums of MNIST's four files unpacked: archives differ in how they were compressed, the contents do not.
 MNIST_CONTENTS = (

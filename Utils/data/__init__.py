@@ -1,0 +1,1 @@
+"""Datasets: what there is, where it comes from, and batches of it."""
