@@ -207,7 +207,7 @@ def test_the_lock_is_reentrant_and_dies_with_its_holder(tmp_path):
     with folder_lock(tmp_path), folder_lock(tmp_path):
         pass
     code = "import os, sys; from Utils.data.download import folder_lock; folder_lock(sys.argv[1]).acquire(); os._exit(9)"
-    root = Path(download.__file__).parent.parent
+    root = Path(download.__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code, tmp_path], cwd=root, check=False).returncode == 9
     with folder_lock(tmp_path).acquire(timeout=0.5):
         pass
@@ -215,7 +215,7 @@ def test_the_lock_is_reentrant_and_dies_with_its_holder(tmp_path):
 
 def test_a_second_process_waits_and_finds_the_file(server, tmp_path):
     code = "import sys; from Utils.data.download import fetch; fetch(*sys.argv[1:])"
-    root = Path(download.__file__).parent.parent
+    root = Path(download.__file__).parents[2]
     url, target = f"{server.url}/file", tmp_path / "file"
     with folder_lock(tmp_path):
         other = subprocess.Popen([sys.executable, "-c", code, url, target, MD5], cwd=root)
