@@ -9,8 +9,8 @@ from importlib import import_module
 from types import FrameType
 
 from Utils.allocator import keep_freed_memory
+from Utils.command import parse
 from Utils.errors import Refused, RunFailed
-from Utils.options import parse
 
 
 class Terminated(BaseException):

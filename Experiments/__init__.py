@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-COMMON = frozenset({"dataset", "data", "image", "model", "prune", "seed", "device", "verbose", "save"})
+COMMON = frozenset({"dataset", "data", "image", "model", "prunable", "seed", "device", "verbose", "save"})
+PRUNING = COMMON | {"prune"}
+TRAINING = {"train", "dense", "test", "augment"}
+GRID = {"grid", "lists", "pruner list", "schedule lists", "ablations"}
 
 
 @dataclass(frozen=True)
@@ -17,9 +20,22 @@ class Experiment:
 
 EXPERIMENTS = {
     "singleshot": Experiment(
-        "train densely (--pre-epochs), prune once, train (--post-epochs), measure, save", COMMON | {"train", "test", "augment"}
+        "train densely (--pre-epochs), prune once, train (--post-epochs), measure, save", PRUNING | TRAINING | GRID
     ),
-    "prune": Experiment("prune and count: masks and tables, no training; data-free methods need no dataset on disk", COMMON),
+    "multishot": Experiment(
+        "--level-list: train, prune a little, rewind, and again; then train what is left", PRUNING | TRAINING | GRID | {"levels"}
+    ),
+    "prune": Experiment(
+        "prune and count: masks and tables, no training; data-free methods need no dataset on disk", PRUNING | GRID
+    ),
+    "layer-conservation": Experiment("average score of each layer against the inverse of its size", PRUNING | {"pruner list"}),
+    "unit-conservation": Experiment("scores that enter each hidden unit against those that leave it", PRUNING | {"pruner list"}),
+    "imp-conservation": Experiment(
+        "average squared weight of each layer against the inverse of its size, over training", COMMON | {"train", "test", "augment"}
+    ),
+    "schedule-conservation": Experiment(
+        "cut size over maximal flow of SynFlow's rounds, for linear and exponential schedules", COMMON | {"schedule lists"}
+    ),
     "evaluate": Experiment(
         "test a saved run's model.pt again: --run FOLDER ...",
         frozenset({"run", "test", "device", "verbose", "data"}),

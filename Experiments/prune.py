@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import argparse
 
+from Pruners.base import Pruner
 from Pruners.loop import NonFiniteScores
 from Utils.clock import Clock
 from Utils.errors import Refused
 from Utils.measuring import compression_table
 from Utils.results import RunFolder
-from Utils.setup import choose_device, load_pruner, open_data, prepare, print_note, print_target
+from Utils.setup import Datasets, choose_device, load_pruner, prepare, print_note, print_target
 from Utils.summary import pruning_summary, untrained_summary
 from Utils.tables import print_pruning, print_saved, print_warnings
 
 
-def run(options: argparse.Namespace) -> None:
-    """Prune one network, or print what its finished folder holds.
+def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
+    """Prune one network, or print what its finished folder holds. `datasets` are those that the process has open already.
 
     Raises:
         Refused: nothing was written.
     """
     pruner = load_pruner(options)
-    folder = RunFolder(options)
-    if folder.finished:
-        return print_saved(folder.path)
+    with RunFolder(options) as folder:
+        if folder.finished:
+            return print_saved(folder.path)
+        _run(options, pruner, folder, datasets or Datasets())
+
+
+def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:
     device = choose_device(options)
     clock = Clock(device)
     with clock("data"):
-        data = open_data(options, device)
+        data = datasets.open(options, device)
         if pruner.needs_data:
             print(f"Loading {options.dataset} dataset.")
             data.load()

@@ -7,7 +7,7 @@ for every elementwise optimizer, and costs nothing in the forward.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -104,6 +104,12 @@ def hold_masks(optimizer: torch.optim.Optimizer, prunables: Sequence[Prunable]) 
             torch._foreach_mul_(weights, masks)
 
     return optimizer.register_step_post_hook(multiply)
+
+
+def load_state(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Load a `state_dict` that may lack masks: the network keeps its own then. The invariant is the caller's to restore."""
+    masks = {name: tensor for name, tensor in model.state_dict().items() if name.endswith("_mask")}
+    model.load_state_dict(masks | state)
 
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:

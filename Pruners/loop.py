@@ -24,13 +24,14 @@ def prune_loop(
     pruner: Pruner,
     density: float,
     *,
+    start: float = 1.0,
     rounds: int,
     schedule: str = "exponential",
     scope: str = "global",
     invert: bool = False,
     verbose: bool = False,
 ) -> list[torch.Tensor]:
-    """Shrink the masks of `problem` to exactly the budget of `density` in `rounds` rounds of scoring.
+    """Shrink the masks of `problem`, of density `start`, to exactly the budget of `density` in `rounds` rounds of scoring.
 
     Scope `global` ranks all weights together, `local` each tensor by itself. Masks nest: a pruned weight never returns,
     and a round keeps no more than the one before. `invert` removes the largest scores instead.
@@ -53,7 +54,7 @@ def prune_loop(
             scores = [s.detach() for s in pruner.score(problem)]
         _check(scores, problem.prunables)
         ranks = [-s for s in scores] if invert else scores
-        now = scheduled_density(density, k, rounds, schedule)
+        now = scheduled_density(density, k, rounds, schedule, start)
         for size, group, budget in zip(sizes, groups, budgets, strict=True):
             kept = max(kept_count(size, now), budget)
             keep_largest([ranks[i] for i in group], [masks[i] for i in group], kept, floor=budget)

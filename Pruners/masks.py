@@ -28,10 +28,11 @@ def kept_count(total: int, density: float) -> int:
     return total - math.floor((1.0 - density) * total + 1e-6)
 
 
-def scheduled_density(density: float, round_index: int, rounds: int, schedule: str) -> float:
-    """The density after round `round_index` (from 0) of `rounds` on the way to `density`.
+def scheduled_density(density: float, round_index: int, rounds: int, schedule: str, start: float = 1.0) -> float:
+    """The density after round `round_index` (from 0) of `rounds` on the way from `start` to `density`.
 
-    `exponential`: d^((k+1)/n), the schedule of SynFlow's algorithm 1 (Tanaka et al. 2020); `linear`: 1 - (1-d)(k+1)/n.
+    `exponential`: s (d/s)^((k+1)/n), from s = 1 the schedule of SynFlow's algorithm 1 (Tanaka et al. 2020); `linear`:
+    s - (s-d)(k+1)/n.
     """
     if schedule not in SCHEDULES:
         raise ValueError(f"compression schedule {schedule!r}: choose from {', '.join(SCHEDULES)}")
@@ -39,8 +40,8 @@ def scheduled_density(density: float, round_index: int, rounds: int, schedule: s
         return density
     progress = (round_index + 1) / rounds
     if schedule == "exponential":
-        return density**progress
-    return 1.0 - (1.0 - density) * progress
+        return start * (density / start) ** progress
+    return start - (start - density) * progress
 
 
 def keep_largest(scores: Sequence[torch.Tensor], masks: Sequence[torch.Tensor], kept: int, floor: int) -> None:

@@ -95,6 +95,23 @@ def integer(low: int | None = None, high: int | None = None) -> Callable[[str], 
     return _bounded(int, "a whole number", low, high, None, None)
 
 
+def override(text: str) -> tuple[str, str, str]:
+    """`mag:pre-epochs=200` -> ("mag", "pre_epochs", "200")."""
+    target, equals, value = text.partition("=")
+    pruner, colon, option = target.partition(":")
+    if not (pruner and colon and option and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form PRUNER:OPTION=VALUE, such as mag:pre-epochs=200")
+    return pruner, option.removeprefix("--").replace("-", "_"), value
+
+
+def option_pair(text: str) -> tuple[str, str]:
+    """`account=vision` -> ("account", "vision")."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE, such as account=vision")
+    return name.replace("-", "_"), value
+
+
 def _bounded(
     kind: type, noun: str, low: float | None, high: float | None, above: float | None, below: float | None
 ) -> Callable[[str], float]:

@@ -4,147 +4,189 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.metadata
 import json
 import math
-import os
-import platform
 import re
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 
-from Utils.errors import Refused, RunFailed
-from Utils.options import identity
+from Utils.environment import environment
+from Utils.errors import Refused
+from Utils.files import Lock, atomic, on_cpu, seal, sha256, unseal
+from Utils.settle import identity
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SCHEMA = 1
-PROJECT = Path(__file__).resolve().parent.parent
-FILES = (
-    "args.json", "pre-train.csv", "post-train.csv", "compression.csv", "initial.pt", "dense.pt", "model.pt",
-    "optimizer.pt", "scheduler.pt", "summary.json",
+CHECKPOINT = "checkpoint.bin"
+# What runs write: these may be replaced when a run starts afresh; anything else in the folder is left alone.
+OWN = (
+    "args.json", "pre-train.csv", "post-train.csv", "levels.csv", "compression.csv", "compression-level-*.csv",
+    "*-conservation.csv", "*-conservation.png", "schedule-rounds.csv", "initial.pt", "dense.pt", "model.pt", "optimizer.pt",
+    "scheduler.pt", "masks-level-*.pt", CHECKPOINT, "summary.json",
 )  # fmt: skip
+
+
+class Busy(Refused):
+    """Another process is working in the folder."""
 
 
 def run_name(options: argparse.Namespace) -> str:
     """The folder name of a run without `--expid`: its main options for people, and a hash of all of them."""
     chosen = identity(options)
     digest = hashlib.blake2b(json.dumps(chosen, sort_keys=True).encode(), digest_size=4).hexdigest()
-    words = [options.pruner, options.model, options.dataset, f"c{options.compression:.4g}", f"s{options.seed}", digest]
-    return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(word))[-60:] for word in words)
+    main = [getattr(options, name, None) for name in ("pruner", "model", "dataset")]
+    compression = f"c{options.compression:.4g}" if "compression" in options else None
+    words = [*main, compression, f"s{options.seed}", digest]
+    return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(word))[-60:] for word in words if word is not None)
+
+
+def path_of(options: argparse.Namespace) -> Path:
+    """Where a run's folder is, or will be: RESULT_DIR/EXPERIMENT/EXPID, for a cell RESULT_DIR/EXPERIMENT/GRID/CELL."""
+    return Path(options.result_dir, options.experiment, options.expid or run_name(options))
 
 
 class RunFolder:
-    """`RESULT_DIR/EXPERIMENT/EXPID/`. Made when the first file is written; each file appears whole or not at all.
+    """A run's folder, to be used in a `with` block. Made when the first file is written; each file appears whole or not at all.
+
+    Attributes:
+        path: where it is.
+        saves: whether anything is written at all.
+        finished: whether it holds this run, done, and it is not to be overwritten.
 
     Raises:
-        Refused: the folder holds a run with other options, or cannot be written.
+        Refused: the folder holds a run with other options, cannot be written, or a file of the finished run is missing or not
+            what the run wrote.
+        Busy: another process is working in it.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.path = Path(options.result_dir, options.experiment, options.expid or run_name(options))
+        self.path = path_of(options)
         self.saves = not options.no_save
+        self.finished = False
         self._begun = False
+        self._sums: dict[str, str] = {}
+        self._lock = Lock(self.path / ".lock")
         if not self.saves:
             return
         _check_writable(self.path)
         if (self.path / "args.json").exists() and not options.overwrite:
-            self._check_same(read_json(self.path / "args.json"))
+            check_same(self.path, options)
+            self.finished = self._is_finished()
+        if self.path.exists() and not self.finished:
+            self._claim()
+            self.finished = self._is_finished()  # another process may have ended it just now
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.leave()
 
     @property
-    def finished(self) -> bool:
-        """Whether the folder holds this run, done, and it is not to be overwritten.
+    def expid(self) -> str:
+        """The run's name, as `args.json` and `summary.json` have it."""
+        return self.options.expid or self.path.name
 
-        Raises:
-            Refused: a file of the finished run is missing or not what the run wrote; the message names it.
-        """
+    def _claim(self) -> None:
+        if not self._lock.take(1):
+            raise Busy(f"{self.path}: another process is working there")
+
+    def _is_finished(self) -> bool:
         path = self.path / "summary.json"
-        if not self.saves or self.options.overwrite or not path.exists():
+        if self.options.overwrite or not path.exists():
             return False
         summary = read_json(path)
         if summary.get("status") != "done":
             return False
         for name, digest in (summary.get("files") or {"args.json": ""}).items():
             file = self.path / name
-            if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+            if not file.is_file() or sha256(file) != digest:
                 raise Refused(f"{file} is missing or damaged: --overwrite runs it again, another --expid leaves it alone")
         return True
-
-    def _check_same(self, saved: dict[str, Any]) -> None:
-        asked = identity(self.options)
-        missing = object()
-        differing = [k for k in asked if saved.get(k, missing) != asked[k]]
-        if differing:
-            changes = ", ".join(f"{k} {saved.get(k)!r} there, {asked[k]!r} asked" for k in differing)
-            raise Refused(f"{self.path} holds another run ({changes}): choose another --expid or --overwrite")
 
     def begin(self, device: torch.device) -> None:
         """Write `args.json`, once; what an earlier run left in the folder goes first."""
         if self._begun:
             return
         self._begun = True
+        if self.saves:
+            self._claim()
+            self._clear(OWN)
+        content = vars(self.options) | identity(self.options) | {"expid": self.expid}
+        self.write_json("args.json", content | environment(device))
+
+    def _clear(self, names: tuple[str, ...]) -> None:
         try:
-            for name in FILES if self.saves else ():
-                (self.path / name).unlink(missing_ok=True)
+            for name in names:
+                for file in (*self.path.glob(name), *self.path.glob(f".{name}.*")):
+                    file.unlink(missing_ok=True)
         except OSError as error:
             raise Refused(f"cannot clear {self.path}: {error}") from error
-        content = vars(self.options) | identity(self.options) | {"expid": self.path.name}
-        self.write_json("args.json", content | environment(device))
+
+    def resume(self) -> dict[str, Any] | None:
+        """The last checkpoint of this run, if all files that it was written beside are still what they were; else None."""
+        state = unseal(self.path / CHECKPOINT) if self.saves and not self.options.overwrite else None
+        if state is None or any(not (self.path / n).is_file() or sha256(self.path / n) != s for n, s in state["files"].items()):
+            return None
+        self._begun, self._sums = True, state["files"]
+        self._clear(("summary.json",))  # that of a failure
+        return state
+
+    def write_checkpoint(self, state: dict[str, Any]) -> None:
+        """Keep `state` for `resume`, in place of the one before."""
+        if self.saves:
+            seal(self.path / CHECKPOINT, state | {"files": self._sums})
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write `content` as JSON; numbers that are not finite become null."""
-        with self._file(name) as temporary:
-            if temporary:
-                temporary.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        text = json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
+        self._write(name, lambda file: file.write_text(text, encoding="utf-8"))
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a CSV file with a header."""
-        with self._file(name) as temporary:
-            if temporary:
-                table.to_csv(temporary, index=False)
+        self._write(name, lambda file: table.to_csv(file, index=False))
+
+    def write_figure(self, name: str, figure: Figure) -> None:
+        """Write a figure as PNG."""
+        self._write(name, lambda file: figure.savefig(file, format="png", dpi=150))
+
+    def write_state(self, name: str, state: dict[str, Any] | None) -> None:
+        """Write a `state_dict` that `torch.load(..., weights_only=True)` reads, tensors on the CPU; None writes nothing."""
+        if state is not None:
+            self._write(name, lambda file: torch.save(on_cpu(state), file))
 
     def snapshot(self, model: torch.nn.Module) -> dict[str, torch.Tensor] | None:
         """A copy on the CPU of the model's `state_dict` as it is now; None when nothing is saved."""
         return {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()} if self.saves else None
 
-    def write_state(self, name: str, state: dict[str, Any] | None) -> None:
-        """Write a `state_dict` that `torch.load(..., weights_only=True)` reads, tensors on the CPU; None writes nothing."""
-        if state is None:
-            return
-        with self._file(name) as temporary:
-            if temporary:
-                torch.save(_on_cpu(state), temporary)
-
     def finish(self, summary: dict[str, Any]) -> None:
-        """Write `summary.json`, the last file: it carries the checksums of all others."""
-        names = [name for name in FILES[:-1] if (self.path / name).exists()] if self.saves else []
-        sums = {name: hashlib.sha256((self.path / name).read_bytes()).hexdigest() for name in names}
-        self.write_json("summary.json", summary | {"files": sums})
+        """Write `summary.json`, the last file: it carries the checksums of all others. A failed run keeps its checkpoint."""
+        self.write_json("summary.json", summary | {"files": {n: s for n, s in self._sums.items() if n != "summary.json"}})
+        if self.saves and summary["status"] == "done":
+            self._clear((CHECKPOINT,))
 
-    @contextmanager
-    def _file(self, name: str) -> Iterator[Path | None]:
-        """A temporary file beside `name` that takes its place when the block ends well; None when nothing is saved."""
+    def _write(self, name: str, write: Any) -> None:
         if not self.saves:
-            yield None
             return
-        temporary = self.path / f".{name}.{os.getpid()}"
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            with open(temporary, "rb") as written:
-                os.fsync(written.fileno())
-            os.replace(temporary, self.path / name)
-        except OSError as error:
-            raise RunFailed(f"cannot write {self.path / name}: {error.strerror or error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic(self.path / name) as temporary:
+            write(temporary)
+            self._sums[name] = sha256(temporary)
+
+
+def check_same(path: Path, options: argparse.Namespace) -> None:
+    """Refuse options that are not those of the run in `path`, naming what differs."""
+    saved, asked, missing = read_json(path / "args.json"), identity(options), object()
+    differing = [k for k in asked if saved.get(k, missing) != asked[k]]
+    if differing:
+        changes = ", ".join(f"{k} {saved.get(k)!r} there, {asked[k]!r} asked" for k in differing)
+        raise Refused(f"{path} holds another run ({changes}): choose another --expid or --overwrite")
 
 
 def _check_writable(path: Path) -> None:
@@ -174,27 +216,6 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Where and with what a run is made: command line, commit, whether the tree is modified, versions, device."""
-    packages = ("torch", "torchvision", "numpy", "pandas")
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    return {
-        "argv": sys.argv,
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
-        "device": f"{device.type}: {name}, {torch.get_num_threads()} threads",
-    }
-
-
-def _git(*words: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
 def _plain(value: Any) -> Any:
     """`value` with what JSON does not know made plain: tuples, numpy numbers, numbers that are not finite."""
     if isinstance(value, dict):
@@ -204,11 +225,3 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _on_cpu(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.detach().cpu().contiguous()
-    if isinstance(value, dict):
-        return {k: _on_cpu(v) for k, v in value.items()}
-    return [_on_cpu(v) for v in value] if isinstance(value, list) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 import Pruners
 from Models import registry
-from Models.masking import Prunable, add_masks, apply_masks
+from Models.masking import Prunable, add_masks, apply_masks, load_state
 from Models.weights import load_weights
 from Pruners.base import Pruner
 from Pruners.loop import NonFiniteScores, prune_loop, shuffle_masks
@@ -38,6 +39,21 @@ def choose_device(options: argparse.Namespace) -> torch.device:
     if options.gpu >= count:
         raise Refused(f"--gpu {options.gpu}: there are {count} CUDA devices, numbered from 0")
     return torch.device("cuda", options.gpu)
+
+
+class Datasets:
+    """The datasets that a process has opened: runs that name the same one share it, so that it is read once."""
+
+    def __init__(self) -> None:
+        self._opened: dict[tuple[object, ...], Dataset] = {}
+
+    def open(self, options: argparse.Namespace, device: torch.device) -> Dataset:
+        """`open_data` of the same options before, or now."""
+        names = ("dataset", "data_dir", "image_size", "augment", "no_download", "workers")
+        key = (*(getattr(options, name, None) for name in names), device)
+        if key not in self._opened:
+            self._opened[key] = open_data(options, device)
+        return self._opened[key]
 
 
 def open_data(options: argparse.Namespace, device: torch.device) -> Dataset:
@@ -77,8 +93,12 @@ class Subject:
         """The number of prunable weights."""
         return sum(p.mask.numel() for p in self.prunables)
 
-    def prune(self, pruner: Pruner) -> list[torch.Tensor]:
-        """Prune to the asked density, then reinitialize, shuffle, and write the masks to the weights; returns the last scores.
+    def prune(
+        self, pruner: Pruner, density: float | None = None, start: float = 1.0, *, ablate: bool = True
+    ) -> list[torch.Tensor]:
+        """Prune to `density`, then reinitialize, shuffle (`ablate`), write the masks to the weights; returns the last scores.
+
+        `density` is `--density` if none is given; the schedule of the rounds begins at the density `start`.
 
         Raises:
             NonFiniteScores: the method cannot score this network.
@@ -94,20 +114,25 @@ class Subject:
         )
         try:
             scores = prune_loop(
-                problem, pruner, options.density, rounds=options.prune_epochs, schedule=options.compression_schedule,
-                scope=options.mask_scope, invert=options.invert, verbose=options.verbose,
+                problem, pruner, options.density if density is None else density, start=start, rounds=options.prune_epochs,
+                schedule=options.compression_schedule, scope=options.mask_scope, invert=options.invert, verbose=options.verbose,
             )  # fmt: skip
         except (NonFiniteScores, RuntimeError) as error:
             if out_of_memory(error):
                 raise
             line = f"--model {options.model} cannot be scored with --pruner {options.pruner}: {error}"
             raise NonFiniteScores(line) from error
-        if options.reinitialize:
+        if ablate and options.reinitialize:
             self._reinitialize()
-        if options.shuffle:
+        if ablate and options.shuffle:
             shuffle_masks(self.prunables, options.seed)
         apply_masks(self.prunables)
         return scores
+
+    def load(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take over the weights and statistics of `state`, and its masks if it has any; masks are written to the weights."""
+        load_state(self.model, state)
+        apply_masks(self.prunables)
 
     def _scoring_batches(self) -> list[Batch]:
         self.data.load()

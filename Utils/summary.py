@@ -21,14 +21,19 @@ LEARNT = 0.999  # a test loss at or above this share of the class-frequency loss
 
 def failed_summary(folder: RunFolder, reason: str) -> dict[str, Any]:
     """The summary of a run that could not be finished."""
-    return _heading(folder.options, folder.path.name) | {"status": "failed", "reason": reason}
+    return _heading(folder.options, folder.expid) | {"status": "failed", "reason": reason}
+
+
+def study_summary(folder: RunFolder, results: dict[str, Any]) -> dict[str, Any]:
+    """The summary of a study that has `results` of its own."""
+    return _heading(folder.options, folder.expid) | results
 
 
 def pruning_summary(folder: RunFolder, subject: Subject, table: pd.DataFrame, clock: Clock) -> dict[str, Any]:
     """The summary of a pruned network: what is left of it, and whether it can still compute anything."""
     kept = int(table.loc[table["prunable"], "kept"].sum())
     return (
-        _heading(folder.options, folder.path.name)
+        _heading(folder.options, folder.expid)
         | totals(table)
         | {
             "density_asked": folder.options.density,

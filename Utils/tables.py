@@ -45,11 +45,16 @@ def print_warnings(summary: Mapping[str, Any]) -> None:
         print("WARNING: UNTRAINED: the test loss is no better than always predicting the class frequencies")
 
 
+def read_table(path: Path) -> pd.DataFrame:
+    """A table of a run folder."""
+    return pd.read_csv(path, dtype={"module": str, "param": str})
+
+
 def print_saved(folder: Path) -> None:
     """The tables of a finished run folder."""
     summary = read_json(folder / "summary.json")
     print(f"Already done: {folder}")
     if (folder / "post-train.csv").exists():
-        print_training(pd.read_csv(folder / "pre-train.csv"), pd.read_csv(folder / "post-train.csv"))
-    print_pruning(pd.read_csv(folder / "compression.csv", dtype={"module": str, "param": str}), summary)
+        print_training(read_table(folder / "pre-train.csv"), read_table(folder / "post-train.csv"))
+    print_pruning(read_table(folder / "compression.csv"), summary)
     print_warnings(summary)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from Models.masking import Prunable, hold_masks, trainable_parameters
+from Models.masking import Prunable, apply_masks, hold_masks, load_state, trainable_parameters
 from Utils.clock import Clock
 from Utils.data.datasets import Dataset
 from Utils.errors import RunFailed
@@ -92,49 +92,103 @@ def evaluate(model: nn.Module, batches: Batches) -> tuple[float, float, float]:
     return loss / count, 100.0 * top1 / count, 100.0 * top5 / count
 
 
-def train(
-    model: nn.Module,
-    prunables: Sequence[Prunable],
-    data: Dataset,
-    options: Any,
-    phase: str,
-    epochs: int,
-    clock: Clock,
-) -> tuple[pd.DataFrame, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Evaluate, then train for `epochs`, evaluating after each; masks hold throughout.
+class Training:
+    """One phase of training, which may be left after any epoch and taken up again: a function of the seed, phase and epoch.
 
-    The optimizer and the schedule are new. Batch order, augmentation and dropout are functions of (seed, phase, epoch).
-    Row 0 of the table is before training; `seconds` are those of training, without evaluation.
+    The optimizer and the schedule are new; masks hold throughout. Batch order, augmentation and dropout are functions of
+    (seed, `order`, epoch).
 
-    Raises:
-        Diverged: the training loss of an epoch is not finite.
+    Args:
+        phase: what the seconds are booked under, and the name of a failure.
+        order: the name of the data order; default: the phase.
+        first: the epoch that the network stands at, where it was rewound to a later one than 0.
     """
-    optimizer = make_optimizer(model, options.optimizer, options.lr, options.weight_decay)
-    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, options.lr_drops, options.lr_drop_rate)
-    hold_masks(optimizer, prunables)
-    rows: list[tuple[float | None, ...]] = []
-    bar = tqdm(range(epochs + 1), desc=phase, unit="epoch", leave=False, disable=None)
-    for epoch in bar:
+
+    def __init__(
+        self,
+        model: nn.Module,
+        prunables: Sequence[Prunable],
+        data: Dataset,
+        options: Any,
+        phase: str,
+        clock: Clock,
+        *,
+        order: str = "",
+        first: int = 0,
+    ) -> None:
+        self.model, self.data, self.options, self.phase, self.clock = model, data, options, phase, clock
+        self.order, self.first = order or phase, first
+        self.optimizer = make_optimizer(model, options.optimizer, options.lr, options.weight_decay)
+        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, options.lr_drops, options.lr_drop_rate)
+        self.rows: list[tuple[float | None, ...]] = []
+        self._prunables = prunables
+        hold_masks(self.optimizer, prunables)
+
+    @property
+    def epoch(self) -> int:
+        """The last epoch that was trained and evaluated."""
+        return self.first + len(self.rows) - 1
+
+    def run(self, epochs: int, after_epoch: Callable[[Training], None] | None = None) -> pd.DataFrame:
+        """Evaluate, then train up to epoch `epochs`, evaluating after each; a row of `COLUMNS` for each evaluation.
+
+        The first row is before training; `seconds` are those of training, without evaluation. `after_epoch` is called after
+        each epoch but the last.
+
+        Raises:
+            Diverged: the training loss of an epoch is not finite.
+        """
+        bar = tqdm(total=epochs, initial=max(self.epoch, 0), desc=self.phase, unit="epoch", leave=False, disable=None)
+        with bar:
+            while self.epoch < epochs:
+                self._next(self.epoch + 1)
+                _show(bar, self.phase, self.rows[-1], epochs, self.options.verbose)
+                if after_epoch and self.epoch < epochs:
+                    after_epoch(self)
+        return self.table()
+
+    def _next(self, epoch: int) -> None:
         train_loss = lr = None
         seconds = 0.0
-        if epoch:
-            lr = scheduler.get_last_lr()[0]
-            torch.manual_seed(derive(options.seed, phase, epoch))  # dropout's draws
-            with clock(phase) as lap:
-                batches = data.train_batches(options.train_batch_size, options.seed, phase, epoch)
-                train_loss = train_epoch(model, optimizer, batches).item()
-            scheduler.step()
+        if self.rows:
+            lr = self.scheduler.get_last_lr()[0]
+            torch.manual_seed(derive(self.options.seed, self.order, epoch))  # dropout's draws
+            with self.clock(self.phase) as lap:
+                batches = self.data.train_batches(self.options.train_batch_size, self.options.seed, self.order, epoch)
+                train_loss = train_epoch(self.model, self.optimizer, batches).item()
+            self.scheduler.step()
             seconds = lap.seconds
-        with clock("eval"):
-            rows.append((epoch, train_loss, *evaluate(model, data.test_batches(options.test_batch_size)), lr, seconds))
-        _show(bar, phase, rows[-1], epochs, options.verbose)
-        if epoch and not (math.isfinite(train_loss) and math.isfinite(rows[-1][2])):
-            raise Diverged(phase, epoch, pd.DataFrame(rows, columns=COLUMNS))
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"train_loss": float, "lr": float}), optimizer, scheduler
+        with self.clock("eval"):
+            tested = evaluate(self.model, self.data.test_batches(self.options.test_batch_size))
+        self.rows.append((epoch, train_loss, *tested, lr, seconds))
+        if train_loss is not None and not (math.isfinite(train_loss) and math.isfinite(tested[0])):
+            raise Diverged(self.phase, epoch, self.table())
+
+    def table(self) -> pd.DataFrame:
+        """The rows so far."""
+        return pd.DataFrame(self.rows, columns=COLUMNS).astype({"train_loss": float, "lr": float})
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs, as it is now; tensors are not copied."""
+        return {
+            "rows": self.rows,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to `state`; the network keeps its masks where that has none; without rows, it is not evaluated yet."""
+        load_state(self.model, state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.rows = [tuple(row) for row in state["rows"]]
+        apply_masks(self._prunables)
 
 
 def _show(bar: tqdm, phase: str, row: tuple[Any, ...], epochs: int, verbose: bool) -> None:
     epoch, train_loss, test_loss, top1 = row[:4]
+    bar.n = epoch
     bar.set_postfix_str(f"top-1 {top1:.2f} %")
     if verbose:
         trained = "" if train_loss is None else f"train loss {train_loss:.4f}, "

@@ -8,9 +8,11 @@ import sys
 import pytest
 from conftest import PROJECT
 
+from Utils.command import build_parser, parse
 from Utils.errors import Refused
 from Utils.flags import ANCESTOR_FLAGS
-from Utils.options import INCIDENTAL, build_parser, identity, parse, table
+from Utils.options import INCIDENTAL, table
+from Utils.settle import identity
 
 
 def unambiguous_prefixes():
@@ -50,18 +52,31 @@ def test_new_flags_may_be_shortened_too():
     assert build_parser().expand(["--image", "32", "--over"]) == ["--image-size", "32", "--overwrite"]
 
 
-SWITCHES = [option.flag for option in table() if option.parse is None]
+SWITCHES = [option for option in table() if option.parse is None]
 
 
-@pytest.mark.parametrize("flag", SWITCHES)
-def test_switches_mean_what_they_say(flag):
+def reader_of(option):
+    """Words that choose an experiment which reads the option, and what that needs."""
+    if option.reader == "levels":
+        return ["--experiment", "multishot", "--level-list", "1", "--pre-epochs", "5"]
+    return []
+
+
+def single(words):
+    """The options of the one run, or of the last cell."""
+    options = parse(words)
+    return options.cells[-1].options if "cells" in options else options
+
+
+@pytest.mark.parametrize("option", SWITCHES, ids=lambda o: o.flag)
+def test_switches_mean_what_they_say(option):
     """`type=bool` took any text, False included, for true."""
-    dest = flag[2:].replace("-", "_")
+    flag, dest = option.flag, option.dest
     opposite = "--" + flag[5:] if flag.startswith("--no-") else "--no-" + flag[2:]
     cases = {(): False, (flag,): True, (flag, "True"): True, (flag, "False"): False, (flag, "false"): False, (opposite,): False,
              (f"{flag}=False",): False}  # fmt: skip
     for words, value in cases.items():
-        assert getattr(parse(words), dest) is value, words
+        assert getattr(single([*reader_of(option), *words]), dest) is value, words
 
 
 @pytest.mark.parametrize(("words", "parts"), [
@@ -109,8 +124,29 @@ def test_switches_mean_what_they_say(flag):
     (["--experiment", "evaluate", "--run", "nowhere"], ["nowhere", "model.pt"]),
     (["--experiment", "data", "--seed", "1"], ["--seed", "data"]),
     (["--run", "x"], ["--run", "singleshot"]),
-    (["--pruner-list", "rand"], ["--pruner-list"]),
-    (["--level-list", "1"], ["--level-list"]),
+    (["--pruner-list", "rand", "--pruner", "mag"], ["--pruner-list", "--pruner exclude"]),
+    (["--compression-list", "1", "2", "--density", "0.1"], ["--compression-list", "--density"]),
+    (["--compression-list", "1", "--sparsity-list", "0.1"], ["--compression-list", "--sparsity-list"]),
+    (["--seed-list", "1", "1"], ["--seed-list", "1 twice"]),
+    (["--pruner-list"], ["--pruner-list", "at least one"]),
+    (["--pruner-list", "rand", "nonsense"], ["nonsense", "synflow"]),
+    (["--ablate", "shuffle", "--shuffle"], ["--ablate", "--shuffle"]),
+    (["--ablate", "twist"], ["twist", "reinit"]),
+    (["--pruner-list", "rand", "mag", "--for", "snip:lr=1"], ["--for snip:lr=1", "rand, mag, dense"]),
+    (["--pruner-list", "rand", "mag", "--for", "mag:seed=1"], ["--for mag:seed=1", "pre-epochs"]),
+    (["--pruner-list", "rand", "mag", "--for", "mag:lr=x"], ["--for mag:lr=x", "'x'"]),
+    (["--pruner-list", "rand", "mag", "--for", "mag:optimizer=lion"], ["lion", "adam"]),
+    (["--pruner-list", "rand", "mag", "--for", "mag"], ["'mag'", "PRUNER:OPTION=VALUE"]),
+    (["--compression-list", "1", "--for", "rand:density=0.5"], ["cell compression=1", "--density"]),
+    (["--model-list", "fc", "resnet18"], ["cell model=resnet18", "resnet18"]),
+    (["--pruner", "dense", "--compression", "1"], ["--pruner dense", "0.1"]),
+    (["--level-list", "1"], ["--level-list", "multishot"]),
+    (["--experiment", "multishot"], ["--level-list"]),
+    (["--experiment", "multishot", "--level-list", "0"], ["--level-list", "'0'"]),
+    (["--experiment", "multishot", "--level-list", "2", "--rewind-epoch", "3"], ["--rewind-epoch 3", "from 0 to 0"]),
+    (["--experiment", "multishot", "--level-list", "2", "--prune-amount", "0.2", "--density", "0.1"], ["--density", "--prune-amount"]),
+    (["--experiment", "prune", "--checkpoint-every", "1"], ["--checkpoint-every", "prune"]),
+    (["--seed-list", "1", "--slurm-option", "account"], ["'account'", "NAME=VALUE"]),
     (["--save-trace"], ["--save-trace"]),
     (["--nonsense"], ["--nonsense"]),
     (["stray"], ["stray"]),
@@ -139,19 +175,22 @@ def test_experiments_without_a_reader_refuse_the_flag():
 
 
 
-@pytest.mark.parametrize("option", [o for o in table() if o.dest not in ("experiment", "run", "data_mirror")], ids=lambda o: o.dest)
+OTHERS = ("experiment", "run", "data_mirror", "for")
+
+
+@pytest.mark.parametrize("option", [o for o in table() if o.dest not in OTHERS and not o.axis], ids=lambda o: o.dest)
 def test_every_flag_parses_and_changes_its_option(option):
-    value = {"dataset": "synthetic:1x8x8:3", "model": "conv", "model_class": "tinyimagenet", "lr_drops": "3", "expid": "name"}.get(option.dest)
+    value = {"dataset": "synthetic:1x8x8:3", "model": "conv", "model_class": "tinyimagenet", "lr_drops": "3", "expid": "name", "rewind_epoch": "2", "slurm_option": "qos=high"}.get(option.dest)
     value = value or (next((c for c in option.choices if c != option.default), None) if option.choices else None)
     words = [option.flag] if option.parse is None else [option.flag, value or ("0.5" if option.parse is not str else "x")]
     if option.dest == "model_class":
         words += ["--model", "vgg16"]
     try:
-        changed = vars(parse(words))
+        changed = vars(single(reader_of(option) + words))
     except SystemExit:
         words[1] = "7"
-        changed = vars(parse(words))
-    assert changed[option.dest] != vars(parse(words[2:]))[option.dest]
+        changed = vars(single(reader_of(option) + words))
+    assert changed[option.dest] != vars(single(reader_of(option) + words[2:]))[option.dest]
 
 
 def test_what_makes_two_runs_different():

@@ -174,7 +174,8 @@ def test_evaluate_leaves_out_what_has_no_network(command):
 
 
 def test_class_names_of_named_sets_mean_the_named_sets():
-    from Utils.options import identity, parse
+    from Utils.command import parse
+    from Utils.settle import identity
 
     assert identity(parse(["--dataset", "MNIST"])) == identity(parse(["--dataset", "mnist"]))
     assert parse(["--dataset", "ImageNet", "--model", "resnet50"]).model_class == "imagenet"

@@ -17,7 +17,7 @@ from Utils.clock import Clock
 from Utils.data.batches import TensorSplit
 from Utils.data.datasets import open_dataset
 from Utils.summary import class_frequency_loss, training_summary
-from Utils.training import COLUMNS, Diverged, evaluate, make_optimizer, train, train_epoch
+from Utils.training import COLUMNS, Diverged, Training, evaluate, make_optimizer, train_epoch
 from Utils.training import test_sums as sums_over
 
 
@@ -90,7 +90,7 @@ def small_run(epochs=2, disturb=False, **kwargs):
     model = nn.Sequential(nn.Flatten(), nn.Linear(36, 20), nn.ReLU(), nn.Dropout(0.5), nn.Linear(20, 3))
     if disturb:
         torch.manual_seed(12345)
-    table, _, _ = train(model, add_masks(model), data, setting(**kwargs), "post_train", epochs, Clock(torch.device("cpu")))
+    table = Training(model, add_masks(model), data, setting(**kwargs), "post_train", Clock(torch.device("cpu"))).run(epochs)
     return table, model
 
 

@@ -1,0 +1,140 @@
+"""When a checkpoint is due, and the cache of densely trained networks that all runs of a result folder share."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from Utils.clock import Clock
+from Utils.files import Lock, seal, unseal
+from Utils.settle import identity
+from Utils.setup import Subject
+from Utils.training import Training
+
+SLOW, LONG = 2.0, 10.0  # seconds: an epoch of this length gets a checkpoint of its own; the time to let pass otherwise
+CACHE = "dense-networks"
+# What a densely trained network depends on, beside the device and the version of torch.
+RECIPE = (
+    "dataset", "image_size", "augment", "model", "model_class", "dense_classifier", "pretrained", "weights", "contents", "optimizer",
+    "train_batch_size", "test_batch_size", "pre_epochs", "lr", "lr_drops", "lr_drop_rate", "weight_decay", "seed",
+)  # fmt: skip
+
+
+class Checkpoints:
+    """Calls `write(training)` after the epochs that `--checkpoint-every` names.
+
+    By default that is each epoch of two seconds or more, and any epoch once ten seconds have passed since the last time.
+    """
+
+    def __init__(self, write: Callable[[Training], None], every: int | None) -> None:
+        self._write, self._every = write, every
+        self._written = self._epoch_began = time.monotonic()
+
+    def __call__(self, training: Training) -> None:
+        """Write a checkpoint if one is due."""
+        now = time.monotonic()
+        if self._every is None:
+            due = now - self._epoch_began >= SLOW or now - self._written >= LONG
+        else:
+            due = self._every > 0 and training.epoch % self._every == 0
+        if due:
+            self._write(training)
+            self._written = now
+        self._epoch_began = time.monotonic()
+
+
+@dataclass
+class DenseNetwork:
+    """What dense training came to: its rows, and the state at `--rewind-epoch` if that is not 0 (see `Training.state`)."""
+
+    rows: pd.DataFrame
+    rewind: dict[str, Any] | None
+
+
+def train_densely(subject: Subject, options: argparse.Namespace, clock: Clock) -> DenseNetwork:
+    """Train for `--pre-epochs`, or take the network from the cache where this was done before, by whichever run.
+
+    The network of `subject` is trained afterwards. Two processes that want the same network train it once: the second waits.
+    A training that was broken off goes on from its last checkpoint.
+    """
+    training = Training(subject.model, subject.prunables, subject.data, options, "pre_train", clock)
+    rewind_epoch = getattr(options, "rewind_epoch", 0)
+    if not options.pre_epochs or options.no_save:
+        return _train(training, options.pre_epochs, rewind_epoch)
+    path = Path(options.result_dir, CACHE, f"{_key(options, subject.device, rewind_epoch)}.bin")
+    lock = Lock(path.with_suffix(".lock"))
+    done = unseal(path)
+    if done is None:
+        lock.take()
+    try:
+        done = done or unseal(path)
+        if done is None:
+            return _train_into(path, training, options, rewind_epoch)
+    finally:
+        lock.leave()
+    subject.load(done["model"])
+    training.rows = [tuple(row) for row in done["rows"]]
+    clock.seconds["pre_train"] += training.table()["seconds"].sum()  # what it took when it was done
+    return DenseNetwork(training.table(), done["rewind"])
+
+
+def _train_into(path: Path, training: Training, options: argparse.Namespace, rewind_epoch: int) -> DenseNetwork:
+    """Train, with checkpoints beside `path`, and write `path`."""
+    half = path.with_suffix(".checkpoint")
+    saved = unseal(half)
+    if saved:
+        training.restore(saved)
+    network = DenseNetwork(training.table(), saved["rewind"] if saved else None)
+
+    def write(now: Training) -> None:
+        seal(half, _without_masks(now.state()) | {"rewind": network.rewind})
+
+    network = _train(training, options.pre_epochs, rewind_epoch, network, Checkpoints(write, options.checkpoint_every))
+    state = _without_masks(training.state())
+    seal(path, {"model": state["model"], "rows": state["rows"], "rewind": network.rewind})
+    half.unlink(missing_ok=True)
+    return network
+
+
+def _train(
+    training: Training,
+    epochs: int,
+    rewind_epoch: int,
+    network: DenseNetwork | None = None,
+    after_epoch: Checkpoints | None = None,
+) -> DenseNetwork:
+    """Train up to `epochs`, copying the state at `rewind_epoch` into `network` on the way."""
+    network = network or DenseNetwork(training.table(), None)
+    if rewind_epoch and network.rewind is None:
+        training.run(rewind_epoch)
+        network.rewind = copied(_without_masks(training.state()) | {"rows": []})
+    network.rows = training.run(epochs, after_epoch)
+    return network
+
+
+def _without_masks(state: dict[str, Any]) -> dict[str, Any]:
+    return state | {"model": {k: v for k, v in state["model"].items() if not k.endswith("_mask")}}
+
+
+def copied(value: Any) -> Any:
+    """Nested dicts and lists with every tensor cloned."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {k: copied(v) for k, v in value.items()}
+    return [copied(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _key(options: argparse.Namespace, device: torch.device, rewind_epoch: int) -> str:
+    chosen = {k: v for k, v in identity(options).items() if k in RECIPE}
+    facts = chosen | {"rewind_epoch": rewind_epoch, "device": device.type, "torch": torch.__version__}
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,101 @@
+"""From the flags given to the options of one run: defaults filled in, what depends on several flags settled."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from Models import registry
+from Utils.data.catalogue import ALIASES, NAMES, check_name
+from Utils.errors import Refused
+from Utils.options import INCIDENTAL, defaults
+
+SAME_THING = ("compression", "density", "sparsity", "prune_amount")
+
+
+def settle(given: Mapping[str, Any]) -> argparse.Namespace:
+    """The options of one run from what was given (no lists), or `Refused` where flags contradict each other."""
+    experiment = given.get("experiment", "singleshot")
+    options = argparse.Namespace(**defaults(experiment) | dict(given))
+    if "dataset" in options:
+        check_name(options.dataset)
+        options.dataset = ALIASES.get(options.dataset, options.dataset)
+    if getattr(options, "data_mirror", None) and options.dataset not in NAMES:
+        raise Refused(f"--data-mirror serves the named sets ({', '.join(NAMES)}), not {options.dataset}")
+    if "compression" in options:
+        _settle_density(options, [d for d in SAME_THING if d in given])
+    if "model" in options:
+        options.model_class, options.model = registry.resolve(options.model, options.model_class, options.dataset)
+        if options.pretrained and options.weights:
+            raise Refused(f"--pretrained and --weights {options.weights} exclude each other")
+    if "lr_drops" in options:
+        options.lr_drops = sorted(options.lr_drops)
+    if "no_rewind" in options:
+        _check_rewind(options)
+    if "expid" in options:
+        _check_expid(options.expid)
+    if "run" in options and not options.run:
+        raise Refused(f"--experiment {options.experiment} needs --run FOLDER")
+    return options
+
+
+def _settle_density(options: argparse.Namespace, given: list[str]) -> None:
+    if len(given) > 1:
+        one, other = (f"--{g.replace('_', '-')}" for g in given[:2])
+        raise Refused(f"{one} and {other} say the same thing: give one of --compression, --density, --sparsity")
+    if given == ["density"]:
+        options.compression, options.sparsity = -math.log10(options.density) + 0.0, 1.0 - options.density
+    elif given == ["sparsity"]:
+        options.density = 1.0 - options.sparsity
+        options.compression = -math.log10(options.density) + 0.0
+    elif given == ["prune_amount"]:
+        options.compression = -options.level * math.log10(1.0 - options.prune_amount)
+        options.density = (1.0 - options.prune_amount) ** options.level
+        options.sparsity = 1.0 - options.density
+    else:
+        options.compression = options.compression or 0.0
+        options.density = 10.0**-options.compression
+        options.sparsity = 1.0 - options.density
+    if options.pruner == "dense" and options.density < 1:
+        raise Refused(f"--pruner dense keeps every weight, not a density of {options.density:.6g}: choose another pruner")
+
+
+def _check_rewind(options: argparse.Namespace) -> None:
+    if options.rewind_epoch and options.no_rewind:
+        raise Refused(f"--rewind-epoch {options.rewind_epoch} and --no-rewind exclude each other")
+    longest = min(options.pre_epochs, options.post_epochs)
+    if options.rewind_epoch > longest:
+        raise Refused(
+            f"--rewind-epoch {options.rewind_epoch} lies behind the training that it goes back in: choose from 0 to {longest}, "
+            "the smaller of --pre-epochs and --post-epochs"
+        )
+
+
+def _check_expid(expid: str) -> None:
+    characters = any(c in "/\\:" or not c.isprintable() for c in expid)
+    if characters or expid in (".", "..") or expid != expid.strip() or len(expid.encode(errors="replace")) > 200:
+        raise Refused(f"--expid {expid[:60]!r}: a folder name of up to 200 bytes without / \\ : is expected")
+
+
+def identity(options: argparse.Namespace) -> dict[str, Any]:
+    """The options that make two runs different, as JSON keeps them; `expid` names the folder and is not among them.
+
+    Files that an option names count by their content, under `contents`.
+    """
+    kept = {k: v for k, v in vars(options).items() if k not in (*INCIDENTAL, "expid")}
+    files = [options.weights] if options.weights else []
+    if options.model_class == registry.USER:
+        files.append(options.model.rpartition(":")[0])
+    digests = {file: _digest(file) for file in files}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()} | ({"contents": digests} if digests else {})
+
+
+def _digest(file: str) -> str:
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    except OSError as error:
+        raise Refused(f"{file} cannot be read: {error.strerror or error}") from error
