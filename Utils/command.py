@@ -59,4 +59,6 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         return expand(given, lists)
     if "levels" in EXPERIMENTS[experiment].reads:
         raise Refused(f"--experiment {experiment} needs --level-list, the number of levels: --level-list 5")
+    if given.get("launcher", "local") != "local":
+        raise Refused(f"--launcher {given['launcher']} is for grids: give a list, such as --seed-list 1 2 3")
     return settle(overridden(given))

@@ -146,8 +146,7 @@ class RunFolder:
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write `content` as JSON; numbers that are not finite become null."""
-        text = json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
-        self._write(name, lambda file: file.write_text(text, encoding="utf-8"))
+        self._write(name, lambda file: file.write_text(_json(content), encoding="utf-8"))
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a CSV file with a header."""
@@ -214,6 +213,16 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise Refused(f"{path}: a JSON object was expected")
     return content
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON object, whole or not at all; numbers that are not finite become null."""
+    with atomic(path) as temporary:
+        temporary.write_text(_json(content), encoding="utf-8")
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:

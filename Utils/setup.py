@@ -122,12 +122,18 @@ class Subject:
                 raise
             line = f"--model {options.model} cannot be scored with --pruner {options.pruner}: {error}"
             raise NonFiniteScores(line) from error
-        if ablate and options.reinitialize:
-            self._reinitialize()
-        if ablate and options.shuffle:
-            shuffle_masks(self.prunables, options.seed)
         apply_masks(self.prunables)
+        if ablate:
+            self.ablate()
         return scores
+
+    def ablate(self) -> None:
+        """Draw new weights (`--reinitialize`) and permute the masks (`--shuffle`) where that was asked."""
+        if self.options.reinitialize:
+            self._reinitialize()
+        if self.options.shuffle:
+            shuffle_masks(self.prunables, self.options.seed)
+        apply_masks(self.prunables)
 
     def load(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take over the weights and statistics of `state`, and its masks if it has any; masks are written to the weights."""
@@ -183,9 +189,14 @@ def prepare(options: argparse.Namespace, device: torch.device, data: Dataset) ->
     subject = Subject(model.to(device), prunables, data, subset, options, device)
     if not prunables:
         raise Refused(f"--model {options.model}: no Conv2d or Linear layer is left to prune")
-    if kept_count(subject.size, options.density) < 1:
-        raise Refused(f"--compression {options.compression:g} keeps none of the {subject.size} prunable weights")
+    check_budget(options, subject.size)
     return subject
+
+
+def check_budget(options: argparse.Namespace, size: int) -> None:
+    """Refuse a density that keeps none of `size` prunable weights."""
+    if kept_count(size, options.density) < 1:
+        raise Refused(f"--compression {options.compression:g} keeps none of the {size} prunable weights")
 
 
 def load_pruner(options: argparse.Namespace) -> Pruner:

@@ -45,6 +45,12 @@ def print_warnings(summary: Mapping[str, Any]) -> None:
         print("WARNING: UNTRAINED: the test loss is no better than always predicting the class frequencies")
 
 
+def print_levels(levels: pd.DataFrame) -> None:
+    """What every level of multishot left, and what the network trained with it reached."""
+    shown = levels.drop(columns=["density_asked", "test_loss_last"])
+    print("Levels:\n", shown.to_string(index=False, formatters={"density": "{:.6f}".format}, float_format="%.2f"))
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """A table of a run folder."""
     return pd.read_csv(path, dtype={"module": str, "param": str})
@@ -56,5 +62,7 @@ def print_saved(folder: Path) -> None:
     print(f"Already done: {folder}")
     if (folder / "post-train.csv").exists():
         print_training(read_table(folder / "pre-train.csv"), read_table(folder / "post-train.csv"))
+    if (folder / "levels.csv").exists():
+        print_levels(read_table(folder / "levels.csv"))
     print_pruning(read_table(folder / "compression.csv"), summary)
     print_warnings(summary)

@@ -1,0 +1,204 @@
+"""Multishot: train, prune a little, rewind, and again; then train what is left. `--level-list` says in how many levels.
+
+Level l of n prunes to the density d^(l/n), as in Synaptic-Flow. With rewinding (the lottery ticket procedure: Frankle and
+Carbin 2019, arXiv 1803.03635, and from a later epoch Frankle et al. 2020, arXiv 1912.05671) every level trains for
+`--pre-epochs` from the same state: weights, BatchNorm statistics, optimizer, schedule. Without it (`--no-rewind`) the dense
+network is trained for `--pre-epochs`, and every level fine-tunes for `--post-epochs` after its pruning.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import torch
+
+from Pruners.base import Pruner
+from Utils.checkpoints import Checkpoints, copied, train_densely, without_masks
+from Utils.clock import Clock
+from Utils.measuring import compression_table, totals
+from Utils.results import RunFolder
+from Utils.running import attempt
+from Utils.setup import Datasets, Subject, choose_device, load_pruner, prepare, print_note
+from Utils.summary import pruning_summary, training_summary
+from Utils.tables import print_levels, print_pruning, print_saved, print_training, print_warnings, read_table
+from Utils.training import Diverged, Training
+
+
+def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
+    """Take one network through all levels, or print what its finished folder holds; goes on from the last checkpoint.
+
+    Raises:
+        Refused: nothing was written.
+        RunFailed: the run had begun; its folder says why it failed.
+    """
+    pruner = load_pruner(options)
+    with RunFolder(options) as folder:
+        if folder.finished:
+            return print_saved(folder.path)
+        attempt(lambda: _run(options, pruner, folder, datasets or Datasets()), folder)
+
+
+@dataclass
+class _Ladder:
+    """What all levels share, and what they came to.
+
+    Attributes:
+        initial: the `state_dict` that was drawn.
+        start: the state to rewind to (see `Training.state`).
+        trained: the rows of every finished training, from the dense network on.
+        counts: what every pruning left, from the dense network on.
+        table: the compression table of the last pruning.
+    """
+
+    options: argparse.Namespace
+    pruner: Pruner
+    folder: RunFolder
+    subject: Subject
+    clock: Clock
+    initial: dict[str, torch.Tensor] | None
+    start: dict[str, Any]
+    trained: list[pd.DataFrame]
+    counts: list[dict[str, float]] = field(default_factory=list)
+    table: pd.DataFrame | None = None
+
+    def density(self, level: int) -> float:
+        """What is left after `level` levels."""
+        last = self.options.level
+        return self.options.density if level == last else self.options.density ** (level / last)
+
+    def training(self, level: int) -> Training:
+        """The training after the pruning of `level`: from the state rewound to, or fine-tuning."""
+        options, subject = self.options, self.subject
+        last = level == options.level
+        phase = "post_train" if last or options.no_rewind else "pre_train"
+        order = f"fine-tune-{level}" if options.no_rewind and not last else phase
+        rest = (subject.model, subject.prunables, subject.data, options, phase, self.clock)
+        return Training(*rest, order=order, first=options.rewind_epoch)
+
+    def rows(self) -> pd.DataFrame:
+        """All finished trainings one below the other; `level` is that of the pruning before, 0 in the dense network."""
+        return pd.concat([rows.assign(level=level) for level, rows in enumerate(self.trained)], ignore_index=True)
+
+    def count(self, level: int, table: pd.DataFrame) -> None:
+        """Note what is left after the pruning of `level`."""
+        kept = int(table.loc[table["prunable"], "kept"].sum())
+        left = {"level": level, "density_asked": self.density(level) if level else 1.0, "density": kept / self.subject.size}
+        self.counts.append(left | {k: v for k, v in totals(table).items() if k.endswith("_kept")})
+        self.table = table
+
+
+def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:
+    device = choose_device(options)
+    clock = Clock(device)
+    print(f"Loading {options.dataset} dataset.")
+    with clock("data"):
+        data = datasets.open(options, device)
+        data.load()
+    print(f"Creating {options.model_class}-{options.model} model.")
+    subject = prepare(options, device, data)
+    print_note(pruner, options)
+    ladder = _begin(options, pruner, folder, subject, clock)
+    saved = folder.resume()
+    if saved:
+        ladder.trained = [pd.DataFrame(rows) for rows in saved["trained"]]
+        ladder.counts, ladder.table = saved["counts"], read_table(folder.path / f"compression-level-{saved['level']}.csv")
+        clock.seconds.update(saved["seconds"])
+    else:
+        folder.begin(device)
+        folder.write_state("initial.pt", ladder.initial)
+        folder.write_state("dense.pt", folder.snapshot(subject.model) if options.pre_epochs else None)
+        folder.write_table("pre-train.csv", ladder.rows())
+    _finish(ladder, _climb(ladder, saved))
+
+
+def _begin(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, subject: Subject, clock: Clock) -> _Ladder:
+    """Train densely, and keep what to rewind to. A run that goes on finds its dense network in the cache."""
+    initial = folder.snapshot(subject.model)
+    fresh = Training(subject.model, subject.prunables, subject.data, options, "pre_train", clock)
+    start = copied(without_masks(fresh.state()))
+    print(f"Pre-Train for {options.pre_epochs} epochs.")
+    dense = train_densely(subject, options, clock)
+    ladder = _Ladder(options, pruner, folder, subject, clock, initial, dense.rewind or start, [dense.rows])
+    masks = [p.mask for p in subject.prunables]
+    ladder.count(0, compression_table(subject.model, subject.prunables, masks, subject.data.input_shape))
+    return ladder
+
+
+def _climb(ladder: _Ladder, saved: dict[str, Any] | None) -> Training:
+    """All levels from the last checkpoint on; returns the training after the last pruning."""
+    options = ladder.options
+    for level in range(saved["level"] if saved else 1, options.level + 1):
+        if saved and saved["level"] == level:
+            training = ladder.training(level)
+            training.restore(saved)
+            print(f"Going on after epoch {training.epoch} of level {level}.")
+        else:
+            _prune(ladder, level)
+            training = ladder.training(level)
+            _rewind(ladder, training, level)
+        epochs = options.pre_epochs if training.phase == "pre_train" else options.post_epochs
+        try:
+            rows = training.run(epochs, Checkpoints(lambda t, level=level: _keep(ladder, t, level), options.checkpoint_every))
+        except Diverged as error:
+            error.rows = pd.concat([ladder.rows(), error.rows.assign(level=level)])
+            raise
+        ladder.trained.append(rows)
+        ladder.folder.write_table("pre-train.csv", ladder.rows()[lambda rows: rows["level"] < options.level])
+    return training
+
+
+def _prune(ladder: _Ladder, level: int) -> None:
+    """Prune to the density of `level`, from that of the level before; the level's table and masks are saved."""
+    subject, folder, density = ladder.subject, ladder.folder, ladder.density(level)
+    print(f"Level {level} of {ladder.options.level}: pruning with {ladder.options.pruner} to density {density:.6g}.")
+    with ladder.clock("prune"):
+        scores = subject.prune(ladder.pruner, density, ladder.density(level - 1) if level > 1 else 1.0, ablate=False)
+    table = compression_table(subject.model, subject.prunables, scores, subject.data.input_shape)
+    ladder.count(level, table)
+    folder.write_table(f"compression-level-{level}.csv", table)
+    folder.write_state(f"masks-level-{level}.pt", {p.name: p.mask.bool() for p in subject.prunables})
+
+
+def _rewind(ladder: _Ladder, training: Training, level: int) -> None:
+    """Put the network back to where it is to be trained from; the masks stay. Ablations come with the last level."""
+    if not ladder.options.no_rewind:
+        training.restore(copied(ladder.start) | {"rows": []})
+    if level == ladder.options.level:
+        ladder.subject.ablate()
+
+
+def _keep(ladder: _Ladder, training: Training, level: int) -> None:
+    """A checkpoint inside the training after `level`."""
+    trained = [rows.to_dict("list") for rows in ladder.trained]
+    seconds = dict(training.clock.seconds)
+    past = {"level": level, "trained": trained, "counts": ladder.counts, "seconds": seconds}
+    ladder.folder.write_checkpoint(training.state() | past)
+
+
+def _finish(ladder: _Ladder, training: Training) -> None:
+    """The tables of the whole run, its end state and its summary."""
+    folder, subject = ladder.folder, ladder.subject
+    post, table = training.table(), ladder.table
+    folder.write_table("compression.csv", table)
+    folder.write_table("post-train.csv", post)
+    levels = pd.DataFrame([left | _outcome(rows) for left, rows in zip(ladder.counts, ladder.trained, strict=True)])
+    folder.write_table("levels.csv", levels)
+    summary = pruning_summary(folder, subject, table, ladder.clock) | training_summary(post, subject.data)
+    print_training(ladder.trained[0], post)
+    print_levels(levels)
+    print_pruning(table, summary)
+    print_warnings(summary)
+    folder.write_state("model.pt", subject.model.state_dict())
+    folder.write_state("optimizer.pt", training.optimizer.state_dict())
+    folder.write_state("scheduler.pt", training.scheduler.state_dict())
+    folder.finish(summary)
+
+
+def _outcome(rows: pd.DataFrame) -> dict[str, float]:
+    """What the training of one level's network came to; `epochs` is the last one."""
+    last = rows.iloc[-1]
+    ends = {"test_loss_last": last["test_loss"], "top1_last": last["top1_accuracy"], "top5_last": last["top5_accuracy"]}
+    return {"epochs": int(last["epoch"])} | ends | {"top1_best": rows["top1_accuracy"].max()}

@@ -1,0 +1,172 @@
+"""A grid from beginning to end: check every cell, run what is not done, collect `grid.csv`, name what failed."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from Utils.checkpoints import dense_path
+from Utils.environment import environment
+from Utils.errors import Refused, RunFailed
+from Utils.grid.cells import Cell
+from Utils.grid.states import State, check_grid_folder, state_of, varying, write_grid
+from Utils.grid.tables import print_cells, print_means, write_ablation
+from Utils.grid.work import Outcome, run_cell
+from Utils.grid.workers import Workers
+from Utils.results import check_same, path_of, write_json
+from Utils.setup import Datasets, check_budget, choose_device, load_pruner, prepare
+
+CPU = torch.device("cpu")
+Run = Callable[[Sequence[Cell]], Iterator[tuple[Cell, Outcome]]]
+
+
+def run(plan: argparse.Namespace) -> None:
+    """Run the cells of `plan` that are not done (`Utils.grid.cells.expand`), or hand them to Slurm; print and save their table.
+
+    Raises:
+        Refused: a cell cannot be; nothing was written.
+        RunFailed: some cells failed; the others are done.
+    """
+    if plan.no_save:
+        raise Refused("--no-save: a grid is the folder that it writes")
+    folder = path_of(plan)
+    datasets = Datasets()
+    check_grid_folder(folder, plan)
+    check_cells(plan, datasets)
+    states = {cell.name: State("pending") if plan.overwrite else state_of(path_of(cell.options)) for cell in plan.cells}
+    print(f"Grid {plan.expid}: {len(plan.cells)} cells, {_count(states, 'done')} done, in {folder}")
+    if plan.dry_run:
+        for cell in plan.cells:
+            state = states[cell.name]
+            print(f"  {cell.name}: {state.status}{f' ({state.reason})' if state.reason else ''}")
+        return
+    write_json(folder / "args.json", {k: v for k, v in vars(plan).items() if k != "cells"} | environment(CPU))
+    if plan.launcher == "slurm":
+        _hand_over(plan, folder, states)
+    elif plan.jobs > 1:
+        del datasets  # each worker reads its own
+        with Workers(plan.jobs) as workers:
+            run_in_processes = lambda cells: workers.run(cells, _prefer_untrained)  # noqa: E731
+            _run_all(plan, folder, states, run_in_processes, lambda: workers.running)
+    else:
+        _run_all(plan, folder, states, lambda cells: _in_turn(cells, datasets), lambda: 1)
+    _report(plan, folder, states)
+
+
+def show(options: argparse.Namespace) -> None:
+    """Where a single run is or would be, and how far it is."""
+    load_pruner(options)
+    print(f"{path_of(options)}: {state_of(path_of(options)).status}")
+
+
+def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
+    """Build each network once, read the data once, and refuse the first cell whose options, shape or budget cannot be."""
+    sizes: dict[str, int] = {}
+    for cell in plan.cells:
+        options = cell.options
+        try:
+            pruner = load_pruner(options)
+            folder = path_of(options)
+            if (folder / "args.json").exists() and not plan.overwrite:
+                check_same(folder, options)
+            choose_device(options)
+            data = datasets.open(options, CPU)
+            network = str([vars(options).get(k) for k in ("model", "model_class", "weights", "dense_classifier", "pretrained",
+                                                          "prune_bias", "prune_batchnorm", "prune_residual")])  # fmt: skip
+            if network not in sizes:
+                sizes[network] = prepare(options, CPU, data).size
+            check_budget(options, sizes[network])
+            if not plan.dry_run and plan.launcher == "local" and ("post_epochs" in options or pruner.needs_data):
+                data.load()
+        except Refused as error:
+            raise Refused(f"cell {cell.name}: {error}") from error
+
+
+def _in_turn(cells: Sequence[Cell], datasets: Datasets) -> Iterator[tuple[Cell, Outcome]]:
+    for cell in cells:
+        yield cell, run_cell(cell.options, datasets, quiet=False)
+
+
+def _prefer_untrained(waiting: Sequence[Cell], running: Sequence[Cell]) -> Cell:
+    """The first cell that need not wait for a dense training that a running cell may be doing."""
+    paths = {cell.name: dense_path(cell.options, choose_device(cell.options)) for cell in (*waiting, *running)}
+    busy = {paths[cell.name] for cell in running}
+    return next((c for c in waiting if (p := paths[c.name]) is None or p not in busy or p.exists()), waiting[0])
+
+
+def _run_all(
+    plan: argparse.Namespace, folder: Path, states: dict[str, State], run_cells: Run, running: Callable[[], int]
+) -> None:
+    """Run what is not done; cells that another process is running are waited for."""
+    left = [cell for cell in plan.cells if states[cell.name].status != "done"]
+    ended = len(plan.cells) - len(left)
+    failed, told = 0, False
+    write_grid(folder, plan.cells, states)
+    with tqdm(total=len(plan.cells), initial=ended, desc="cells", unit="cell", disable=None) as bar:
+        while left:
+            busy = []
+            for cell, outcome in run_cells(left):
+                if outcome.status == "busy":
+                    busy.append(cell)
+                    continue
+                state = state_of(path_of(cell.options))
+                states[cell.name] = state if outcome.status == "done" else State("failed", outcome.reason, state.summary)
+                failed += outcome.status == "failed"
+                ended += 1
+                bar.update()
+                bar.set_postfix_str(f"{running()} running, {failed} failed")
+                bar.write(f"[{ended}/{len(plan.cells)}] {cell.name}: {_line(states[cell.name])}")
+                write_grid(folder, plan.cells, states)
+            left = busy
+            if left:
+                if not told:
+                    bar.write(f"Waiting for {len(left)} cells that another process is running: {left[0].name}, ...")
+                told = True
+                time.sleep(1)
+
+
+def _line(state: State) -> str:
+    if state.status != "done":
+        return f"{state.status}: {state.reason}"
+    accuracy = state.summary.get("top1_last")
+    seconds = sum(state.summary.get("seconds", {}).values())
+    return f"done, {'' if accuracy is None else f'top-1 {accuracy:.2f} %, '}{seconds:.1f} s"
+
+
+def _hand_over(plan: argparse.Namespace, folder: Path, states: dict[str, State]) -> None:
+    """Submit what is neither done nor in Slurm's queue, and show where each cell stands."""
+    from Utils.grid import slurm
+
+    slurm.check(plan)
+    queued = slurm.queued(folder)
+    for name, status in queued.items():
+        if states.get(name, State("done")).status != "done":
+            states[name] = State(status)
+    left = [c for c in plan.cells if states[c.name].status in ("pending", "failed") and c.name not in queued]
+    if left:
+        job = slurm.submit(left, folder, plan)
+        print(f"Submitted {len(left)} cells as Slurm job {job}; the same command shows how far they are")
+
+
+def _report(plan: argparse.Namespace, folder: Path, states: dict[str, State]) -> None:
+    frame = write_grid(folder, plan.cells, states)
+    axes = varying(plan.cells)
+    print_cells(frame)
+    print_means(frame, axes)
+    write_ablation(folder, frame, axes)
+    print(f"{folder / 'grid.csv'}: " + ", ".join(f"{_count(states, s)} {s}" for s in ("done", "running", "pending", "failed")))
+    failed = {name: state for name, state in states.items() if state.status == "failed"}
+    for name, state in failed.items():
+        print(f"FAILED {name}: {state.reason}")
+    if failed:
+        first = ", ".join(list(failed)[:3]) + ", ..." * (len(failed) > 3)
+        raise RunFailed(f"{len(failed)} of {len(states)} cells failed: {first}")
+
+
+def _count(states: dict[str, State], status: str) -> int:
+    return sum(state.status == status for state in states.values())

@@ -1,0 +1,157 @@
+"""Persistent worker processes, each running one cell at a time. A worker that dies loses its cell and is replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from Utils.grid.cells import Cell
+from Utils.grid.work import Outcome, record_failure, run_cell
+
+GRACE = 1.5  # seconds that workers have to leave when the grid is interrupted
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def cores() -> int:
+    """The CPU cores that this process may use, or fewer where OMP_NUM_THREADS says so."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(own, int(asked)) if asked.isdigit() and int(asked) else own
+
+
+class Workers:
+    """`jobs` processes, to be used in a `with` block; each has its share of the CPU cores and, in turn, one of the GPUs."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.stop()
+        for worker in self._workers:
+            worker.join()
+
+    def run(
+        self, cells: Sequence[Cell], choose: Callable[[Sequence[Cell], Sequence[Cell]], Cell]
+    ) -> Iterator[tuple[Cell, Outcome]]:
+        """Run all cells; yields each when it has ended. `choose(waiting, running)` gives the next one."""
+        waiting = list(cells)
+        while len(self._workers) < min(self.jobs, len(waiting)):
+            self._workers.append(_Worker(len(self._workers), self.jobs))
+        while waiting or any(w.cell for w in self._workers):
+            for worker in self._workers:
+                if waiting and worker.cell is None:
+                    cell = choose(waiting, [w.cell for w in self._workers if w.cell])
+                    waiting.remove(cell)
+                    worker.give(cell)
+            yield from self._ended()
+
+    @property
+    def running(self) -> int:
+        """How many cells are being run."""
+        return sum(w.cell is not None for w in self._workers)
+
+    def _ended(self) -> Iterator[tuple[Cell, Outcome]]:
+        busy = [w for w in self._workers if w.cell]
+        ready = wait([w.connection for w in busy] + [w.process.sentinel for w in busy])
+        for slot, worker in enumerate(self._workers):
+            if worker.cell and (worker.connection in ready or worker.process.sentinel in ready):
+                cell, outcome = worker.take()
+                if outcome is None:
+                    outcome = record_failure(cell.options, worker.epitaph())
+                    self._workers[slot] = _Worker(slot, self.jobs)
+                yield cell, outcome
+
+
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, slot: int, jobs: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, slot, list(sys.path)))
+        self.cell: Cell | None = None
+        with _environment({name: str(max(1, cores() // jobs)) for name in THREAD_VARIABLES}):
+            self.process.start()
+        theirs.close()
+
+    def give(self, cell: Cell) -> None:
+        self.cell = cell
+        with contextlib.suppress(OSError):  # a worker that died meanwhile is noticed when its answer is awaited
+            self.connection.send(cell.options)
+
+    def take(self) -> tuple[Cell, Outcome | None]:
+        """The cell and how it ended; None where the process died."""
+        cell, self.cell = self.cell, None
+        try:
+            return cell, self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return cell, None
+
+    def epitaph(self) -> str:
+        code = self.process.exitcode or 0
+        return f"its worker process died ({f'signal {-code}' if code < 0 else f'exit status {code}'})"
+
+    def stop(self) -> None:
+        """Ask it to leave: at once if it is running a cell, whose checkpoint stands."""
+        if self.cell:
+            self.process.terminate()
+        self.connection.close()
+
+    def join(self) -> None:
+        self.process.join(GRACE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+@contextlib.contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Environment variables that processes started in this block see."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _serve(connection: Connection, slot: int, path: list[str]) -> None:
+    """A worker: run what comes down the pipe until it is closed. It ends with its parent, however that ends."""
+    sys.path[:] = path
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and says what to do
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that no half-written file stays
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    from Utils.allocator import keep_freed_memory
+    from Utils.setup import Datasets
+
+    keep_freed_memory()
+    datasets = Datasets()
+    while True:
+        try:
+            options: Any = connection.recv()
+        except (EOFError, OSError):
+            return
+        _choose_gpu(options, slot)
+        connection.send(run_cell(options, datasets))
+
+
+def _choose_gpu(options: Any, slot: int) -> None:
+    import torch
+
+    if not options.no_cuda and torch.cuda.is_available():
+        options.gpu = (options.gpu + slot) % torch.cuda.device_count()
