@@ -27,6 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(argv)
         if "list" in options:
             import_module("Utils.listing").print_list(options.list)
+        elif "cells" in options:
+            import_module("Utils.grid.run").run(options)
+        elif getattr(options, "dry_run", False):
+            import_module("Utils.grid.run").show(options)
         else:
             import_module(f"Experiments.{options.experiment.replace('-', '_')}").run(options)
     except (Refused, RunFailed) as error:

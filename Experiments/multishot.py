@@ -172,7 +172,7 @@ def _rewind(ladder: _Ladder, training: Training, level: int) -> None:
 
 def _keep(ladder: _Ladder, training: Training, level: int) -> None:
     """A checkpoint inside the training after `level`."""
-    trained = [rows.to_dict("list") for rows in ladder.trained]
+    trained = [{name: rows[name].tolist() for name in rows} for rows in ladder.trained]
     seconds = dict(training.clock.seconds)
     past = {"level": level, "trained": trained, "counts": ladder.counts, "seconds": seconds}
     ladder.folder.write_checkpoint(training.state() | past)

@@ -24,8 +24,8 @@ SLOW, LONG = 2.0, 10.0  # seconds: an epoch of this length gets a checkpoint of 
 CACHE = "dense-networks"
 # What a densely trained network depends on, beside the device and the version of torch.
 RECIPE = (
-    "dataset", "image_size", "augment", "model", "model_class", "dense_classifier", "pretrained", "weights", "contents", "optimizer",
-    "train_batch_size", "test_batch_size", "pre_epochs", "lr", "lr_drops", "lr_drop_rate", "weight_decay", "seed",
+    "dataset", "image_size", "augment", "model", "model_class", "dense_classifier", "pretrained", "weights", "contents",
+    "optimizer", "train_batch_size", "test_batch_size", "pre_epochs", "lr", "lr_drops", "lr_drop_rate", "weight_decay", "seed",
 )  # fmt: skip
 
 
@@ -68,9 +68,9 @@ def train_densely(subject: Subject, options: argparse.Namespace, clock: Clock) -
     """
     training = Training(subject.model, subject.prunables, subject.data, options, "pre_train", clock)
     rewind_epoch = getattr(options, "rewind_epoch", 0)
-    if not options.pre_epochs or options.no_save:
+    path = dense_path(options, subject.device)
+    if path is None:
         return _train(training, options.pre_epochs, rewind_epoch)
-    path = Path(options.result_dir, CACHE, f"{_key(options, subject.device, rewind_epoch)}.bin")
     lock = Lock(path.with_suffix(".lock"))
     done = unseal(path)
     if done is None:
@@ -83,7 +83,7 @@ def train_densely(subject: Subject, options: argparse.Namespace, clock: Clock) -
         lock.leave()
     subject.load(done["model"])
     training.rows = [tuple(row) for row in done["rows"]]
-    clock.seconds["pre_train"] += training.table()["seconds"].sum()  # what it took when it was done
+    clock.seconds["pre_train"] += float(training.table()["seconds"].sum())  # what it took when it was done
     return DenseNetwork(training.table(), done["rewind"])
 
 
@@ -96,10 +96,10 @@ def _train_into(path: Path, training: Training, options: argparse.Namespace, rew
     network = DenseNetwork(training.table(), saved["rewind"] if saved else None)
 
     def write(now: Training) -> None:
-        seal(half, _without_masks(now.state()) | {"rewind": network.rewind})
+        seal(half, without_masks(now.state()) | {"rewind": network.rewind})
 
     network = _train(training, options.pre_epochs, rewind_epoch, network, Checkpoints(write, options.checkpoint_every))
-    state = _without_masks(training.state())
+    state = without_masks(training.state())
     seal(path, {"model": state["model"], "rows": state["rows"], "rewind": network.rewind})
     half.unlink(missing_ok=True)
     return network
@@ -116,12 +116,13 @@ def _train(
     network = network or DenseNetwork(training.table(), None)
     if rewind_epoch and network.rewind is None:
         training.run(rewind_epoch)
-        network.rewind = copied(_without_masks(training.state()) | {"rows": []})
+        network.rewind = copied(without_masks(training.state()) | {"rows": []})
     network.rows = training.run(epochs, after_epoch)
     return network
 
 
-def _without_masks(state: dict[str, Any]) -> dict[str, Any]:
+def without_masks(state: dict[str, Any]) -> dict[str, Any]:
+    """A state of training (see `Training.state`) that leaves the masks of the network it is restored to as they are."""
     return state | {"model": {k: v for k, v in state["model"].items() if not k.endswith("_mask")}}
 
 
@@ -134,7 +135,11 @@ def copied(value: Any) -> Any:
     return [copied(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _key(options: argparse.Namespace, device: torch.device, rewind_epoch: int) -> str:
+def dense_path(options: argparse.Namespace, device: torch.device) -> Path | None:
+    """Where the cache keeps the dense network of these options: named by all that it depends on. None if there is none."""
+    if not getattr(options, "pre_epochs", 0) or options.no_save:
+        return None
     chosen = {k: v for k, v in identity(options).items() if k in RECIPE}
-    facts = chosen | {"rewind_epoch": rewind_epoch, "device": device.type, "torch": torch.__version__}
-    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
+    facts = chosen | {"rewind_epoch": getattr(options, "rewind_epoch", 0), "device": device.type, "torch": torch.__version__}
+    key = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return Path(options.result_dir, CACHE, f"{key}.bin")
