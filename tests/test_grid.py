@@ -1,0 +1,267 @@
+"""Grids through the command line: cells, their folders and table, failures, several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from conftest import PROJECT
+
+from Utils.command import parse
+from Utils.data.datasets import Dataset
+from Utils.files import Lock
+
+BASE = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--post-epochs", "1", "--prune-epochs", "2", "--expid", "g"]
+GRID = Path("Results/data/singleshot/g")
+
+
+def table():
+    return pd.read_csv(GRID / "grid.csv")
+
+
+def test_cells_and_names():
+    """Dense first, once for each network and seed; then every combination, in the order of the flags."""
+    plan = parse("--seed-list 1 2 --compression-list 0.5 1.0 --pruner-list snip mag --for mag:pre-epochs=200 mag:lr-drops=60,120".split())
+    names = [cell.name for cell in plan.cells]
+    assert names[:4] == ["pruner=dense,seed=1", "pruner=dense,seed=2", "pruner=snip,compression=0.5,seed=1", "pruner=snip,compression=0.5,seed=2"]
+    assert names[-1] == "pruner=mag,compression=1,seed=2" and len(names) == 10
+    for cell in plan.cells:
+        mag = "mag" in cell.name
+        assert cell.options.pre_epochs == (200 if mag else 0) and cell.options.lr_drops == ([60, 120] if mag else [])
+        assert cell.options.density == (1 if "dense" in cell.name else 10**-cell.options.compression)
+        assert cell.options.expid == f"{plan.expid}/{cell.name}"
+        assert not any(word in vars(cell.options) for word in ("pruner_list", "for", "cells"))
+
+
+@pytest.mark.parametrize(("words", "names"), [
+    ("--experiment prune --density-list 0.1 0.25 --pruner mag", ["density=0.1", "density=0.25"]),
+    ("--experiment prune --sparsity-list 0.9 --model-list fc conv", ["model=fc,sparsity=0.9", "model=conv,sparsity=0.9"]),
+    ("--prune-epoch-list 1 10 --pruner synflow", ["pruner=dense", "prune_epochs=1", "prune_epochs=10"]),
+    ("--ablate none invert --pruner snip", ["pruner=dense", "ablate=none", "ablate=invert"]),
+    ("--pruner-list dense rand --compression-list 1 2", ["pruner=dense", "pruner=rand,compression=1", "pruner=rand,compression=2"]),
+    ("--experiment multishot --level-list 1 3 --pruner-list mag --compression 1", ["pruner=dense", "pruner=mag,level=1", "pruner=mag,level=3"]),
+])  # fmt: skip
+def test_any_list_makes_a_grid(words, names):
+    assert [cell.name for cell in parse(words.split()).cells] == names
+
+
+def test_a_grid_without_expid_is_named_by_its_cells():
+    one, same, other = (parse(f"--seed-list {seeds} --gpu {gpu}".split()).expid for seeds, gpu in (("1 2", 0), ("1 2", 1), ("1 3", 0)))
+    assert one == same != other and one.startswith("grid-fc-mnist-")
+
+
+def test_names_that_no_folder_can_have(tmp_path, command):
+    Path("my nets.py").write_text("from torch import nn\ndef net(s, c):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, c))\n")
+    done = command("--experiment", "prune", "--dataset", "synthetic:1x8x8:3:60", "--model-list", "my nets.py:net", "fc", "--expid", "g")
+    assert done.status == 0, done.err
+    folders = sorted(p.name for p in Path("Results/data/prune/g").iterdir() if p.is_dir())
+    assert folders[0] == "model=fc" and folders[1].startswith("model=my_nets.py_net,") and len(folders) == 2
+
+
+def test_a_grid_end_to_end(command):
+    words = [*BASE, "--pruner-list", "rand", "synflow", "--compression-list", "0.5", "1", "--seed-list", "1", "2"]
+    dry = command(*words, "--dry-run")
+    assert dry.status == 0 and dry.out.count(": pending") == 10 and not Path("Results").exists()
+    done = command(*words)
+    assert done.status == 0 and "10 done, 0 running, 0 pending, 0 failed" in done.out
+    frame = table()
+    assert frame.columns[:4].tolist() == ["cell", "pruner", "compression", "seed"] and frame.columns[-1] == "reason"
+    assert {"status", "top1_last", "params_kept", "flops_kept", "density", "collapsed", "untrained"} <= set(frame.columns)
+    assert frame["cell"].tolist()[0] == "pruner=dense,seed=1" and set(frame["status"]) == {"done"}
+    for row in frame.itertuples():
+        summary = json.loads((GRID / row.cell / "summary.json").read_text())
+        assert summary["top1_last"] == row.top1_last and summary["params_kept"] == row.params_kept
+        assert summary["expid"] == f"g/{row.cell}" and summary["seed"] == row.seed
+    assert "Post-Training" in (GRID / row.cell / "log.txt").read_text()
+    before = {p: p.stat().st_mtime_ns for p in GRID.glob("*/*")}
+    again = command(*words)
+    assert again.status == 0 and "10 cells, 10 done" in again.out and {p: p.stat().st_mtime_ns for p in GRID.glob("*/*")} == before
+    assert command(*words, "--dry-run").out.count(": done") == 10
+
+
+def test_a_cell_is_the_run_that_stands_alone(command):
+    """No cell depends on those before it."""
+    assert command(*BASE, "--pruner-list", "rand", "snip", "--compression-list", "0.5", "1").status == 0
+    alone = ["--pruner", "snip", "--compression", "1", "--expid", "alone"]
+    assert command(*BASE[:-2], *alone).status == 0
+    folders = GRID / "pruner=snip,compression=1", Path("Results/data/singleshot/alone")
+    rows = [pd.read_csv(f / "post-train.csv").drop(columns="seconds") for f in folders]
+    states = [torch.load(f / "model.pt", weights_only=True) for f in folders]
+    assert rows[0].equals(rows[1]) and all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+def test_data_is_read_once(command, monkeypatch):
+    reads = []
+    original = Dataset._make_splits
+    monkeypatch.setattr(Dataset, "_make_splits", lambda self, contents: (reads.append(1), original(self, contents))[1])
+    assert command(*BASE, "--seed-list", "1", "2", "3").status == 0
+    assert len(reads) == 1
+
+
+def test_lists_grow_and_recipes_do_not_change(command, refused):
+    assert command(*BASE, "--seed-list", "1", "2").status == 0
+    refused([*BASE, "--seed-list", "1", "3", "--lr", "0.5"], "another grid", "lr", "0.5")
+    refused([*BASE, "--seed-list", "1", "--compression-list", "1"], "--seed-list there", "--compression-list --seed-list asked")
+    refused(BASE, "g holds another run")
+    done = command(*BASE, "--seed-list", "3", "1")
+    assert done.status == 0 and "4 cells, 2 done" in done.out
+    assert table()["cell"].tolist() == [f"pruner=dense,seed={s}" for s in (3, 1)] + ["seed=3", "seed=1", "pruner=dense,seed=2", "seed=2"]
+    assert command(*BASE, "--seed-list", "1", "--lr", "0.5", "--overwrite").status == 0
+
+
+@pytest.mark.parametrize(("words", "parts"), [
+    (["--compression-list", "1", "12"], ["cell compression=12", "keeps none of the 46700"]),
+    (["--model-list", "fc", "nowhere.py:f"], ["cell model=nowhere.py_f", "there is no file nowhere.py"]),
+    (["--pruner-list", "rand", "--weights", "nowhere.pt"], ["nowhere.pt"]),
+    (["--seed-list", "1", "--no-save"], ["--no-save"]),
+])  # fmt: skip
+def test_impossible_cells_are_named_before_the_first_one_starts(words, parts, refused):
+    refused([w for w in BASE if w not in ("--model", "fc")] + words, *parts)
+
+
+FAILS = """
+from torch import nn
+import os, signal
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.flat, self.a, self.b = nn.Flatten(), nn.Linear(64, 9), nn.Linear(9, classes)
+    def forward(self, x):
+        if self.training and {when}:
+            {what}
+        return self.b(self.a(self.flat(x)).relu())
+def net(shape, classes):
+    return Net(classes)
+"""
+SPARSE = "float(self.a.weight_mask.mean()) < 0.2"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_failed_cell_is_listed_and_the_others_go_on(command, jobs):
+    Path("mine.py").write_text(FAILS.format(when=SPARSE, what="raise ValueError('too thin')"))
+    words = [*BASE, "--model", "mine.py:net", "--compression-list", "0.1", "1", "0.2", "--jobs", jobs]
+    words.remove("fc"), words.remove("--model")
+    done = command(*words)
+    assert done.status == 1 and done.err.strip().splitlines()[-1] == "main.py: error: 1 of 4 cells failed: compression=1"
+    assert "FAILED compression=1" in done.out and "too thin" in done.out and "3 done" in done.out
+    frame = table().set_index("cell")
+    assert frame["status"].to_dict() == {"pruner=dense": "done", "compression=0.1": "done", "compression=1": "failed", "compression=0.2": "done"}
+    assert "too thin" in frame["reason"]["compression=1"]
+    assert command(*words, "--dry-run").out.count("done") == 4
+
+
+def test_a_worker_that_dies_loses_its_cell(command):
+    """As when the system runs out of memory. The grid goes on; the same command tries the cell again."""
+    Path("mine.py").write_text(FAILS.format(when=SPARSE, what="os.kill(os.getpid(), signal.SIGKILL)"))
+    words = [*BASE[:2], *BASE[4:], "--model", "mine.py:net", "--compression-list", "1", "0.1", "0.2", "--jobs", "2"]
+    done = command(*words)
+    assert done.status == 1 and "its worker process died (signal 9)" in done.out
+    assert table().set_index("cell")["status"].to_dict() == {
+        "pruner=dense": "done", "compression=1": "failed", "compression=0.1": "done", "compression=0.2": "done"}  # fmt: skip
+    assert not list(GRID.rglob(".*"))
+
+
+def test_several_processes_give_the_same_numbers_and_share_the_cores(command, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    words = [*BASE, "--pruner-list", "rand", "mag", "--seed-list", "1", "2", "--pre-epochs", "1"]
+    one, two = command(*words), command(*words, "--result-dir", "two", "--jobs", "2")
+    assert one.status == two.status == 0
+    frames = [pd.read_csv(Path(root, "singleshot/g/grid.csv")) for root in ("Results/data", "two")]
+    assert frames[0].equals(frames[1])
+    for args in Path("two/singleshot/g").glob("*/args.json"):
+        assert json.loads(args.read_text())["device"].endswith("1 thread")
+
+
+def started(words, **variables):
+    """`main.py` in a session of its own."""
+    command = [sys.executable, str(PROJECT / "main.py"), *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=os.environ | variables)
+
+
+LONG = [*BASE, "--post-epochs", "100000", "--checkpoint-every", "50", "--seed-list", "1", "2", "--pruner-list", "rand", "--jobs", "2"]
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def session_members(process):
+    """Processes of the session that `process` began, by the kernel's word."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == process.pid and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+def test_workers_end_with_their_grid(number, tmp_path, monkeypatch):
+    """Whatever ends it: nothing goes on in the background, checkpoints stand, no half-written file stays."""
+    monkeypatch.chdir(tmp_path)
+    process = started(LONG)
+    try:
+        wait_for(lambda: len(list(GRID.glob("*/checkpoint.bin"))) == 2)
+        os.kill(process.pid, number)
+        out, err = process.communicate(timeout=20)
+        wait_for(lambda: not session_members(process), 20)
+    finally:
+        for member in session_members(process):
+            os.kill(member, signal.SIGKILL)
+    if number != signal.SIGKILL:
+        assert process.returncode == (130 if number == signal.SIGINT else 143)
+        assert err.strip().splitlines()[-1].startswith("main.py: interrupted") and "Traceback" not in err
+        assert not [p for p in GRID.rglob(".*") if p.name != ".lock"]
+    assert len(list(GRID.glob("*/checkpoint.bin"))) == 2
+
+
+def test_cells_of_another_process_are_waited_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lock = Lock(GRID / "seed=1" / ".lock")
+    assert lock.take(0)
+    process = started([*BASE, "--seed-list", "1", "2"])
+    wait_for(lambda: (GRID / "seed=2" / "summary.json").exists())
+    assert "running" in (GRID / "grid.csv").read_text() or not (GRID / "seed=1" / "summary.json").exists()
+    lock.leave()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and "Waiting for 1 cells" in out and "4 done" in out
+
+
+def test_ablations(command):
+    done = command(*BASE, "--pruner-list", "rand", "snip", "--compression", "0.5", "--ablate", "none", "shuffle", "reinit", "invert", "--seed-list", "1", "2")
+    assert done.status == 0 and "Ablations" in done.out
+    frame, deltas = table(), pd.read_csv(GRID / "ablation.csv")
+    assert len(frame) == 2 + 16 and deltas["n"].tolist() == [2] * 8
+    mean = frame.groupby(["pruner", "ablate"])["top1_last"].mean()
+    for row in deltas.itertuples():
+        assert row.top1_last == pytest.approx(mean[row.pruner, row.ablate])
+        assert row.delta == pytest.approx(mean[row.pruner, row.ablate] - mean[row.pruner, "none"])
+    options = json.loads((GRID / "pruner=snip,ablate=reinit,seed=2" / "args.json").read_text())
+    assert options["reinitialize"] and not options["shuffle"] and not options["invert"]
+
+
+def test_grids_of_prune_need_no_data(command):
+    done = command("--experiment", "prune", "--dataset", "cifar10", "--data-dir", "nowhere", "--no-download", "--model-list", "resnet20", "vgg11",
+                   "--pruner-list", "mag", "rand", "--density-list", "0.1", "0.01", "--expid", "g")  # fmt: skip
+    frame = pd.read_csv("Results/data/prune/g/grid.csv")
+    assert done.status == 0 and len(frame) == 8 and set(frame["density"]) == {0.1, 0.01} and (abs(frame["density_kept"] / frame["density"] - 1) < 1e-4).all()
+
+
+def test_dry_run_of_a_single_run(command, tmp_path):
+    done = command(*BASE, "--dry-run")
+    assert done.status == 0 and "singleshot/g: pending" in done.out and not list(tmp_path.iterdir())
