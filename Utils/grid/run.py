@@ -18,7 +18,7 @@ from Utils.grid.states import State, check_grid_folder, state_of, varying, write
 from Utils.grid.tables import print_cells, print_means, write_ablation
 from Utils.grid.work import Outcome, run_cell
 from Utils.grid.workers import Workers
-from Utils.results import check_same, path_of, write_json
+from Utils.results import check_same, check_writable, path_of, write_json
 from Utils.setup import Datasets, check_budget, choose_device, load_pruner, prepare
 
 CPU = torch.device("cpu")
@@ -36,18 +36,23 @@ def run(plan: argparse.Namespace) -> None:
         raise Refused("--no-save: a grid is the folder that it writes")
     folder = path_of(plan)
     datasets = Datasets()
+    check_writable(folder)
     check_grid_folder(folder, plan)
     check_cells(plan, datasets)
     states = {cell.name: State("pending") if plan.overwrite else state_of(path_of(cell.options)) for cell in plan.cells}
+    if plan.launcher == "slurm":
+        states |= _in_queue(plan, folder, states)
     print(f"Grid {plan.expid}: {len(plan.cells)} cells, {_count(states, 'done')} done, in {folder}")
     if plan.dry_run:
         for cell in plan.cells:
             state = states[cell.name]
             print(f"  {cell.name}: {state.status}{f' ({state.reason})' if state.reason else ''}")
         return
+    if plan.launcher == "slurm":
+        _hand_over(plan, folder, states)  # first: a submission that Slurm refuses leaves nothing behind
     write_json(folder / "args.json", {k: v for k, v in vars(plan).items() if k != "cells"} | environment(CPU))
     if plan.launcher == "slurm":
-        _hand_over(plan, folder, states)
+        pass
     elif plan.jobs > 1:
         del datasets  # each worker reads its own
         with Workers(plan.jobs) as workers:
@@ -104,8 +109,8 @@ def _run_all(
 ) -> None:
     """Run what is not done; cells that another process is running are waited for."""
     left = [cell for cell in plan.cells if states[cell.name].status != "done"]
-    ended = len(plan.cells) - len(left)
-    failed, told = 0, False
+    before = ended = len(plan.cells) - len(left)
+    failed, told, began = 0, False, time.monotonic()
     write_grid(folder, plan.cells, states)
     with tqdm(total=len(plan.cells), initial=ended, desc="cells", unit="cell", disable=None) as bar:
         while left:
@@ -120,7 +125,9 @@ def _run_all(
                 ended += 1
                 bar.update()
                 bar.set_postfix_str(f"{running()} running, {failed} failed")
-                bar.write(f"[{ended}/{len(plan.cells)}] {cell.name}: {_line(states[cell.name])}")
+                remaining = (time.monotonic() - began) / (ended - before) * (len(plan.cells) - ended)
+                left_text = f"; about {tqdm.format_interval(remaining)} left" if remaining >= 1 else ""
+                bar.write(f"[{ended}/{len(plan.cells)}] {cell.name}: {_line(states[cell.name])}{left_text}")
                 write_grid(folder, plan.cells, states)
             left = busy
             if left:
@@ -142,15 +149,20 @@ def _hand_over(plan: argparse.Namespace, folder: Path, states: dict[str, State])
     """Submit what is neither done nor in Slurm's queue, and show where each cell stands."""
     from Utils.grid import slurm
 
-    slurm.check(plan)
     queued = slurm.queued(folder)
-    for name, status in queued.items():
-        if states.get(name, State("done")).status != "done":
-            states[name] = State(status)
     left = [c for c in plan.cells if states[c.name].status in ("pending", "failed") and c.name not in queued]
     if left:
         job = slurm.submit(left, folder, plan)
         print(f"Submitted {len(left)} cells as Slurm job {job}; the same command shows how far they are")
+
+
+def _in_queue(plan: argparse.Namespace, folder: Path, states: dict[str, State]) -> dict[str, State]:
+    """The states of the unfinished cells that Slurm still has, with its word why a cell waits."""
+    from Utils.grid import slurm
+
+    slurm.check(plan)
+    waiting = slurm.waiting(folder).items()
+    return {n: State(status, why) for n, (status, why) in waiting if n in states and states[n].status != "done"}
 
 
 def _report(plan: argparse.Namespace, folder: Path, states: dict[str, State]) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -39,16 +40,18 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
             worker.stop()
+        end = time.monotonic() + GRACE
         for worker in self._workers:
-            worker.join()
+            worker.join(max(0.0, end - time.monotonic()))
 
     def run(
         self, cells: Sequence[Cell], choose: Callable[[Sequence[Cell], Sequence[Cell]], Cell]
     ) -> Iterator[tuple[Cell, Outcome]]:
         """Run all cells; yields each when it has ended. `choose(waiting, running)` gives the next one."""
         waiting = list(cells)
-        while len(self._workers) < min(self.jobs, len(waiting)):
-            self._workers.append(_Worker(len(self._workers), self.jobs))
+        if not self._workers:
+            self.jobs = min(self.jobs, len(waiting))
+            self._workers = [_Worker(slot, self.jobs) for slot in range(self.jobs)]
         while waiting or any(w.cell for w in self._workers):
             for worker in self._workers:
                 if waiting and worker.cell is None:
@@ -80,7 +83,7 @@ class _Worker:
     def __init__(self, slot: int, jobs: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, slot, list(sys.path)))
+        self.process = context.Process(target=_serve, args=(theirs, slot, jobs, list(sys.path)))
         self.cell: Cell | None = None
         with _environment({name: str(max(1, cores() // jobs)) for name in THREAD_VARIABLES}):
             self.process.start()
@@ -110,8 +113,8 @@ class _Worker:
             self.process.terminate()
         self.connection.close()
 
-    def join(self) -> None:
-        self.process.join(GRACE)
+    def join(self, seconds: float) -> None:
+        self.process.join(seconds)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
@@ -129,7 +132,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _serve(connection: Connection, slot: int, path: list[str]) -> None:
+def _serve(connection: Connection, slot: int, jobs: int, path: list[str]) -> None:
     """A worker: run what comes down the pipe until it is closed. It ends with its parent, however that ends."""
     sys.path[:] = path
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and says what to do
@@ -146,6 +149,7 @@ def _serve(connection: Connection, slot: int, path: list[str]) -> None:
             options: Any = connection.recv()
         except (EOFError, OSError):
             return
+        options.workers = -(-options.workers // jobs)  # processes that read large images: a share of those too
         _choose_gpu(options, slot)
         connection.send(run_cell(options, datasets))
 
