@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-COMMON = frozenset({"dataset", "data", "image", "model", "prunable", "seed", "device", "verbose", "save"})
-PRUNING = COMMON | {"prune"}
+COMMON = frozenset({"dataset", "data", "image", "model", "seed", "device", "verbose", "save"})
+PRUNING = COMMON | {"prunable", "prune"}
 TRAINING = {"train", "dense", "test", "augment"}
 GRID = {"grid", "lists", "pruner list", "schedule lists", "ablations"}
 
@@ -31,10 +31,12 @@ EXPERIMENTS = {
     "layer-conservation": Experiment("average score of each layer against the inverse of its size", PRUNING | {"pruner list"}),
     "unit-conservation": Experiment("scores that enter each hidden unit against those that leave it", PRUNING | {"pruner list"}),
     "imp-conservation": Experiment(
-        "average squared weight of each layer against the inverse of its size, over training", COMMON | {"train", "test", "augment"}
+        "average squared weight of each layer against the inverse of its size, over training",
+        COMMON | {"train", "test", "augment"},
     ),
     "schedule-conservation": Experiment(
-        "cut size over maximal flow of SynFlow's rounds, for linear and exponential schedules", COMMON | {"schedule lists"}
+        "score removed by SynFlow's rounds over the maximal flow, for linear and exponential schedules",
+        COMMON | {"prunable", "schedule lists"},
     ),
     "evaluate": Experiment(
         "test a saved run's model.pt again: --run FOLDER ...",

@@ -11,6 +11,7 @@ from Pruners.base import Pruner
 from Pruners.loop import NonFiniteScores
 from Utils.checkpoints import Checkpoints, train_densely
 from Utils.clock import Clock
+from Utils.distributed import decided
 from Utils.errors import Refused
 from Utils.measuring import compression_table
 from Utils.results import RunFolder
@@ -49,7 +50,7 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
     print_note(pruner, options)
     saved = folder.resume()
     if saved:
-        pre, table = read_table(folder.path / "pre-train.csv"), read_table(folder.path / "compression.csv")
+        pre, table = decided(lambda: [read_table(folder.path / f"{name}.csv") for name in ("pre-train", "compression")])
     else:
         pre, table = _prune(options, pruner, folder, subject, clock)
 

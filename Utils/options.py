@@ -47,9 +47,9 @@ GROUPS = {
     "data": ("dataset", "data", "image", "augment", "mirror"),
     "model": ("model",),
     "training": ("dense", "train", "test"),
-    "pruning": ("prunable", "prune"),
+    "pruning": ("prunable", "prune", "ablations"),
     "levels (multishot)": ("levels",),
-    "grids (a list runs every combination)": ("lists", "pruner list", "schedule lists", "ablations", "grid"),
+    "grids (a list runs every combination)": ("lists", "pruner list", "schedule lists", "grid"),
 }
 # Options that do not make two runs different; everything else does, defaults included.
 INCIDENTAL = (
@@ -102,8 +102,8 @@ def table() -> tuple[Option, ...]:
         Option("--prune-batchnorm", "prunable", "prune BatchNorm too", False, None),
         Option("--prune-residual", "prunable", "prune identity shortcuts too", False, None),
         Option("--prune-train-mode", "prune", "score in train mode", False, None),
-        Option("--reinitialize", "prune", "draw new weights after pruning", False, None),
-        Option("--shuffle", "prune", "permute each mask within its layer after pruning", False, None),
+        Option("--reinitialize", "ablations", "draw new weights after pruning", False, None),
+        Option("--shuffle", "ablations", "permute each mask within its layer after pruning", False, None),
         Option("--invert", "prune", "remove the largest scores instead of the smallest", False, None),
         Option("--prune-amount", "levels", "share of the surviving weights that each level removes, instead of a compression",
                None, number(above=0, below=1)),
@@ -117,7 +117,7 @@ def table() -> tuple[Option, ...]:
         Option("--prune-epoch-list", "schedule lists", "rounds of scoring", (), POSITIVE, nargs="+", axis="prune_epochs"),
         Option("--level-list", "levels", "numbers of levels, each level a training and a pruning", (), integer(1, 1000),
                nargs="+", axis="level"),
-        Option("--ablate", "ablations", "each cell as it is, with shuffled masks, new weights, inverted scores", (),
+        Option("--ablate", "lists", "each cell as it is, with shuffled masks, new weights, inverted scores", (),
                choices=tuple(ABLATIONS), nargs="+", axis="ablate"),
         Option("--seed-list", "lists", "seeds", (), LARGE, nargs="+", axis="seed"),
         Option("--for", "grid", "an option for one pruner's cells, as mag:pre-epochs=200", (), override, nargs="+"),

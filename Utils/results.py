@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
+from Utils import distributed
 from Utils.environment import environment
 from Utils.errors import Refused
 from Utils.files import Lock, atomic, on_cpu, seal, sha256, unseal
@@ -40,7 +41,8 @@ def run_name(options: argparse.Namespace) -> str:
     """The folder name of a run without `--expid`: its main options for people, and a hash of all of them."""
     chosen = identity(options)
     digest = hashlib.blake2b(json.dumps(chosen, sort_keys=True).encode(), digest_size=4).hexdigest()
-    main = [getattr(options, name, None) for name in ("pruner", "model", "dataset")]
+    pruners = "-".join(getattr(options, "pruner_list", ())) or getattr(options, "pruner", None)
+    main = [pruners, options.model, options.dataset]
     compression = f"c{options.compression:.4g}" if "compression" in options else None
     words = [*main, compression, f"s{options.seed}", digest]
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(word))[-60:] for word in words if word is not None)
@@ -56,7 +58,7 @@ class RunFolder:
 
     Attributes:
         path: where it is.
-        saves: whether anything is written at all.
+        saves: whether this process writes anything at all; of several that train one network, rank 0 does.
         finished: whether it holds this run, done, and it is not to be overwritten.
 
     Raises:
@@ -68,20 +70,11 @@ class RunFolder:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.path = path_of(options)
-        self.saves = not options.no_save
-        self.finished = False
+        self.saves = not options.no_save and distributed.is_first()
         self._begun = False
         self._sums: dict[str, str] = {}
         self._lock = Lock(self.path / ".lock")
-        if not self.saves:
-            return
-        _check_writable(self.path)
-        if (self.path / "args.json").exists() and not options.overwrite:
-            check_same(self.path, options)
-            self.finished = self._is_finished()
-        if self.path.exists() and not self.finished:
-            self._claim()
-            self.finished = self._is_finished()  # another process may have ended it just now
+        self.finished = distributed.decided(self._look)
 
     def __enter__(self) -> RunFolder:
         return self
@@ -93,6 +86,19 @@ class RunFolder:
     def expid(self) -> str:
         """The run's name, as `args.json` and `summary.json` have it."""
         return self.options.expid or self.path.name
+
+    def _look(self) -> bool:
+        """Whether the folder is finished; one that is there and is not becomes this process's."""
+        if not self.saves:
+            return False
+        check_writable(self.path)
+        if (self.path / "args.json").exists() and not self.options.overwrite:
+            check_same(self.path, self.options)
+            if self._is_finished():
+                return True
+        if self.path.exists():
+            self._claim()
+        return self._is_finished()  # another process may have ended it just now
 
     def _claim(self) -> None:
         if not self._lock.take(1):
@@ -132,6 +138,9 @@ class RunFolder:
 
     def resume(self) -> dict[str, Any] | None:
         """The last checkpoint of this run, if all files that it was written beside are still what they were; else None."""
+        return distributed.decided(self._resume)
+
+    def _resume(self) -> dict[str, Any] | None:
         state = unseal(self.path / CHECKPOINT) if self.saves and not self.options.overwrite else None
         if state is None or any(not (self.path / n).is_file() or sha256(self.path / n) != s for n, s in state["files"].items()):
             return None
@@ -188,7 +197,7 @@ def check_same(path: Path, options: argparse.Namespace) -> None:
         raise Refused(f"{path} holds another run ({changes}): choose another --expid or --overwrite")
 
 
-def _check_writable(path: Path) -> None:
+def check_writable(path: Path) -> None:
     """Try to make a folder where `path` will be, and leave nothing behind."""
     try:
         if path.exists() and not path.is_dir():

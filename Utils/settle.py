@@ -34,6 +34,8 @@ def settle(given: Mapping[str, Any]) -> argparse.Namespace:
             raise Refused(f"--pretrained and --weights {options.weights} exclude each other")
     if "lr_drops" in options:
         options.lr_drops = sorted(options.lr_drops)
+    if "pruner" in given and given.get("pruner_list"):
+        raise Refused(f"--pruner {options.pruner} and --pruner-list exclude each other: give one of them")
     if "no_rewind" in options:
         _check_rewind(options)
     if "expid" in options:

@@ -17,6 +17,7 @@ from Pruners.base import Pruner
 from Pruners.loop import NonFiniteScores, prune_loop, shuffle_masks
 from Pruners.masks import kept_count
 from Pruners.problem import Batch, Problem
+from Utils import distributed
 from Utils.data.datasets import Dataset, open_dataset
 from Utils.errors import Refused, out_of_memory
 from Utils.measuring import uses_per_entry
@@ -27,7 +28,7 @@ SMALL_STEP = 1 << 26  # multiply-adds of a training step's forward pass below wh
 
 
 def choose_device(options: argparse.Namespace) -> torch.device:
-    """`cuda:GPU` where there is CUDA and `--no-cuda` was not given, else the CPU.
+    """`cuda:GPU` where there is CUDA and `--no-cuda` was not given, else the CPU; under torchrun each process has its own.
 
     Raises:
         Refused: there is CUDA, but no device of that number.
@@ -35,10 +36,13 @@ def choose_device(options: argparse.Namespace) -> torch.device:
     if options.no_cuda or not torch.cuda.is_available():
         return torch.device("cpu")
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # scores and masks as on the CPU
-    count = torch.cuda.device_count()
-    if options.gpu >= count:
-        raise Refused(f"--gpu {options.gpu}: there are {count} CUDA devices, numbered from 0")
-    return torch.device("cuda", options.gpu)
+    index, count = distributed.device_index(options.gpu), torch.cuda.device_count()
+    if index >= count:
+        asked = f"--gpu {options.gpu}" if distributed.share()[1] == 1 else f"process {index} of this machine"
+        raise Refused(f"{asked}: there are {count} CUDA devices, numbered from 0")
+    if distributed.share()[1] > 1:
+        torch.cuda.set_device(index)  # nccl would take the first one otherwise
+    return torch.device("cuda", index)
 
 
 class Datasets:
@@ -129,9 +133,9 @@ class Subject:
 
     def ablate(self) -> None:
         """Draw new weights (`--reinitialize`) and permute the masks (`--shuffle`) where that was asked."""
-        if self.options.reinitialize:
+        if getattr(self.options, "reinitialize", False):
             self._reinitialize()
-        if self.options.shuffle:
+        if getattr(self.options, "shuffle", False):
             shuffle_masks(self.prunables, self.options.seed)
         apply_masks(self.prunables)
 

@@ -59,7 +59,7 @@ def reader_of(option):
     """Words that choose an experiment which reads the option, and what that needs."""
     if option.reader == "levels":
         return ["--experiment", "multishot", "--level-list", "1", "--pre-epochs", "5"]
-    return []
+    return ["--seed-list", "1"] if option.dest == "launcher" else []
 
 
 def single(words):
@@ -145,6 +145,9 @@ def test_switches_mean_what_they_say(option):
     (["--experiment", "multishot", "--level-list", "0"], ["--level-list", "'0'"]),
     (["--experiment", "multishot", "--level-list", "2", "--rewind-epoch", "3"], ["--rewind-epoch 3", "from 0 to 0"]),
     (["--experiment", "multishot", "--level-list", "2", "--prune-amount", "0.2", "--density", "0.1"], ["--density", "--prune-amount"]),
+    (["--launcher", "slurm"], ["--launcher slurm", "--seed-list"]),
+    (["--experiment", "unit-conservation", "--pruner", "mag", "--pruner-list", "snip"], ["--pruner mag", "--pruner-list"]),
+    (["--experiment", "layer-conservation", "--shuffle"], ["--shuffle", "layer-conservation", "singleshot"]),
     (["--experiment", "prune", "--checkpoint-every", "1"], ["--checkpoint-every", "prune"]),
     (["--seed-list", "1", "--slurm-option", "account"], ["'account'", "NAME=VALUE"]),
     (["--save-trace"], ["--save-trace"]),

@@ -1,0 +1,96 @@
+"""Conservation of magnitudes: does training bring the average squared weight of a layer to the inverse of its size?
+
+Gradient flow on homogeneous activations keeps the difference of the squared weights of two layers, so that layers of any
+size come to similar totals as the weights grow: slope -1 on logarithmic axes. Tanaka, Kunin, Yamins and Ganguli 2020
+(arXiv 2006.05467, section 5) explain by this why iterative magnitude pruning empties no layer, and magnitudes of untrained
+weights do. Large steps, Adam and weight decay keep no such difference; the slopes show what is left of the law.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import traceback
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from Utils.data.datasets import Dataset
+from Utils.errors import RunFailed, failure
+from Utils.results import RunFolder
+from Utils.seeds import derive
+from Utils.setup import Subject, choose_device, open_data, prepare
+from Utils.studies.conservation import fit, square_table
+from Utils.studies.folder import dense_options, print_saved_study, print_study, save_study
+from Utils.summary import failed_summary
+from Utils.training import evaluate, make_optimizer, train_epoch
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train the dense network for `--post-epochs`, measuring after each, or print what the finished folder holds.
+
+    Raises:
+        Refused: nothing was written.
+        RunFailed: the training could not be finished; the folder says why.
+    """
+    with RunFolder(options) as folder:
+        if folder.finished:
+            return print_saved_study(folder, first_and_last)
+        device = choose_device(options)
+        print(f"Loading {options.dataset} dataset.")
+        data = open_data(options, device)
+        data.load()
+        print(f"Creating {options.model_class}-{options.model} model.")
+        subject = prepare(dense_options(options), device, data)
+        print(f"Training for {options.post_epochs} epochs.")
+        folder.begin(device)
+        try:
+            table = _train(subject, data, options)
+            loss, top1, _ = evaluate(subject.model, data.test_batches(options.test_batch_size))
+        except Exception as error:  # a network of one's own may raise anything; --verbose shows where
+            if options.verbose:
+                traceback.print_exc()
+            reason = failure(error, options)
+            folder.finish(failed_summary(folder, reason))
+            raise RunFailed(reason) from error
+        from Utils.figures import training_figure
+
+        slopes = {int(epoch): fit(rows)[0] for epoch, rows in table.groupby("epoch")}
+        findings = [f"epoch {epoch}: average squared weight against size has slope {slopes[epoch]:.3f}" for epoch in slopes]
+        findings.append(f"after training: test loss {loss:.4f}, top-1 {top1:.2f} %")
+        print_study(first_and_last(table), findings)
+        figure = training_figure(table, f"Squared weights in training: {options.model}, {options.dataset}")
+        results = {"findings": findings, "slopes": slopes, "test_loss_last": loss, "top1_last": top1}
+        save_study(folder, device, {"imp-conservation": table}, figure, results)
+
+
+def first_and_last(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first and of the last epoch."""
+    return table[table["epoch"].isin([table["epoch"].min(), table["epoch"].max()])]
+
+
+def _train(subject: Subject, data: Dataset, options: argparse.Namespace) -> pd.DataFrame:
+    """Rows of every layer before training and after each epoch, from the training set itself."""
+    optimizer = make_optimizer(subject.model, options.optimizer, options.lr, options.weight_decay)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, options.lr_drops, options.lr_drop_rate)
+    tables = [_measure(subject, 0)]
+    bar = tqdm(range(1, options.post_epochs + 1), desc="train", unit="epoch", leave=False, disable=None)
+    for epoch in bar:
+        torch.manual_seed(derive(options.seed, "post_train", epoch))  # dropout's draws
+        batches = data.train_batches(options.train_batch_size, options.seed, "post_train", epoch)
+        loss = train_epoch(subject.model, optimizer, batches).item()
+        if not math.isfinite(loss):
+            raise RunFailed(f"diverged at epoch {epoch}: the training loss is not finite")
+        scheduler.step()
+        tables.append(_measure(subject, epoch))
+        bar.set_postfix_str(f"train loss {loss:.4f}")
+        if options.verbose:
+            bar.write(f"epoch {epoch}/{options.post_epochs}: train loss {loss:.4f}, slope {fit(tables[-1])[0]:.3f}")
+    return pd.concat(tables, ignore_index=True)
+
+
+def _measure(subject: Subject, epoch: int) -> pd.DataFrame:
+    table = square_table(subject.model)[["module", "size", "inverse_size", "average_score"]]
+    table.insert(0, "epoch", epoch)
+    return table

@@ -1,0 +1,95 @@
+"""Schedule conservation: how much of the flow does a round of SynFlow remove?
+
+A method whose scores are positive and conserved over layers empties no layer as long as each round removes less score (the
+prune size) than a whole layer has (the cut size), which for SynFlow is R, the maximal flow (Tanaka, Kunin, Yamins and Ganguli
+2020, arXiv 2006.05467, section 5, theorem 3). A ratio below 1 is safe; more rounds make it smaller, an exponential schedule
+sooner than a linear one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from itertools import product
+
+import pandas as pd
+from tqdm import tqdm
+
+from Pruners.loop import NonFiniteScores
+from Pruners.masks import SCHEDULES, kept_count
+from Pruners.problem import Problem
+from Utils.errors import Refused
+from Utils.measuring import has_path
+from Utils.results import RunFolder
+from Utils.setup import Subject, choose_device, open_data, prepare
+from Utils.studies.conservation import schedule_rounds
+from Utils.studies.folder import dense_options, print_saved_study, print_study, save_study
+
+COMPRESSIONS = (0.5, 1.0, 1.5, 2.0)
+ROUNDS = (1, 10, 100)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Prune one network by SynFlow along every schedule, to each of `--compression-list` in each of `--prune-epoch-list` rounds.
+
+    By default to compression 0.5, 1, 1.5 and 2 in 1, 10 and 100 rounds. No data is read.
+
+    Raises:
+        Refused: nothing was written.
+    """
+    compressions = list(dict.fromkeys(options.compression_list)) or COMPRESSIONS
+    counts = list(dict.fromkeys(options.prune_epoch_list)) or ROUNDS
+    with RunFolder(options) as folder:
+        if folder.finished:
+            return print_saved_study(folder)
+        device = choose_device(options)
+        print(f"Creating {options.model_class}-{options.model} model.")
+        subject = prepare(dense_options(options), device, open_data(options, device))
+        if kept_count(subject.size, 10 ** -max(compressions)) < 1:
+            raise Refused(f"--compression-list {max(compressions):g} keeps none of the {subject.size} prunable weights")
+        print(f"Pruning with synflow to compression {_text(compressions)} in {_text(counts)} rounds.")
+        try:
+            rounds = _prune_all(subject, compressions, counts)
+        except NonFiniteScores as error:
+            raise Refused(f"--model {options.model} cannot be scored with synflow: {error}") from error
+        keys = ["schedule", "compression", "prune_epochs"]
+        groups = rounds.groupby(keys, sort=False)
+        table = groups.agg(max_ratio=("ratio", "max"), collapsed=("collapsed", "first")).reset_index()
+        from Utils.figures import schedule_figure
+
+        findings = _findings(table)
+        print_study(table, findings)
+        figure = schedule_figure(table, f"Score removed by the rounds of SynFlow: {options.model}, {options.dataset}")
+        tables = {"schedule-conservation": table, "schedule-rounds": rounds.drop(columns="collapsed")}
+        save_study(folder, device, tables, figure, {"findings": findings, "max_ratio": float(table["max_ratio"].max())})
+
+
+def _prune_all(subject: Subject, compressions: Sequence[float], counts: Sequence[int]) -> pd.DataFrame:
+    """The rows of all rounds of all schedules, each begun with the dense network."""
+    shape = subject.data.input_shape
+    problem = Problem(subject.model, subject.prunables, shape, seed=subject.options.seed)
+    parts = []
+    cells = list(product(sorted(SCHEDULES, reverse=True), compressions, counts))
+    for schedule, compression, count in tqdm(cells, desc="schedules", unit="schedule", leave=False, disable=None):
+        rows = schedule_rounds(problem, 10**-compression, count, schedule, subject.options.verbose)
+        rows = rows.assign(collapsed=not has_path(subject.model, subject.prunables, shape))
+        for place, (name, value) in enumerate((("schedule", schedule), ("compression", compression), ("prune_epochs", count))):
+            rows.insert(place, name, value)
+        parts.append(rows)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _findings(table: pd.DataFrame) -> list[str]:
+    lines = []
+    for schedule, rows in table.groupby("schedule", sort=False):
+        worst = rows.loc[rows["max_ratio"].idxmax()]
+        collapsed = f"; {rows['collapsed'].sum()} of {len(rows)} networks collapsed" if rows["collapsed"].any() else ""
+        lines.append(
+            f"{schedule}: a round removes at most {worst['max_ratio']:.3g} of the flow R (compression {worst['compression']:g}, "
+            f"{worst['prune_epochs']} rounds){collapsed}"
+        )
+    return lines
+
+
+def _text(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

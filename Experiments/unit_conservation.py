@@ -1,0 +1,84 @@
+"""Unit conservation: does the score that enters a hidden unit leave it again?
+
+SynFlow's does, exactly, and so does any sum of dR/dw * w without absolute values, in a network of homogeneous activations
+(Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, section 4, theorem 1). Defined between consecutive layers only:
+pairs beside a shortcut are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import pandas as pd
+
+from Utils.errors import Refused
+from Utils.results import RunFolder
+from Utils.setup import Subject, choose_device, open_data
+from Utils.studies.conservation import ROUNDING, open_ends, relative_difference, unit_table, why_not_conserved
+from Utils.studies.dataflow import Wiring, trace
+from Utils.studies.folder import options_per_pruner, print_saved_study, print_study, save_study, score_each
+
+
+def run(options: argparse.Namespace) -> None:
+    """Score one network with each method and compare what enters and leaves its units, or print the finished folder.
+
+    Raises:
+        Refused: nothing was written; or no two layers follow each other.
+    """
+    options_per_pruner(options)
+    with RunFolder(options) as folder:
+        if folder.finished:
+            return print_saved_study(folder, by_pair)
+        device = choose_device(options)
+        data = open_data(options, device)
+        print(f"Creating {options.model_class}-{options.model} model.")
+        wirings: list[Wiring] = []
+        parts, findings, largest = [], [], {}
+        for pruner, subject, scores in score_each(options, device, data, lambda s: wirings.append(_wiring(s))):
+            table = unit_table(wirings[-1].pairs, subject.prunables, scores)
+            largest[pruner] = float(relative_difference(table).max())
+            findings.append(_finding(pruner, largest[pruner], subject))
+            table.insert(0, "pruner", pruner)
+            parts.append(table)
+        from Utils.figures import unit_figure
+
+        findings += _left_out(options, wirings[-1])
+        table = pd.concat(parts, ignore_index=True)
+        print_study(by_pair(table), findings)
+        figure = unit_figure(table, f"Unit conservation: {options.model}, {options.dataset}, density {options.density:.4g}")
+        save_study(folder, device, {"unit-conservation": table}, figure, {"findings": findings, "largest_difference": largest})
+
+
+def by_pair(table: pd.DataFrame) -> pd.DataFrame:
+    """A row per pruner and pair of layers: units, score that enters and leaves all of them, largest relative difference."""
+    table = table.assign(largest_difference=relative_difference(table))
+    groups = table.groupby(["pruner", "layer_in", "layer_out"], sort=False)
+    sums = {"units": ("unit", "size"), "in_score": ("in_score", "sum"), "out_score": ("out_score", "sum")}
+    return groups.agg(**sums, largest_difference=("largest_difference", "max")).reset_index()
+
+
+def _wiring(subject: Subject) -> Wiring:
+    wiring = trace(subject.model, subject.data.input_shape)
+    scored = {p.name for p in subject.prunables}
+    if not any(f"{a}.weight" in scored and f"{b}.weight" in scored for a, b in wiring.pairs):
+        raise Refused(
+            f"--model {subject.options.model}: unit conservation is defined between consecutive layers, and no two scored layers "
+            "of this network follow each other; choose another --model, such as fc, conv or vgg11-bn"
+        )
+    return wiring
+
+
+def _left_out(options: argparse.Namespace, wiring: Wiring) -> list[str]:
+    if wiring.is_chain:
+        return []
+    return [f"NOTE: unit conservation is defined between consecutive layers only: {len(wiring.pairs)} pairs of {options.model}'s "
+            f"{len(wiring.layers)} layers are, the others meet shortcuts or parallel paths"]  # fmt: skip
+
+
+def _finding(pruner: str, largest: float, subject: Subject) -> str:
+    line = f"{pruner}: what enters a unit differs from what leaves it by up to {largest:.2g} of the larger"
+    if pruner == "synflow" and not largest < ROUNDING:
+        uncounted = open_ends(subject.model) and not subject.options.prune_bias
+        hint = "; --prune-bias counts the biases' scores" if uncounted else ""
+        line += f" ({why_not_conserved(subject.model, None)}{hint})"
+    return line

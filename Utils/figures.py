@@ -1,0 +1,206 @@
+"""The studies' figures, on matplotlib's Figure objects alone: nothing global is set or read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+from Utils.studies.conservation import fit, relative_difference
+
+# Okabe and Ito's colours, which people with any colour vision can tell apart, each with a marker of its own.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+VIRIDIS = colormaps["viridis"]
+LATE = ListedColormap(VIRIDIS(np.linspace(0, 0.9, 256)))  # early to late; without the yellow that is lost on white
+GREY = "#808080"
+WIDTH, HEIGHT = 3.9, 3.5  # inches of one panel
+
+
+def _panels(count: int, title: str, **sharing: bool) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels, up to three in a row, under a title."""
+    columns = 2 if count == 4 else min(count, 3)
+    rows = math.ceil(count / columns)
+    figure = Figure((max(WIDTH * columns, 5.6), HEIGHT * rows + 0.6), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    axes = list(figure.subplots(rows, columns, squeeze=False, **sharing).flat)
+    for spare in axes[count:]:
+        spare.remove()
+    return figure, axes[:count]
+
+
+def _label(axes: Axes, x: str, y: str, title: str = "") -> None:
+    axes.set_xlabel(x, fontsize=10)
+    axes.set_ylabel(y, fontsize=10)
+    axes.set_title(title, fontsize=11)
+    axes.tick_params(labelsize=9)
+    axes.grid(True, which="major", color="#E5E5E5", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _size_axes(axes: Axes, sizes: pd.Series, averages: pd.Series, y: str, title: str = "") -> None:
+    """Logarithmic axes for averages over layers of `sizes`; the inverse sizes stand at the top."""
+    positive = averages[(averages > 0) & np.isfinite(averages)]
+    _log_log(axes)
+    axes.set_xlim(_limits(sizes, 1.6))
+    if len(positive):
+        axes.set_ylim(_limits(positive, 2.5))
+    top = axes.secondary_xaxis("top", functions=(_inverse, _inverse))
+    top.set_xlabel("inverse size 1/N", fontsize=9)
+    top.tick_params(labelsize=8)
+    top.xaxis.set_minor_formatter(NullFormatter())
+    _label(axes, "layer size N (elements)", y, title)
+
+
+def _log_log(axes: Axes) -> None:
+    """Logarithmic axes, labelled at powers of ten alone: what is between would collide."""
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _limits(values: pd.Series, margin: float) -> tuple[float, float]:
+    """Ends of a logarithmic axis around positive values: `margin` times the extremes, two decades or more."""
+    low, high = math.log10(values.min() / margin), math.log10(values.max() * margin)
+    missing = max(0.0, 2.0 - (high - low)) / 2
+    return 10 ** (low - missing), 10 ** (high + missing)
+
+
+def _inverse(values: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return 1.0 / np.asarray(values, dtype=float)
+
+
+def _draw_fit(axes: Axes, table: pd.DataFrame, colour: object, label: str) -> None:
+    """The fitted line over the range of sizes, with its slope after `label` in the legend."""
+    slope, intercept = fit(table)
+    if math.isfinite(slope):
+        ends = np.array([table["size"].min(), table["size"].max()], dtype=float)
+        line = 10 ** (slope * np.log10(ends) + intercept)
+        axes.plot(ends, line, color=colour, linewidth=1.2, zorder=2, label=f"{label}slope {slope:.2f}".replace("-", "\u2212"))
+
+
+def _draw_equal_totals(axes: Axes, table: pd.DataFrame) -> None:
+    """The line of slope -1 on which all layers would have the same total, through the middle of the points."""
+    rows = table[(table["average_score"] > 0) & np.isfinite(table["average_score"])]
+    if len(rows):
+        total = np.exp(np.log(rows["average_score"] * rows["size"]).mean())
+        ends = np.array(axes.get_xlim())
+        axes.plot(ends, total / ends, color=GREY, linewidth=1, linestyle="--", zorder=1, label="equal totals: slope \u22121")
+
+
+def layer_figure(table: pd.DataFrame, title: str) -> Figure:
+    """A panel per pruner: average score of each layer against its size, with the fitted line."""
+    pruners = list(table["pruner"].unique())
+    figure, panels = _panels(len(pruners), title)
+    for index, (axes, pruner) in enumerate(zip(panels, pruners, strict=True)):
+        rows = table[table["pruner"] == pruner]
+        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+        _size_axes(axes, rows["size"], rows["average_score"], "average score |sum / N|", pruner)
+        _draw_equal_totals(axes, rows)
+        _draw_fit(axes, rows, colour, "fit: ")
+        axes.plot(rows["size"], rows["average_score"].where(rows["average_score"] > 0), linestyle="", marker=marker,
+                  markersize=7, color=colour, markeredgecolor="white", markeredgewidth=0.6)  # fmt: skip
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(fontsize=9, loc="best", frameon=False)
+    return figure
+
+
+def unit_figure(table: pd.DataFrame, title: str) -> Figure:
+    """A panel per pruner: the score that leaves each hidden unit against the score that enters it, coloured by depth."""
+    pruners = list(table["pruner"].unique())
+    figure, panels = _panels(len(pruners), title)
+    figure.set_layout_engine("compressed")
+    depths = {name: depth for depth, name in enumerate(table["layer_in"].unique(), start=1)}
+    steps = BoundaryNorm(np.arange(0.5, len(depths) + 1), LATE.N) if len(depths) > 1 else Normalize(0, 1)
+    for axes, pruner in zip(panels, pruners, strict=True):
+        rows = table[table["pruner"] == pruner].sample(frac=1, random_state=0)  # in random order no layer hides another
+        values = rows[["in_score", "out_score"]].abs()
+        shown = ((values > 0) & np.isfinite(values)).all(axis=1)
+        _log_log(axes)
+        _label(axes, "|sum of the scores that enter|", "|sum of the scores that leave|")
+        hidden = f"\n{(~shown).sum()} of {len(rows)} units at zero are not shown" if (~shown).any() else ""
+        axes.set_title(f"largest relative difference {relative_difference(rows).max():.2g}{hidden}", fontsize=8)
+        axes.text(0.03, 0.96, pruner, transform=axes.transAxes, fontsize=11, fontweight="bold", va="top")
+        if shown.any():
+            ends = _decades(values[shown].to_numpy())
+            axes.plot(ends, ends, color=GREY, linewidth=1, linestyle="--", label="equal", zorder=1)
+            axes.set(xlim=ends, ylim=ends, aspect="equal")
+            axes.scatter(values["in_score"][shown], values["out_score"][shown], c=rows["layer_in"][shown].map(depths), cmap=LATE,
+                         norm=steps, s=16, linewidths=0.3, edgecolors="white")  # fmt: skip
+            axes.legend(fontsize=8, loc="lower right", frameon=False)
+    if len(depths) > 1:
+        ticks = sorted({int(t) for t in np.linspace(1, len(depths), min(len(depths), 8))})
+        bar = figure.colorbar(ScalarMappable(steps, LATE), ax=panels, ticks=ticks, shrink=0.8, pad=0.02)
+        bar.set_label("hidden layer, from the input", fontsize=9)
+        bar.ax.tick_params(labelsize=8)
+    return figure
+
+
+def _decades(values: np.ndarray) -> tuple[float, float]:
+    """The powers of ten around positive values."""
+    low, high = math.floor(math.log10(values.min())), math.ceil(math.log10(values.max()))
+    return 10.0**low, 10.0 ** max(high, low + 1)
+
+
+def training_figure(table: pd.DataFrame, title: str) -> Figure:
+    """Average squared weight of each layer against its size, a colour per epoch; lines for the first and the last epoch."""
+    figure, (axes,) = _panels(1, title)
+    epochs = sorted(table["epoch"].unique())
+    scale = Normalize(0, max(epochs[-1], 1))
+    _size_axes(axes, table["size"], table["average_score"], "average squared weight")
+    for epoch in epochs:
+        rows = table[table["epoch"] == epoch]
+        colour = LATE(scale(epoch))
+        if epoch in (epochs[0], epochs[-1]):
+            _draw_fit(axes, rows, colour, f"epoch {epoch}: ")
+        if epoch == epochs[-1]:
+            _draw_equal_totals(axes, rows)
+        axes.plot(rows["size"], rows["average_score"].where(rows["average_score"] > 0), linestyle="", marker="o", markersize=6,
+                  color=colour, markeredgecolor="white", markeredgewidth=0.4)  # fmt: skip
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(fontsize=9, loc="best", frameon=False)
+    if len(epochs) > 1:
+        bar = figure.colorbar(ScalarMappable(scale, LATE), ax=axes, pad=0.02, ticks=MaxNLocator(integer=True))
+        bar.set_label("epoch", fontsize=9)
+        bar.ax.tick_params(labelsize=8)
+    return figure
+
+
+def schedule_figure(table: pd.DataFrame, title: str) -> Figure:
+    """A panel per schedule: the largest ratio over the rounds against their number, a line per compression."""
+    schedules: Sequence[str] = list(table["schedule"].unique())
+    figure, panels = _panels(len(schedules), title, sharex=True, sharey=True)
+    collapsed = bool(table["collapsed"].any())
+    for axes, schedule in zip(panels, schedules, strict=True):
+        own = table[table["schedule"] == schedule]
+        axes.axhline(1.0, color=GREY, linewidth=1, linestyle="--", zorder=1)
+        for index, (compression, rows) in enumerate(own.groupby("compression")):
+            rows = rows.sort_values("prune_epochs")
+            colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+            axes.plot(rows["prune_epochs"], rows["max_ratio"], color=colour, marker=marker, markersize=6, linewidth=1.2,
+                      label=f"{compression:g}")  # fmt: skip
+            gone = rows[rows["collapsed"]]
+            axes.plot(gone["prune_epochs"], gone["max_ratio"], linestyle="", marker="o", markersize=13, color=colour,
+                      fillstyle="none")  # fmt: skip
+        _log_log(axes)
+        _label(axes, "rounds of pruning", "", schedule)
+    panels[0].set_ylabel("largest score removed in a round / R", fontsize=10)
+    handles, labels = panels[0].get_legend_handles_labels()
+    handles.append(Line2D([], [], color=GREY, linewidth=1, linestyle="--"))
+    labels.append("a whole layer (R)")
+    if collapsed:
+        handles.append(Line2D([], [], linestyle="", marker="o", markersize=13, color=GREY, fillstyle="none"))
+        labels.append("collapsed")
+    figure.legend(handles, labels, title="compression", fontsize=9, title_fontsize=9, frameon=False, loc="outside right center")
+    return figure

@@ -1,0 +1,1 @@
+"""What the conservation studies measure, and how they save and print it."""

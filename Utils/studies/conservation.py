@@ -1,0 +1,177 @@
+"""Conservation laws of scores, measured: per layer, per hidden unit, over training, over the rounds of a schedule.
+
+Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, sections 4 to 6. In a chain of layers with homogeneous activations
+and without biases, SynFlow's scores of each layer add up to R, and so do what enters and what leaves each hidden unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from Models.masking import Prunable
+from Pruners.loop import prune_loop
+from Pruners.problem import Problem
+from Pruners.synflow import SynFlow
+from Utils.studies.dataflow import LAYERS, Wiring
+
+ROUNDING = 1e-3  # relative differences below this are those of float32 sums
+
+
+def layer_table(prunables: Sequence[Prunable], scores: Sequence[torch.Tensor]) -> pd.DataFrame:
+    """One row per module with scores: module, size, inverse_size, score_sum, average_score = |score_sum / size|.
+
+    `size` counts all scored elements of the module, pruned ones too, as Synaptic-Flow does: weights, biases where those are
+    prunable, and so for BatchNorm and `Identity2d`. Sums are in float64.
+    """
+    sums: dict[str, list[float]] = {}
+    for prunable, score in zip(prunables, scores, strict=True):
+        size, total = sums.get(prunable.module_name, (0, 0.0))
+        sums[prunable.module_name] = [size + score.numel(), total + float(score.double().sum())]
+    return _averages([(name, size, total) for name, (size, total) in sums.items()])
+
+
+def square_table(model: nn.Module) -> pd.DataFrame:
+    """The same table for the squares of the weights and biases of each Conv2d and Linear layer."""
+    rows = []
+    for name, module in model.named_modules():
+        if isinstance(module, LAYERS):
+            tensors = [t.detach().double() for t in (module.weight, module.bias) if t is not None]
+            rows.append((name, sum(t.numel() for t in tensors), sum(float(t.square().sum()) for t in tensors)))
+    return _averages(rows)
+
+
+def _averages(rows: Sequence[tuple[str, int, float]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=["module", "size", "score_sum"])
+    table.insert(2, "inverse_size", 1.0 / table["size"])
+    table["average_score"] = (table["score_sum"] / table["size"]).abs()
+    return table
+
+
+def fit(table: pd.DataFrame) -> tuple[float, float]:
+    """(slope, intercept) of the line log10(average_score) = slope * log10(size) + intercept, by least squares.
+
+    Where all layers have the same total, the slope is -1. Layers whose average is zero or not finite are left out; without
+    two sizes both are NaN.
+    """
+    size, average = table["size"].to_numpy(float), table["average_score"].to_numpy(float)
+    usable = (average > 0) & np.isfinite(average)
+    if len(set(size[usable])) < 2:
+        return float("nan"), float("nan")
+    slope, intercept = np.polyfit(np.log10(size[usable]), np.log10(average[usable]), 1)
+    return float(slope), float(intercept)
+
+
+def largest_deviation(totals: Sequence[float]) -> float:
+    """The largest |total - mean| / |mean|; NaN where the mean is zero."""
+    values = np.asarray(totals, dtype=float)
+    mean = values.mean()
+    return float(np.abs(values - mean).max() / abs(mean)) if mean else float("nan")
+
+
+def unit_table(pairs: Sequence[tuple[str, str]], prunables: Sequence[Prunable], scores: Sequence[torch.Tensor]) -> pd.DataFrame:
+    """One row per hidden unit between two consecutive layers: layer_in, layer_out, unit, in_score, out_score.
+
+    A unit is a channel of a convolution or a neuron. `in_score` adds up the scores of its weights in `layer_in`, and of its
+    bias if that has one; `out_score` those of the weights of `layer_out` that it feeds: all of a channel's places where the
+    map was flattened. Scores of a norm between the two are not counted. Pairs without scores are left out.
+    """
+    found = {p.name: (p.module, s.double().cpu()) for p, s in zip(prunables, scores, strict=True)}
+    parts = []
+    for first, second in pairs:
+        if f"{first}.weight" not in found or f"{second}.weight" not in found:
+            continue
+        entering = found[f"{first}.weight"][1].flatten(1).sum(1)
+        if f"{first}.bias" in found:
+            entering = entering + found[f"{first}.bias"][1]
+        leaving = _leaving(*found[f"{second}.weight"]).reshape(len(entering), -1).sum(1)
+        units = {"unit": range(len(entering)), "in_score": entering.numpy(), "out_score": leaving.numpy()}
+        parts.append(pd.DataFrame({"layer_in": first, "layer_out": second} | units))
+    columns = ["layer_in", "layer_out", "unit", "in_score", "out_score"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _leaving(module: nn.Module, score: torch.Tensor) -> torch.Tensor:
+    """The score of each input of a layer, [inputs]; `score` is [outputs, inputs / groups, ...]."""
+    groups = getattr(module, "groups", 1)
+    return score.reshape(groups, score.shape[0] // groups, score.shape[1], -1).sum((1, 3)).reshape(-1)
+
+
+def relative_difference(table: pd.DataFrame) -> pd.Series:
+    """|in - out| / max(|in|, |out|) of each unit, from 0 to 2; 0 where both are zero."""
+    larger = table[["in_score", "out_score"]].abs().max(axis=1)
+    return ((table["in_score"] - table["out_score"]).abs() / larger).where(larger > 0, 0.0)
+
+
+def open_ends(model: nn.Module) -> int:
+    """How many biases, shifts and running means of `model` are not zero: through these flow enters or leaves too."""
+    tensors = [t for n, t in model.named_parameters() if n.endswith("bias")]
+    tensors += [t for n, t in model.named_buffers() if n.endswith("running_mean")]
+    return sum(bool(t.any()) for t in tensors)
+
+
+def why_not_conserved(model: nn.Module, wiring: Wiring | None) -> str:
+    """Why SynFlow's sums differ in this network, in a clause; `wiring` where the layers have to be a chain."""
+    reasons = []
+    if ends := open_ends(model):
+        reasons.append(f"{ends} biases or shifts are not zero, and through them flow enters beside the image")
+    if wiring and not wiring.is_chain:
+        reasons.append("the layers are no simple chain, and parallel paths share the flow")
+    return "; ".join(reasons) or "an activation is not homogeneous"
+
+
+class WatchedSynFlow(SynFlow):
+    """SynFlow itself, of which each round's R and the scores that the round removed are noted.
+
+    Attributes:
+        flows: R of each round.
+        removed: the sum of the scores that each round removed; the last one is known after `close`.
+    """
+
+    def __init__(self) -> None:
+        self.flows: list[float] = []
+        self.removed: list[float] = []
+        self._last: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._flow = torch.zeros(())
+
+    def flow(self, problem: Problem, dtype: torch.dtype) -> tuple[list[torch.Tensor], torch.Tensor]:  # type: ignore[override]
+        """As SynFlow's; remembers R."""
+        scores, self._flow = SynFlow.flow(problem, dtype)
+        return scores, self._flow
+
+    def score(self, problem: Problem) -> list[torch.Tensor]:
+        """As SynFlow's."""
+        self.close(problem)
+        scores = super().score(problem)
+        self.flows.append(float(self._flow))
+        self._last = [(s, m.clone()) for s, m in zip(scores, problem.masks, strict=True)]
+        return scores
+
+    def close(self, problem: Problem) -> None:
+        """Note what the round before has removed, by what is missing now."""
+        if self._last:
+            gone = [(s.double() * (m - now)).sum() for (s, m), now in zip(self._last, problem.masks, strict=True)]
+            self.removed.append(float(torch.stack(gone).sum()))
+
+
+def schedule_rounds(problem: Problem, density: float, rounds: int, schedule: str, verbose: bool = False) -> pd.DataFrame:
+    """Prune by SynFlow from all weights to `density`; a row per round: round, removed_score, max_flow, ratio of the two.
+
+    `max_flow` is R at the start of the round, the sum of the scores of any cut where nothing but the image lets flow in.
+    The masks are left as pruned; ratios are NaN once nothing flows.
+
+    Raises:
+        NonFiniteScores: SynFlow cannot score this network.
+    """
+    for mask in problem.masks:
+        mask.fill_(1)
+    pruner = WatchedSynFlow()
+    prune_loop(problem, pruner, density, rounds=rounds, schedule=schedule, verbose=verbose)
+    pruner.close(problem)
+    table = pd.DataFrame({"round": range(1, rounds + 1), "removed_score": pruner.removed, "max_flow": pruner.flows})
+    table["ratio"] = table["removed_score"] / table["max_flow"].where(table["max_flow"] > 0)
+    return table
