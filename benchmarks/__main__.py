@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import statistics
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import footprint
+from benchmarks import footprint, grid, report
 from benchmarks.parties import Party
-
-FOLDER = Path(__file__).resolve().parent
 
 
 def measure(parties: dict[str, Party], row: str, repeats: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
@@ -29,6 +26,37 @@ def measure(parties: dict[str, Party], row: str, repeats: int) -> tuple[dict[str
     return seconds, results
 
 
+def measure_rows(names: Sequence[str], repeats: int, against: str | None) -> dict[str, Any]:
+    """The entries of `results.json` for the rows named, each printed when it is there."""
+    from benchmarks.rows import ROWS
+
+    parties = {name: Party(name) for name in ("ours", "textbook")}
+    if against:
+        parties["original"] = Party(against)
+    record = {}
+    for name in names:
+        row = ROWS[name]
+        seconds, results = measure(parties, name, repeats)
+        scale = (1000 if row.unit == "ms" else 1) / row.count
+        medians = {party: statistics.median(s) * scale for party, s in seconds.items()}
+        record[name] = {"title": row.title, "unit": row.unit, "target": row.target, "medians": medians, "seconds": seconds}
+        if name == "synflow":
+            record[name]["same_kept_counts"] = len({str(r) for r in results.values()}) == 1
+        print(report.line(record[name]), flush=True)
+    for party in parties.values():
+        party.ask(None)
+    return record
+
+
+def measure_grid(repeats: int, machine: str) -> None:
+    """Measure the row `grid` and write it beside the others, which stay as they are."""
+    row = grid.measure(repeats) | {"machine": machine}
+    print(report.line(row), flush=True)
+    if not (row["same_kept_counts"] and row["same_evaluations"]):
+        print("WARNING: the sides of the grid did not do the same work, see results.json", flush=True)
+    report.merge(row, "grid")
+
+
 def main() -> None:
     """Measure, print and write the tables."""
     import torch
@@ -37,39 +65,25 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--against", metavar="DIR", help="a checkout of the original Synaptic-Flow, measured beside the textbook")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--repeats", type=int, help="turns of each row (default: 5, and 1 of the grid, which takes minutes)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--rows", nargs="+", choices=ROWS, help="print these rows; all of them are written too")
+    which.add_argument("--only", choices=["grid"], help="measure this row and write it beside the others")
+    which.add_argument("--no-grid", action="store_true", help="leave the row of the grid as it is")
     args = parser.parse_args()
-    parties = {name: Party(name) for name in ("ours", "textbook")}
-    if args.against:
-        parties["original"] = Party(args.against)
-    lines, record = [], {}
-    for name in args.rows:
-        row = ROWS[name]
-        seconds, results = measure(parties, name, args.repeats)
-        scale = (1000 if row.unit == "ms" else 1) / row.count
-        medians = {party: statistics.median(s) * scale for party, s in seconds.items()}
-        record[name] = {"title": row.title, "unit": row.unit, "target": row.target, "medians": medians, "seconds": seconds}
-        if name == "synflow":
-            record[name]["same_kept_counts"] = len({str(r) for r in results.values()}) == 1
-        original = f"{medians['original']:.3g} {row.unit}" if args.against else "-"
-        ratio = medians["textbook"] / medians["ours"]
-        lines.append(f"| {row.title} | {medians['ours']:.3g} {row.unit} | {medians['textbook']:.3g} {row.unit} | {original} "
-                     f"| {ratio:.2f} | {row.target} |")  # fmt: skip
-        print(lines[-1], flush=True)
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
-    where = f"{platform.machine()}, {torch.get_num_threads()} threads, {versions}"
-    heading = "| work | this project | textbook | original | ratio | asked |\n|---|---|---|---|---|---|"
-    text = f"# Speed\nMedians of {args.repeats} turns, all sides in turn; {where}. Made by `python -m benchmarks`.\n\n{heading}\n"
-    limits = footprint.measure(args.repeats) if set(args.rows) == set(ROWS) else []
-    text += "\n".join(lines) + "\n\n| what one command costs | measured | at most |\n|---|---|---|\n"
-    text += "\n".join(f"| {what} | {value:.2f} {unit} | {most} {unit} |" for what, value, unit, most in limits) + "\n"
-    if limits:
-        (FOLDER / "results.md").write_text(text)
-        content = {"machine": where, "repeats": args.repeats, "rows": record, "limits": limits}
-        (FOLDER / "results.json").write_text(json.dumps(content, indent=2) + "\n")
-    for party in parties.values():
-        party.ask(None)
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, {versions}"
+    if not args.only:
+        repeats = args.repeats or 5
+        names = args.rows or list(ROWS)
+        record = measure_rows(names, repeats, args.against)
+        if set(names) != set(ROWS):
+            return
+        before = {name: row for name, row in report.load()["rows"].items() if name == "grid"}
+        limits = footprint.measure(repeats)
+        report.write({"machine": machine, "repeats": repeats, "rows": record | before, "limits": limits})
+    if not args.no_grid:
+        measure_grid(args.repeats or 1, machine)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ step; optimizers are not fused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import transforms
 
 from benchmarks.images import CIFAR_STATISTICS, MNIST_STATISTICS, Images, cifar_like, mnist
@@ -186,10 +186,11 @@ class _Transformed(Dataset):
         return self.transform(self.images.picture(index)), int(self.images.labels[index])
 
 
-def mnist_loader(train: bool, batch_size: int) -> DataLoader:
-    """MNIST through ToTensor and Normalize."""
+def mnist_loader(train: bool, batch_size: int, indices: Sequence[int] | None = None) -> DataLoader:
+    """MNIST, or the images `indices` of it, through ToTensor and Normalize; training images are shuffled."""
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(*MNIST_STATISTICS)])
-    return DataLoader(_Transformed(mnist(train), transform), batch_size, shuffle=train)
+    images: Dataset = _Transformed(mnist(train), transform)
+    return DataLoader(images if indices is None else Subset(images, indices), batch_size, shuffle=train)
 
 
 def cifar_loader(batch_size: int) -> DataLoader:

@@ -1,0 +1,59 @@
+"""`results.json`, what was measured, and `results.md`, the same to be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent
+HEADING = "| work | this project | textbook | original | ratio | asked |\n|---|---|---|---|---|---|"
+
+
+def load(folder: Path = FOLDER) -> dict[str, Any]:
+    """What `write` wrote last: `machine`, `repeats`, `rows` by name, `limits`; without rows where there is nothing yet."""
+    path = folder / "results.json"
+    return json.loads(path.read_text()) if path.exists() else {"machine": "", "repeats": 0, "rows": {}, "limits": []}
+
+
+def write(content: dict[str, Any], folder: Path = FOLDER) -> None:
+    """Write both files."""
+    (folder / "results.json").write_text(json.dumps(content, indent=2) + "\n")
+    (folder / "results.md").write_text(render(content))
+
+
+def merge(row: dict[str, Any], name: str, folder: Path = FOLDER) -> None:
+    """Write one row beside those that are there, whose numbers stay."""
+    content = load(folder)
+    content["rows"][name] = row
+    write(content, folder)
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row of the table."""
+    medians, unit = row["medians"], row["unit"]
+    original = f"{medians['original']:.3g} {unit}" if "original" in medians else "-"
+    ratio = medians["textbook"] / medians["ours"]
+    return (
+        f"| {row['title']} | {medians['ours']:.3g} {unit} | {medians['textbook']:.3g} {unit} | {original} "
+        f"| {ratio:.2f} | {row['target']} |"
+    )
+
+
+def render(content: dict[str, Any]) -> str:
+    """The text of `results.md`."""
+    text = f"# Speed\nMedians of {content['repeats']} turns, all sides in turn; {content['machine']}. Made by "
+    text += f"`python -m benchmarks`.\n\n{HEADING}\n" + "".join(line(row) + "\n" for row in content["rows"].values())
+    if "grid" in content["rows"]:
+        text += f"\n{_about_grid(content['rows']['grid'])}\n"
+    text += "\n| what one command costs | measured | at most |\n|---|---|---|\n"
+    return text + "".join(f"| {what} | {value:.2f} {unit} | {most} {unit} |\n" for what, value, unit, most in content["limits"])
+
+
+def _about_grid(row: dict[str, Any]) -> str:
+    turns = f"median of {row['repeats']} turns" if row["repeats"] > 1 else "one turn"
+    return (
+        f"The grid was measured by itself (`python -m benchmarks --only grid`): {turns}, whole processes, {row['machine']}. "
+        f"This project's side is one command with `--jobs {row['jobs']}`. It has a dense baseline cell more than the loop and "
+        "saves every run; it trains the dense network of mag once, where the loop trains it for each compression."
+    )
