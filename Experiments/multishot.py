@@ -21,7 +21,7 @@ from Utils.clock import Clock
 from Utils.measuring import compression_table, totals
 from Utils.results import RunFolder
 from Utils.running import attempt
-from Utils.setup import Datasets, Subject, choose_device, load_pruner, prepare, print_note
+from Utils.setup import Datasets, Subject, load_pruner, set_up
 from Utils.summary import pruning_summary, training_summary
 from Utils.tables import print_levels, print_pruning, print_saved, print_training, print_warnings, read_table
 from Utils.training import Diverged, Training
@@ -91,15 +91,7 @@ class _Ladder:
 
 
 def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:
-    device = choose_device(options)
-    clock = Clock(device)
-    print(f"Loading {options.dataset} dataset.")
-    with clock("data"):
-        data = datasets.open(options, device)
-        data.load()
-    print(f"Creating {options.model_class}-{options.model} model.")
-    subject = prepare(options, device, data)
-    print_note(pruner, options)
+    subject, clock = set_up(options, pruner, datasets)
     ladder = _begin(options, pruner, folder, subject, clock)
     saved = folder.resume()
     if saved:
@@ -107,7 +99,7 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
         ladder.counts, ladder.table = saved["counts"], read_table(folder.path / f"compression-level-{saved['level']}.csv")
         clock.seconds.update(saved["seconds"])
     else:
-        folder.begin(device)
+        folder.begin(subject.device)
         folder.write_state("initial.pt", ladder.initial)
         folder.write_state("dense.pt", folder.snapshot(subject.model) if options.pre_epochs else None)
         folder.write_table("pre-train.csv", ladder.rows())

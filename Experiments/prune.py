@@ -6,11 +6,10 @@ import argparse
 
 from Pruners.base import Pruner
 from Pruners.loop import NonFiniteScores
-from Utils.clock import Clock
 from Utils.errors import Refused
 from Utils.measuring import compression_table
 from Utils.results import RunFolder
-from Utils.setup import Datasets, choose_device, load_pruner, prepare, print_note, print_target
+from Utils.setup import Datasets, load_pruner, print_target, set_up
 from Utils.summary import pruning_summary, untrained_summary
 from Utils.tables import print_pruning, print_saved, print_warnings
 
@@ -29,16 +28,7 @@ def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
 
 
 def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:
-    device = choose_device(options)
-    clock = Clock(device)
-    with clock("data"):
-        data = datasets.open(options, device)
-        if pruner.needs_data:
-            print(f"Loading {options.dataset} dataset.")
-            data.load()
-    print(f"Creating {options.model_class}-{options.model} model.")
-    subject = prepare(options, device, data)
-    print_note(pruner, options)
+    subject, clock = set_up(options, pruner, datasets, read=pruner.needs_data)
     initial = folder.snapshot(subject.model)
     print_target(options)
     try:
@@ -46,12 +36,12 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
             scores = subject.prune(pruner)
     except NonFiniteScores as error:
         raise Refused(str(error)) from error
-    table = compression_table(subject.model, subject.prunables, scores, data.input_shape)
+    table = compression_table(subject.model, subject.prunables, scores, subject.data.input_shape)
     summary = pruning_summary(folder, subject, table, clock) | untrained_summary()
     print_pruning(table, summary)
     print_warnings(summary)
 
-    folder.begin(device)
+    folder.begin(subject.device)
     folder.write_state("initial.pt", initial)
     folder.write_table("compression.csv", table)
     folder.write_state("model.pt", subject.model.state_dict())

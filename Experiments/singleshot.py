@@ -16,7 +16,7 @@ from Utils.errors import Refused
 from Utils.measuring import compression_table
 from Utils.results import RunFolder
 from Utils.running import attempt
-from Utils.setup import Datasets, Subject, choose_device, load_pruner, prepare, print_note, print_target
+from Utils.setup import Datasets, Subject, load_pruner, print_target, set_up
 from Utils.summary import pruning_summary, training_summary
 from Utils.tables import print_pruning, print_saved, print_training, print_warnings, read_table
 from Utils.training import Training
@@ -39,22 +39,14 @@ def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
 
 
 def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:
-    device = choose_device(options)
-    clock = Clock(device)
-    print(f"Loading {options.dataset} dataset.")
-    with clock("data"):
-        data = datasets.open(options, device)
-        data.load()
-    print(f"Creating {options.model_class}-{options.model} model.")
-    subject = prepare(options, device, data)
-    print_note(pruner, options)
+    subject, clock = set_up(options, pruner, datasets)
     saved = folder.resume()
     if saved:
         pre, table = decided(lambda: [read_table(folder.path / f"{name}.csv") for name in ("pre-train", "compression")])
     else:
         pre, table = _prune(options, pruner, folder, subject, clock)
 
-    training = Training(subject.model, subject.prunables, data, options, "post_train", clock)
+    training = Training(subject.model, subject.prunables, subject.data, options, "post_train", clock)
     if saved:
         training.restore(saved)
         clock.seconds.update(saved["seconds"])
@@ -62,7 +54,7 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
     else:
         print(f"Post-Training for {options.post_epochs} epochs.")
     post = training.run(options.post_epochs, Checkpoints(lambda t: _keep(folder, t), options.checkpoint_every))
-    summary = pruning_summary(folder, subject, table, clock) | training_summary(post, data)
+    summary = pruning_summary(folder, subject, table, clock) | training_summary(post, subject.data)
     print_training(pre, post)
     print_pruning(table, summary)
     print_warnings(summary)

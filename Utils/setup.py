@@ -18,6 +18,7 @@ from Pruners.loop import NonFiniteScores, prune_loop, shuffle_masks
 from Pruners.masks import kept_count
 from Pruners.problem import Batch, Problem
 from Utils import distributed
+from Utils.clock import Clock
 from Utils.data.datasets import Dataset, open_dataset
 from Utils.errors import Refused, out_of_memory
 from Utils.measuring import uses_per_entry
@@ -195,6 +196,23 @@ def prepare(options: argparse.Namespace, device: torch.device, data: Dataset) ->
         raise Refused(f"--model {options.model}: no Conv2d or Linear layer is left to prune")
     check_budget(options, subject.size)
     return subject
+
+
+def set_up(
+    options: argparse.Namespace, pruner: Pruner, datasets: Datasets, *, read: bool = True
+) -> tuple[Subject, Clock]:
+    """The network and its data, ready to be trained or pruned, and the clock of the run; `read` reads the data now."""
+    device = choose_device(options)
+    clock = Clock(device)
+    with clock("data"):
+        data = datasets.open(options, device)
+        if read:
+            print(f"Loading {options.dataset} dataset.")
+            data.load()
+    print(f"Creating {options.model_class}-{options.model} model.")
+    subject = prepare(options, device, data)
+    print_note(pruner, options)
+    return subject, clock
 
 
 def check_budget(options: argparse.Namespace, size: int) -> None:
