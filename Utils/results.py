@@ -41,10 +41,12 @@ def run_name(options: argparse.Namespace) -> str:
     """The folder name of a run without `--expid`: its main options for people, and a hash of all of them."""
     chosen = identity(options)
     digest = hashlib.blake2b(json.dumps(chosen, sort_keys=True).encode(), digest_size=4).hexdigest()
-    pruners = "-".join(getattr(options, "pruner_list", ())) or getattr(options, "pruner", None)
-    main = [pruners, options.model, options.dataset]
-    compression = f"c{options.compression:.4g}" if "compression" in options else None
-    words = [*main, compression, f"s{options.seed}", digest]
+    given = vars(options)
+    pruners = "-".join(given.get("pruner_list", ())) or given.get("pruner")
+    trace = Path(options.trace).stem if "trace" in given else None
+    compression = f"c{options.compression:.4g}" if "compression" in given else None
+    seed = f"s{options.seed}" if "seed" in given else None
+    words = [trace, pruners, given.get("model"), given.get("dataset"), compression, seed, digest]
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(word))[-60:] for word in words if word is not None)
 
 

@@ -14,6 +14,7 @@ from Utils.data.catalogue import ALIASES, NAMES, check_name
 from Utils.errors import Refused
 from Utils.options import INCIDENTAL, defaults
 
+FILES = ("weights", "trace")  # options that name a file: its content makes two runs different
 SAME_THING = ("compression", "density", "sparsity", "prune_amount")
 
 
@@ -89,8 +90,8 @@ def identity(options: argparse.Namespace) -> dict[str, Any]:
     Files that an option names count by their content, under `contents`.
     """
     kept = {k: v for k, v in vars(options).items() if k not in (*INCIDENTAL, "expid")}
-    files = [options.weights] if options.weights else []
-    if options.model_class == registry.USER:
+    files = [file for name in FILES if (file := getattr(options, name, None))]
+    if getattr(options, "model_class", None) == registry.USER:
         files.append(options.model.rpartition(":")[0])
     digests = {file: _digest(file) for file in files}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()} | ({"contents": digests} if digests else {})

@@ -79,7 +79,7 @@ def _heading(options: argparse.Namespace, expid: str) -> dict[str, Any]:
         "experiment": options.experiment,
         "expid": expid,
         "options": vars(options) | {"expid": expid},
-        "seed": options.seed,
+        **({"seed": options.seed} if "seed" in options else {}),
     }
 
 
