@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import FrameType
 
+from Utils import torchrun
 from Utils.allocator import keep_freed_memory
 from Utils.command import parse
 from Utils.errors import Refused, RunFailed
@@ -24,15 +25,19 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status (0 done, 1 failed, 2 refused, 130 and 143 interrupted)."""
     try:
-        options = parse(argv)
-        if "list" in options:
-            import_module("Utils.listing").print_list(options.list)
-        elif "cells" in options:
-            import_module("Utils.grid.run").run(options)
+        with torchrun.said_once():
+            options = parse(argv)
+            if "list" in options:
+                import_module("Utils.listing").print_list(options.list)
+                return 0
+            torchrun.check(options)
+        if "cells" in options:
+            import_module("Utils.grid.together" if torchrun.launched()[1] > 1 else "Utils.grid.run").run(options)
         elif getattr(options, "dry_run", False):
             import_module("Utils.grid.run").show(options)
         else:
-            import_module(f"Experiments.{options.experiment.replace('-', '_')}").run(options)
+            with torchrun.process_group(options):
+                import_module(f"Experiments.{options.experiment.replace('-', '_')}").run(options)
     except (Refused, RunFailed) as error:
         print(f"main.py: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, Refused) else 1

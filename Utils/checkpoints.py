@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from Utils.clock import Clock
+from Utils.distributed import decided, is_first, share
 from Utils.files import Lock, seal, unseal
 from Utils.settle import identity
 from Utils.setup import Subject
@@ -72,11 +73,8 @@ def train_densely(subject: Subject, options: argparse.Namespace, clock: Clock) -
     if path is None:
         return _train(training, options.pre_epochs, rewind_epoch)
     lock = Lock(path.with_suffix(".lock"))
-    done = unseal(path)
-    if done is None:
-        lock.take()
     try:
-        done = done or unseal(path)
+        done = decided(lambda: _finished(path, lock))
         if done is None:
             return _train_into(path, training, options, rewind_epoch)
     finally:
@@ -87,21 +85,32 @@ def train_densely(subject: Subject, options: argparse.Namespace, clock: Clock) -
     return DenseNetwork(training.table(), done["rewind"])
 
 
+def _finished(path: Path, lock: Lock) -> dict[str, Any] | None:
+    """What is in `path`; waits for whoever is making it, and returns None with the lock held where nobody is."""
+    done = unseal(path)
+    if done is None:
+        lock.take()
+        done = unseal(path)
+    return done
+
+
 def _train_into(path: Path, training: Training, options: argparse.Namespace, rewind_epoch: int) -> DenseNetwork:
     """Train, with checkpoints beside `path`, and write `path`."""
     half = path.with_suffix(".checkpoint")
-    saved = unseal(half)
+    saved = decided(lambda: unseal(half))
     if saved:
         training.restore(saved)
     network = DenseNetwork(training.table(), saved["rewind"] if saved else None)
 
     def write(now: Training) -> None:
-        seal(half, without_masks(now.state()) | {"rewind": network.rewind})
+        if is_first():
+            seal(half, without_masks(now.state()) | {"rewind": network.rewind})
 
     network = _train(training, options.pre_epochs, rewind_epoch, network, Checkpoints(write, options.checkpoint_every))
-    state = without_masks(training.state())
-    seal(path, {"model": state["model"], "rows": state["rows"], "rewind": network.rewind})
-    half.unlink(missing_ok=True)
+    if is_first():
+        state = without_masks(training.state())
+        seal(path, {"model": state["model"], "rows": state["rows"], "rewind": network.rewind})
+        half.unlink(missing_ok=True)
     return network
 
 
@@ -141,5 +150,7 @@ def dense_path(options: argparse.Namespace, device: torch.device) -> Path | None
         return None
     chosen = {k: v for k, v in identity(options).items() if k in RECIPE}
     facts = chosen | {"rewind_epoch": getattr(options, "rewind_epoch", 0), "device": device.type, "torch": torch.__version__}
+    if share()[1] > 1:
+        facts["ranks"] = share()[1]
     key = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
     return Path(options.result_dir, CACHE, f"{key}.bin")

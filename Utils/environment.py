@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from Utils.distributed import share
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -19,7 +21,8 @@ def environment(device: torch.device) -> dict[str, Any]:
     """Command line, commit, whether the tree is modified, versions, device and threads."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     threads = torch.get_num_threads()
-    return {"argv": sys.argv, **_project(), "device": f"{device.type}: {name}, {threads} thread{'s' * (threads > 1)}"}
+    ranks = f", {share()[1]} processes" if share()[1] > 1 else ""
+    return {"argv": sys.argv, **_project(), "device": f"{device.type}: {name}, {threads} thread{'s' * (threads > 1)}{ranks}"}
 
 
 @cache

@@ -16,6 +16,13 @@ class RunFailed(Exception):
     """A run that had begun could not be finished (diverged, disk full, ...): exit status 1."""
 
 
+def status_of(error: BaseException) -> int:
+    """The exit status of a process that ends with `error`."""
+    if isinstance(error, SystemExit):
+        return int(error.code or 0)
+    return 2 if isinstance(error, Refused) else 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
 def out_of_memory(error: Exception) -> bool:
     """Whether an allocation failed, on whichever device."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in ("out of memory", "can't allocate memory"))

@@ -9,6 +9,7 @@ from Utils.errors import Refused, RunFailed, failure
 from Utils.results import RunFolder
 from Utils.setup import choose_device
 from Utils.summary import failed_summary
+from Utils.torchrun import common_reason
 from Utils.training import Diverged
 
 
@@ -27,9 +28,11 @@ def attempt(work: Callable[[], None], folder: RunFolder) -> None:
     except Exception as error:  # a network of one's own may raise anything
         if options.verbose:
             traceback.print_exc()
+        reason = failure(error, options)
+        if not isinstance(error, Diverged):  # else all processes of the run fail alike, and none in the middle of something
+            reason = common_reason(reason, error)
         folder.begin(choose_device(options))  # does nothing where the run had begun
         if isinstance(error, Diverged):
             folder.write_table(f"{error.phase.replace('_', '-')}.csv", error.rows)
-        reason = failure(error, options)
         folder.finish(failed_summary(folder, reason))
         raise RunFailed(reason) from error

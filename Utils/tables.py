@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from Utils.distributed import decided
 from Utils.measuring import uncounted
 from Utils.results import read_json
 
@@ -58,6 +59,10 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def print_saved(folder: Path) -> None:
     """The tables of a finished run folder."""
+    decided(lambda: _print_saved(folder))  # the other processes of a run need not see it
+
+
+def _print_saved(folder: Path) -> None:
     summary = read_json(folder / "summary.json")
     print(f"Already done: {folder}")
     if (folder / "post-train.csv").exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -12,8 +13,10 @@ from torch import nn
 from tqdm import tqdm
 
 from Models.masking import Prunable, apply_masks, hold_masks, load_state, trainable_parameters
+from Utils import distributed
 from Utils.clock import Clock
 from Utils.data.datasets import Dataset
+from Utils.data.shares import batch_sizes
 from Utils.errors import RunFailed
 from Utils.seeds import derive
 
@@ -55,19 +58,33 @@ def image_format(model: nn.Module) -> torch.memory_format:
     return torch.channels_last if convolves and on_cpu else torch.contiguous_format
 
 
-def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Batches) -> torch.Tensor:
-    """One pass over `batches`; returns the mean training loss as a float64 scalar on the device, which is not read here."""
+def train_epoch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batches: Batches, sizes: Iterable[int] | None = None
+) -> torch.Tensor:
+    """One pass over `batches`; returns the mean training loss as a float64 scalar on the device, which is not read here.
+
+    With `sizes`, `batches` are the shares that this process has of batches of these sizes: the mean over all processes of
+    their gradients, and of what they return, is what one process comes to.
+    """
     model.train()
     layout = image_format(model)
     total, count = 0.0, 0
-    for images, labels in batches:
-        loss = nn.functional.cross_entropy(model(images.contiguous(memory_format=layout)), labels)
+    for (images, labels), whole in zip(batches, itertools.repeat(0) if sizes is None else sizes, strict=False):
+        logits = model(images.contiguous(memory_format=layout))
+        loss = _share_of_mean(logits, labels, whole) if whole else nn.functional.cross_entropy(logits, labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        total = total + loss.detach().double() * len(labels)
-        count += len(labels)
+        size = whole or len(labels)
+        total = total + loss.detach().double() * size
+        count += size
     return total / count
+
+
+def _share_of_mean(logits: torch.Tensor, labels: torch.Tensor, whole: int) -> torch.Tensor:
+    """What a share adds to the mean loss of a batch of `whole` images, times the processes, as their mean is what counts."""
+    processes = distributed.share()[1]
+    return nn.functional.cross_entropy(logits, labels, reduction="sum") * (processes / whole)
 
 
 @torch.no_grad()
@@ -75,7 +92,8 @@ def test_sums(model: nn.Module, batches: Batches) -> tuple[torch.Tensor, int]:
     """Sums over a test set in eval mode: (loss, hits in the first, hits in the first five) [3] on the device, and images."""
     model.eval()
     layout = image_format(model)
-    sums, count = 0.0, 0
+    sums = torch.zeros(3, dtype=torch.float64, device=next(model.parameters()).device)
+    count = 0
     for images, labels in batches:
         logits = model(images.contiguous(memory_format=layout))
         hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
@@ -86,9 +104,12 @@ def test_sums(model: nn.Module, batches: Batches) -> tuple[torch.Tensor, int]:
 
 
 def evaluate(model: nn.Module, batches: Batches) -> tuple[float, float, float]:
-    """Mean loss, top-1 and top-5 accuracy in percent over `batches` (fewer than five classes: among all of them)."""
-    sums, count = test_sums(model, batches)
-    loss, top1, top5 = sums.tolist()
+    """Mean loss, top-1 and top-5 accuracy in percent over `batches` (fewer than five classes: among all of them).
+
+    Several processes each come with their share of the batches, and all get the same numbers.
+    """
+    sums, images = test_sums(model, batches)
+    loss, top1, top5, count = distributed.add_up([*sums.tolist(), images])
     return loss / count, 100.0 * top1 / count, 100.0 * top5 / count
 
 
@@ -97,6 +118,10 @@ class Training:
 
     The optimizer and the schedule are new; masks hold throughout. Batch order, augmentation and dropout are functions of
     (seed, `order`, epoch).
+
+    Several processes (see `Utils/distributed.py`) share every batch and the test set, and compute what one of them would up
+    to rounding, but for what a network draws in training, and for BatchNorm: each normalises by its share of the batch, and
+    the statistics that are tested and saved are those of rank 0.
 
     Args:
         phase: what the seconds are booked under, and the name of a failure.
@@ -139,30 +164,40 @@ class Training:
             Diverged: the training loss of an epoch is not finite.
         """
         bar = tqdm(total=epochs, initial=max(self.epoch, 0), desc=self.phase, unit="epoch", leave=False, disable=None)
+        model = distributed.parallel(self.model)
         with bar:
             while self.epoch < epochs:
-                self._next(self.epoch + 1)
+                self._next(model, self.epoch + 1)
                 _show(bar, self.phase, self.rows[-1], epochs, self.options.verbose)
                 if after_epoch and self.epoch < epochs:
                     after_epoch(self)
         return self.table()
 
-    def _next(self, epoch: int) -> None:
+    def _next(self, model: nn.Module, epoch: int) -> None:
         train_loss = lr = None
         seconds = 0.0
+        share = distributed.share()
         if self.rows:
             lr = self.scheduler.get_last_lr()[0]
-            torch.manual_seed(derive(self.options.seed, self.order, epoch))  # dropout's draws
             with self.clock(self.phase) as lap:
-                batches = self.data.train_batches(self.options.train_batch_size, self.options.seed, self.order, epoch)
-                train_loss = train_epoch(self.model, self.optimizer, batches).item()
+                train_loss = self._train(model, epoch, share)
             self.scheduler.step()
             seconds = lap.seconds
         with self.clock("eval"):
-            tested = evaluate(self.model, self.data.test_batches(self.options.test_batch_size))
+            tested = evaluate(self.model, self.data.test_batches(self.options.test_batch_size, share))
         self.rows.append((epoch, train_loss, *tested, lr, seconds))
         if train_loss is not None and not (math.isfinite(train_loss) and math.isfinite(tested[0])):
             raise Diverged(self.phase, epoch, self.table())
+
+    def _train(self, model: nn.Module, epoch: int, share: tuple[int, int]) -> float:
+        """One epoch; returns the mean loss over all images of all processes."""
+        seed, batch_size, (rank, processes) = self.options.seed, self.options.train_batch_size, share
+        torch.manual_seed(derive(seed, self.order, epoch, *([rank] if rank else [])))  # dropout's draws
+        batches = self.data.train_batches(batch_size, seed, self.order, epoch, share)
+        sizes = batch_sizes(self.data.train_size, batch_size) if processes > 1 else None
+        loss = train_epoch(model, self.optimizer, batches, sizes).item()
+        distributed.follow_statistics(self.model)
+        return distributed.add_up([loss])[0] / processes
 
     def table(self) -> pd.DataFrame:
         """The rows so far."""

@@ -2,7 +2,8 @@
 
 `TensorSplit` holds small images as one uint8 tensor on the device and prepares a few hundred at a time, without PIL, worker
 processes, or waiting for the device. `LoaderSplit` reads large images from disk through a `DataLoader`. Both offer
-`labels`, `train_batches` and `plain_batches`; a batch is (float32 [B, C, H, W], int64 [B]).
+`labels`, `train_batches` and `plain_batches`; a batch is (float32 [B, C, H, W], int64 [B]). `train_batches` prepares no
+more than what is `taken` of the epoch (see `Utils/data/shares.py`), by default all of it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from Utils import seeds
+from Utils.data.shares import Taken, batch_sizes, epoch_order
 from Utils.errors import Refused
 
 PADDING = 4  # black pixels on each side before a random crop
@@ -83,22 +85,6 @@ def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(means), tuple(stds)
 
 
-def epoch_order(count: int, seed: int, phase: str, epoch: int) -> Tensor:
-    """The permutation of 0..count-1 (int64, CPU) in which an epoch visits the training images."""
-    return torch.randperm(count, generator=seeds.generator(seed, "order", phase, epoch))
-
-
-def batch_sizes(count: int, batch_size: int) -> list[int]:
-    """The sizes of the batches of `count` images. One image left over joins the batch before: BatchNorm cannot train on it."""
-    sizes = [batch_size] * (count // batch_size)
-    rest = count % batch_size
-    if rest == 1 and sizes:
-        sizes[-1] += 1
-    elif rest:
-        sizes.append(rest)
-    return sizes
-
-
 class TensorSplit:
     """Images held as one uint8 tensor [N, C, H, W], with labels int64 [N] on the same device.
 
@@ -117,39 +103,44 @@ class TensorSplit:
         self.images, self.labels, self.augment, self.size = images, labels, augment, size
         self.normalise = Normaliser(mean, std, images.device)
 
-    def train_batches(self, batch_size: int, seed: int, phase: str, epoch: int) -> Batches:
+    def train_batches(self, batch_size: int, seed: int, phase: str, epoch: int, taken: Taken | None = None) -> Batches:
         """Batches of `batch_size` (the last may be smaller), shuffled and augmented as (seed, phase, epoch) says."""
         count, device = len(self.images), self.images.device
-        order = epoch_order(count, seed, phase, epoch).to(device)
+        at, sizes = (taken.positions, taken.sizes) if taken else (slice(None), batch_sizes(count, batch_size))
+        order = epoch_order(count, seed, phase, epoch)[at].to(device)
         if self.augment == "none":
-            yield from self.plain_batches(batch_size, order)
+            yield from self._picked(order, sizes)
             return
         stream = seeds.generator(seed, "augment", phase, epoch)
-        shifts = torch.randint(0, 2 * PADDING + 1, (2, count), generator=stream).to(device)
-        flips = torch.randint(0, 2, (count,), generator=stream).bool().to(device)
-        for start, stop, sizes in self._chunks(count, batch_size):
+        shifts = torch.randint(0, 2 * PADDING + 1, (2, count), generator=stream)[:, at].to(device)
+        flips = torch.randint(0, 2, (count,), generator=stream).bool()[at].to(device)
+        for start, stop, group in self._chunks(sizes):
             picked = order[start:stop]
             images = self.images.index_select(0, picked)
             images = crop_flip(images, shifts[0, start:stop], shifts[1, start:stop], flips[start:stop])
-            yield from self._split(images, self.labels.index_select(0, picked), sizes)
+            yield from self._split(images, self.labels.index_select(0, picked), group)
 
     def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Batches:
         """All images, or those that `order` (int64) names, in order and not augmented."""
-        order = order if order is None else order.to(self.images.device)
-        for start, stop, sizes in self._chunks(len(self.images) if order is None else len(order), batch_size):
-            if order is None:
-                images, labels = self.images[start:stop], self.labels[start:stop]
-            else:
-                images, labels = (part.index_select(0, order[start:stop]) for part in (self.images, self.labels))
-            yield from self._split(images, labels, sizes)
+        if order is not None:
+            yield from self._picked(order.to(self.images.device), batch_sizes(len(order), batch_size))
+            return
+        for start, stop, group in self._chunks(batch_sizes(len(self.images), batch_size)):
+            yield from self._split(self.images[start:stop], self.labels[start:stop], group)
 
-    def _chunks(self, count: int, batch_size: int) -> Iterator[tuple[int, int, list[int]]]:
+    def _picked(self, order: Tensor, sizes: list[int]) -> Batches:
+        for start, stop, group in self._chunks(sizes):
+            images, labels = (part.index_select(0, order[start:stop]) for part in (self.images, self.labels))
+            yield from self._split(images, labels, group)
+
+    def _chunks(self, sizes: list[int]) -> Iterator[tuple[int, int, list[int]]]:
         """Ranges of about `CHUNK_BYTES`, and the sizes of the batches in each."""
         height, width = self.size or self.images.shape[2:]
-        images = max(1, CHUNK_BYTES // (4 * self.images.shape[1] * height * width * batch_size))
-        sizes, start = batch_sizes(count, batch_size), 0
-        for first in range(0, len(sizes), images):
-            group = sizes[first : first + images]
+        batch_size = sizes[0] if sizes else 1
+        count = max(1, CHUNK_BYTES // (4 * self.images.shape[1] * height * width * batch_size))
+        start = 0
+        for first in range(0, len(sizes), count):
+            group = sizes[first : first + count]
             yield start, start + sum(group), group
             start += sum(group)
 
@@ -222,27 +213,28 @@ class LoaderSplit:
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation per channel of up to `STATISTICS_IMAGES` evenly spaced images, cut as for testing."""
         every = -(-len(self.source) // STATISTICS_IMAGES)
-        images = list(self._read(_Decoded(self.source, recipe("none", self.size)), torch.arange(0, len(self.source), every), 64))
-        return statistics(torch.cat(images))
+        parts = torch.arange(0, len(self.source), every).split(64)
+        return statistics(torch.cat(list(self._read(_Decoded(self.source, recipe("none", self.size)), parts))))
 
-    def train_batches(self, batch_size: int, seed: int, phase: str, epoch: int) -> Batches:
+    def train_batches(self, batch_size: int, seed: int, phase: str, epoch: int, taken: Taken | None = None) -> Batches:
         """Batches of `batch_size` (the last may be smaller), shuffled and augmented as (seed, phase, epoch) says."""
-        order = epoch_order(len(self.source), seed, phase, epoch)
+        count = len(self.source)
+        at, sizes = (taken.positions, taken.sizes) if taken else (slice(None), batch_sizes(count, batch_size))
         decoded = _Decoded(self.source, recipe(self.augment, self.size), seeds.derive(seed, "augment", phase, epoch))
-        return self._batches(decoded, order, batch_size)
+        return self._batches(decoded, epoch_order(count, seed, phase, epoch)[at], sizes)
 
     def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Batches:
         """All images, or those that `order` (int64) names, in order and not augmented."""
         order = torch.arange(len(self.source)) if order is None else order.cpu()
-        return self._batches(_Decoded(self.source, recipe("none", self.size)), order, batch_size)
+        decoded = _Decoded(self.source, recipe("none", self.size))
+        return self._batches(decoded, order, batch_sizes(len(order), batch_size))
 
-    def _batches(self, decoded: _Decoded, order: Tensor, batch_size: int) -> Batches:
-        labels = self.labels.index_select(0, order.to(self.device)).split(batch_sizes(len(order), batch_size))
-        for images, target in zip(self._read(decoded, order, batch_size), labels, strict=True):
+    def _batches(self, decoded: _Decoded, order: Tensor, sizes: list[int]) -> Batches:
+        labels = self.labels.index_select(0, order.to(self.device)).split(sizes)
+        for images, target in zip(self._read(decoded, order.split(sizes)), labels, strict=True):
             yield self.normalise(images.to(self.device, non_blocking=True)), target
 
-    def _read(self, decoded: _Decoded, order: Tensor, batch_size: int) -> Iterator[Tensor]:
-        parts = order.split(batch_sizes(len(order), batch_size))
+    def _read(self, decoded: _Decoded, parts: Sequence[Tensor]) -> Iterator[Tensor]:
         loader = torch.utils.data.DataLoader(
             decoded,
             batch_sampler=[part.tolist() for part in parts],

@@ -106,15 +106,32 @@ class Dataset:
             test.set_statistics(self.mean, self.std)
         self._train, self._test = train, test
 
-    def train_batches(self, batch_size: int, seed: int, phase: str, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The training images, shuffled and augmented as (seed, phase, epoch) alone decides; the last batch may be smaller."""
-        self.load()
-        return self._train.train_batches(batch_size, seed, phase, epoch)
+    def train_batches(
+        self, batch_size: int, seed: int, phase: str, epoch: int, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The training images, shuffled and augmented as (seed, phase, epoch) alone decides; the last batch may be smaller.
 
-    def test_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The test images in order, never augmented; the last batch may be smaller."""
+        Of every batch only `share` (rank, ranks) is prepared, filled up with other images of the batch, labelled -100, where
+        it has less than two.
+        """
         self.load()
-        return self._test.plain_batches(batch_size)
+        if share[1] == 1:
+            return self._train.train_batches(batch_size, seed, phase, epoch)
+        from Utils.data import shares
+
+        taken = shares.take(shares.batch_sizes(self.train_size, batch_size), share)
+        return shares.hide_filling(self._train.train_batches(batch_size, seed, phase, epoch, taken), taken)
+
+    def test_batches(self, batch_size: int, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
+        """The test images in order, or a `share` of them, never augmented; the last batch may be smaller."""
+        self.load()
+        if share[1] == 1:
+            return self._test.plain_batches(batch_size)
+        import torch
+
+        from Utils.data import shares
+
+        return self._test.plain_batches(batch_size, torch.arange(*shares.part(self.test_size, share)))
 
     def subset_batches(self, indices: Tensor, batch_size: int) -> list[tuple[Tensor, Tensor]]:
         """The training images `indices` (int64) in the given order, never augmented, read once."""
