@@ -18,6 +18,7 @@ import torch
 from Pruners.base import Pruner
 from Utils.checkpoints import Checkpoints, copied, train_densely, without_masks
 from Utils.clock import Clock
+from Utils.distributed import decided
 from Utils.measuring import compression_table, totals
 from Utils.results import RunFolder
 from Utils.running import attempt
@@ -96,7 +97,8 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
     saved = folder.resume()
     if saved:
         ladder.trained = [pd.DataFrame(rows) for rows in saved["trained"]]
-        ladder.counts, ladder.table = saved["counts"], read_table(folder.path / f"compression-level-{saved['level']}.csv")
+        ladder.counts = saved["counts"]
+        ladder.table = decided(lambda: read_table(folder.path / f"compression-level-{saved['level']}.csv"))
         clock.seconds.update(saved["seconds"])
     else:
         folder.begin(subject.device)

@@ -34,7 +34,8 @@ def atomic(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise RunFailed(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def sha256(path: Path) -> str:
