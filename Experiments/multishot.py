@@ -99,7 +99,7 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
         ladder.trained = [pd.DataFrame(rows) for rows in saved["trained"]]
         ladder.counts = saved["counts"]
         ladder.table = decided(lambda: read_table(folder.path / f"compression-level-{saved['level']}.csv"))
-        clock.seconds.update(saved["seconds"])
+        clock.restore(saved["clock"])
     else:
         folder.begin(subject.device)
         folder.write_state("initial.pt", ladder.initial)
@@ -167,9 +167,8 @@ def _rewind(ladder: _Ladder, training: Training, level: int) -> None:
 def _keep(ladder: _Ladder, training: Training, level: int) -> None:
     """A checkpoint inside the training after `level`."""
     trained = [{name: rows[name].tolist() for name in rows} for rows in ladder.trained]
-    seconds = dict(training.clock.seconds)
-    past = {"level": level, "trained": trained, "counts": ladder.counts, "seconds": seconds}
-    ladder.folder.write_checkpoint(training.state() | past)
+    past = {"level": level, "trained": trained, "counts": ladder.counts, "clock": training.clock.state()}
+    ladder.folder.write_checkpoint(training.state() | past, changing=("pre-train.csv", "post-train.csv"))
 
 
 def _finish(ladder: _Ladder, training: Training) -> None:

@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
     training = Training(subject.model, subject.prunables, subject.data, options, "post_train", clock)
     if saved:
         training.restore(saved)
-        clock.seconds.update(saved["seconds"])
+        clock.restore(saved["clock"])
         print(f"Going on after epoch {training.epoch} of {options.post_epochs}.")
     else:
         print(f"Post-Training for {options.post_epochs} epochs.")
@@ -97,6 +97,6 @@ def _prune(
 
 def _keep(folder: RunFolder, training: Training) -> None:
     """A checkpoint, and the rows so far for whoever looks at the folder."""
-    state: dict[str, Any] = training.state() | {"seconds": dict(training.clock.seconds)}
+    state: dict[str, Any] = training.state() | {"clock": training.clock.state()}
     folder.write_table("post-train.csv", training.table())
     folder.write_checkpoint(state)

@@ -26,7 +26,9 @@ CACHE = "dense-networks"
 # What a densely trained network depends on, beside the device and the version of torch.
 RECIPE = (
     "dataset", "image_size", "augment", "model", "model_class", "dense_classifier", "pretrained", "weights", "contents",
-    "optimizer", "train_batch_size", "test_batch_size", "pre_epochs", "lr", "lr_drops", "lr_drop_rate", "weight_decay", "seed",
+    "optimizer", "train_batch_size", "test_batch_size", "pre_epochs", "lr", "lr_drops", "lr_drop_rate", "weight_decay",
+    "quantization",
+    "seed",
 )  # fmt: skip
 
 
@@ -82,6 +84,7 @@ def train_densely(subject: Subject, options: argparse.Namespace, clock: Clock) -
     subject.load(done["model"])
     training.rows = [tuple(row) for row in done["rows"]]
     clock.seconds["pre_train"] += float(training.table()["seconds"].sum())  # what it took when it was done
+    clock.peaks["pre_train"] = max(clock.peaks["pre_train"], done["peak"])
     return DenseNetwork(training.table(), done["rewind"])
 
 
@@ -109,7 +112,8 @@ def _train_into(path: Path, training: Training, options: argparse.Namespace, rew
     network = _train(training, options.pre_epochs, rewind_epoch, network, Checkpoints(write, options.checkpoint_every))
     if is_first():
         state = without_masks(training.state())
-        seal(path, {"model": state["model"], "rows": state["rows"], "rewind": network.rewind})
+        seal(path, {"model": state["model"], "rows": state["rows"], "rewind": network.rewind,
+                    "peak": training.clock.peaks["pre_train"]})  # fmt: skip
         half.unlink(missing_ok=True)
     return network
 

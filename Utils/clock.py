@@ -1,4 +1,4 @@
-"""Seconds per phase of a run, measured when the device has finished."""
+"""Seconds and peak memory per phase of a run, measured when the device has finished."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from Utils.memory import PeakMemory
+
 
 @dataclass
 class Lap:
@@ -19,21 +21,40 @@ class Lap:
 
 
 class Clock:
-    """Adds up wall-clock seconds by phase: `with clock("prune"): ...`. `seconds` maps each phase to its sum."""
+    """Measures phases: `with clock("prune"): ...`.
+
+    Attributes:
+        seconds: phase -> wall-clock seconds, added up.
+        peaks: phase -> the largest memory use in it, in bytes.
+        memory: what is measured as memory.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self.memory = PeakMemory(device)
         self.seconds: dict[str, float] = defaultdict(float)
+        self.peaks: dict[str, int] = defaultdict(int)
+
+    def state(self) -> dict[str, dict[str, float]]:
+        """What has been measured so far."""
+        return {"seconds": dict(self.seconds), "peaks": dict(self.peaks)}
+
+    def restore(self, state: dict[str, dict[str, float]]) -> None:
+        """Go on from `state`."""
+        self.seconds.update(state["seconds"])
+        self.peaks.update(state["peaks"])
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[Lap]:
         """Measure a block; on CUDA the device is waited for at both ends."""
+        self.memory.reset()
         lap, began = Lap(), self._now()
         try:
             yield lap
         finally:
             lap.seconds = self._now() - began
             self.seconds[phase] += lap.seconds
+            self.peaks[phase] = max(self.peaks[phase], self.memory.read())
 
     def _now(self) -> float:
         if self._device.type == "cuda":

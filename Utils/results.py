@@ -150,10 +150,10 @@ class RunFolder:
         self._clear(("summary.json",))  # that of a failure
         return state
 
-    def write_checkpoint(self, state: dict[str, Any]) -> None:
-        """Keep `state` for `resume`, in place of the one before."""
+    def write_checkpoint(self, state: dict[str, Any], changing: tuple[str, ...] = ("post-train.csv",)) -> None:
+        """Keep `state` for `resume`, in place of the one before. `changing` files are written again by a run that goes on."""
         if self.saves:
-            seal(self.path / CHECKPOINT, state | {"files": self._sums})
+            seal(self.path / CHECKPOINT, state | {"files": {n: s for n, s in self._sums.items() if n not in changing}})
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write `content` as JSON; numbers that are not finite become null."""

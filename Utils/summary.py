@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import resource
 from typing import Any
 
 import pandas as pd
@@ -15,6 +14,7 @@ from Utils.measuring import emptied_layers, has_path, totals
 from Utils.results import SCHEMA, RunFolder
 from Utils.setup import Subject
 
+MEMORY = {"pre_train": "dense", "prune": "prune", "post_train": "train", "eval": "evaluate"}
 PHASES = ("data", "pre_train", "prune", "post_train", "eval")
 LEARNT = 0.999  # a test loss at or above this share of the class-frequency loss has learnt nothing
 
@@ -41,7 +41,8 @@ def pruning_summary(folder: RunFolder, subject: Subject, table: pd.DataFrame, cl
             "collapsed": not has_path(subject.model, subject.prunables, subject.data.input_shape),
             "collapsed_layers": emptied_layers(table),
             "seconds": {phase: clock.seconds.get(phase, 0.0) for phase in PHASES},
-            "peak_memory_bytes": _peak_memory(subject.device),
+            "peak_memory_bytes": {word: clock.peaks[phase] for phase, word in MEMORY.items() if phase in clock.peaks},
+            "peak_memory_of": clock.memory.of,
             "inference": {},
         }
     )
@@ -81,10 +82,3 @@ def _heading(options: argparse.Namespace, expid: str) -> dict[str, Any]:
         "options": vars(options) | {"expid": expid},
         **({"seed": options.seed} if "seed" in options else {}),
     }
-
-
-def _peak_memory(device: torch.device) -> dict[str, int]:
-    peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
-    if device.type == "cuda":
-        peak["cuda"] = torch.cuda.max_memory_allocated(device)
-    return peak

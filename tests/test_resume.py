@@ -81,6 +81,15 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(command):
     assert "Going on" in command(*words).out
 
 
+def test_a_kill_between_the_rows_and_the_checkpoint(command):
+    """The rows of the folder may be ahead of the checkpoint: that must not cost the checkpoint."""
+    words = [*CONV, "--pre-epochs", "0", "--expid", "x"]
+    killed(words, 2)
+    rows = Path("Results/data/singleshot/x/post-train.csv")
+    rows.write_text(rows.read_text() + rows.read_text().splitlines()[-1] + "\n")
+    assert "Going on after epoch 2" in command(*words).out
+
+
 def test_checkpoint_every(monkeypatch):
     """Each epoch by default, unless it takes under 2 s: then once 10 s have passed."""
     from types import SimpleNamespace

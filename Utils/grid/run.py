@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -39,9 +39,9 @@ def run(plan: argparse.Namespace) -> None:
     check_writable(folder)
     check_grid_folder(folder, plan)
     check_cells(plan, datasets)
+    queued = _in_queue(plan, folder)  # before the folders are read: a cell that ends meanwhile is done, not lost
     states = {cell.name: State("pending") if plan.overwrite else state_of(path_of(cell.options)) for cell in plan.cells}
-    if plan.launcher == "slurm":
-        states |= _in_queue(plan, folder, states)
+    states |= {name: state for name, state in queued.items() if name in states and states[name].status != "done"}
     print(f"Grid {plan.expid}: {len(plan.cells)} cells, {_count(states, 'done')} done, in {folder}")
     if plan.dry_run:
         for cell in plan.cells:
@@ -49,7 +49,7 @@ def run(plan: argparse.Namespace) -> None:
             print(f"  {cell.name}: {state.status}{f' ({state.reason})' if state.reason else ''}")
         return
     if plan.launcher == "slurm":
-        _hand_over(plan, folder, states)  # first: a submission that Slurm refuses leaves nothing behind
+        _hand_over(plan, folder, states, queued)  # first: a submission that Slurm refuses leaves nothing behind
     write_json(folder / "args.json", {k: v for k, v in vars(plan).items() if k != "cells"} | environment(CPU))
     if plan.launcher == "slurm":
         pass
@@ -145,24 +145,27 @@ def _line(state: State) -> str:
     return f"done, {'' if accuracy is None else f'top-1 {accuracy:.2f} %, '}{seconds:.1f} s"
 
 
-def _hand_over(plan: argparse.Namespace, folder: Path, states: dict[str, State]) -> None:
-    """Submit what is neither done nor in Slurm's queue, and show where each cell stands."""
+def _hand_over(plan: argparse.Namespace, folder: Path, states: dict[str, State], queued: Collection[str]) -> None:
+    """Submit what is neither done nor in Slurm's queue; failed cells once all others have ended."""
     from Utils.grid import slurm
 
-    queued = slurm.queued(folder)
-    left = [c for c in plan.cells if states[c.name].status in ("pending", "failed") and c.name not in queued]
+    again = ("pending",) if queued else ("pending", "failed")
+    left = [c for c in plan.cells if states[c.name].status in again and c.name not in queued]
+    for name, reason in slurm.outcomes(folder, [c.name for c in left if states[c.name].status == "pending"]).items():
+        print(f"LOST {name}: {reason}")
     if left:
         job = slurm.submit(left, folder, plan)
         print(f"Submitted {len(left)} cells as Slurm job {job}; the same command shows how far they are")
 
 
-def _in_queue(plan: argparse.Namespace, folder: Path, states: dict[str, State]) -> dict[str, State]:
-    """The states of the unfinished cells that Slurm still has, with its word why a cell waits."""
+def _in_queue(plan: argparse.Namespace, folder: Path) -> dict[str, State]:
+    """The states of the cells that Slurm still has, with its word why a cell waits."""
+    if plan.launcher != "slurm":
+        return {}
     from Utils.grid import slurm
 
     slurm.check(plan)
-    waiting = slurm.waiting(folder).items()
-    return {n: State(status, why) for n, (status, why) in waiting if n in states and states[n].status != "done"}
+    return {name: State(status, reason.replace("None", "")) for name, (status, reason) in slurm.waiting(folder).items()}
 
 
 def _report(plan: argparse.Namespace, folder: Path, states: dict[str, State]) -> None:

@@ -1,0 +1,218 @@
+"""Cells on a Slurm cluster: a job array, a task for each cell, submitted through submitit.
+
+All of it lies in GRID/slurm/: for each submission a record NAME.json, and NAME/ with the job script, pickles and logs. NAME is
+also the job's name, unique, so that squeue finds the tasks of a submission even if the command that made it was cut off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import re
+import secrets
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from Utils.errors import Refused, RunFailed
+from Utils.grid.cells import Cell
+from Utils.grid.slurm_queue import one_line, outcomes, queued, waiting
+
+__all__ = ["CellTask", "check", "outcomes", "queued", "submit", "waiting"]
+PROJECT = Path(__file__).resolve().parents[2]
+FLAGS = {"partition": "--slurm-partition", "time": "--slurm-time", "mem": "--slurm-memory", "cpus_per_task": "--slurm-cpus",
+         "gpus_per_node": "--slurm-gpus", "gpus": "--slurm-gpus"}  # fmt: skip
+OURS = ("array", "job_name", "output", "error", "open_mode", "signal", "nodes", "ntasks", "ntasks_per_node", "chdir", "requeue",
+        "no_requeue", "clusters", "export", "parsable", "quiet", "test_only", "wait", "wrap")  # fmt: skip
+# sbatch reads these before its script, and some have names of their own.
+VARIABLES = {"time": "TIMELIMIT", "array": "ARRAY_INX", "mem": "MEM_PER_NODE"}
+TRIES = 20  # how often a task goes on in a new job after its time limit
+UNREACHABLE = re.compile(r"unable to contact|timed out|time out|temporarily|connect failure|connection refused|standby", re.I)
+
+
+class OutOfTries(BaseException):
+    """A task was at its time limit too often. No `Exception`, for the run did not fail: submitted again, it would go on."""
+
+
+class CellTask:
+    """What one task of the array does. submitit pickles it, calls it, and asks it how to go on where it was interrupted."""
+
+    def __init__(self, options: argparse.Namespace, minutes: int) -> None:
+        self.options = options
+        self.minutes = minutes
+        self.tries = TRIES
+        self.began = 0.0
+
+    def __call__(self) -> None:
+        """Run the cell in this process; what an interrupted task left is continued."""
+        from Utils.grid.work import run_cell
+
+        self.began = time.monotonic()
+        terminated: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, _: terminated.append(number))
+        # Slurm signals every process of a task: a data worker must not do what submitit's handler does, requeue the task.
+        os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN))
+        while (outcome := run_cell(self.options)).status == "busy":
+            time.sleep(5)
+        print(f"{outcome.status}: {outcome.reason}", file=sys.stderr)
+        if terminated and outcome.status == "failed":
+            # Its data workers obeyed Slurm's signal and it failed without them. Requeued it will go on, but only if it has not
+            # ended by itself before Slurm ends it.
+            time.sleep(600)
+
+    def checkpoint(self) -> Any:
+        """What submitit requeues when the task is preempted or about to reach its time limit: the same; the cell resumes.
+
+        submitit would count a preemption in the last ten minutes as a time limit, in a job of ten minutes every one; therefore
+        they are counted here, as soon as Slurm may have signalled for the time's sake.
+
+        Raises:
+            OutOfTries: it was at its time limit too often.
+        """
+        from submitit.helpers import DelayedSubmission
+
+        if time.monotonic() - self.began > 60 * self.minutes - _notice(self.minutes) - 90:
+            self.tries -= 1
+        if self.tries < 1:
+            raise OutOfTries(f"at its time limit, --slurm-time {self.minutes}, for the {TRIES}th time")
+        return DelayedSubmission(self)
+
+
+def check(options: argparse.Namespace) -> None:
+    """Whether this machine can submit jobs; nothing is written.
+
+    Raises:
+        Refused: submitit or Slurm's programs are not there, or `--slurm-option` sets what a grid sets itself.
+    """
+    if importlib.util.find_spec("submitit") is None:
+        raise Refused("--launcher slurm needs submitit: pip install -r requirements-slurm.txt")
+    for program in ("sbatch", "srun", "squeue"):
+        if shutil.which(program) is None:
+            raise Refused(f"--launcher slurm: {program} is not on PATH; run it on a machine of the cluster that submits jobs")
+    for name, _ in options.slurm_option:
+        if flag := FLAGS.get(name.replace("-", "_")):
+            raise Refused(f"--slurm-option {name}: say it with {flag}")
+        if name.replace("-", "_") in OURS:
+            raise Refused(f"--slurm-option {name}: a grid sets this itself")
+
+
+def submit(cells: Sequence[Cell], folder: Path, options: argparse.Namespace) -> str:
+    """Submit `cells` as one job array, or as several where the cluster's arrays are shorter.
+
+    Args:
+        cells: at least one cell; the task with index i runs the i-th.
+        folder: the grid's folder; it may not exist yet.
+        options: the grid's options, of which those that begin with `slurm_` are read.
+
+    Returns:
+        The job's number, or several, separated by commas.
+
+    Raises:
+        Refused: `check` refuses, or sbatch does, with its message; nothing is left behind.
+        RunFailed: Slurm cannot be reached, or refuses a later array of several.
+    """
+    check(options)
+    if "%" in str(folder.absolute()):
+        raise Refused(f"Slurm does not leave the % in {folder.absolute()} as it is: choose another --expid or --result-dir")
+    size, jobs = _longest_array() if len(cells) > 1 else 1, []
+    for start in range(0, len(cells), size):
+        try:
+            jobs.append(_submit_array(cells[start : start + size], folder, options))
+        except (Refused, RunFailed) as error:
+            if not jobs:
+                raise
+            raise RunFailed(f"{start} of {len(cells)} cells are submitted, as {', '.join(jobs)}; then {error}") from error
+    return ",".join(jobs)
+
+
+def _longest_array() -> int:
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        answer = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=60).stdout
+        if stated := re.search(r"^MaxArraySize\s*=\s*(\d+)", answer, re.M):
+            return max(int(stated[1]), 1)
+    return 1000
+
+
+def _submit_array(cells: Sequence[Cell], folder: Path, options: argparse.Namespace) -> str:
+    place = folder.absolute() / "slurm"
+    name = f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', folder.name)[:40]}-{secrets.token_hex(4)}"
+    made = [path for path in (place, *place.parents) if not path.exists()]
+    record = {"name": name, "job": "", "cells": [cell.name for cell in cells]}
+    try:
+        (place / name).mkdir(parents=True)
+        _write(place / f"{name}.json", record)
+        job = _sbatch(cells, place / name, options)
+        _write(place / f"{name}.json", record | {"job": job})
+    except BaseException as error:
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # accepted, but cut off before it was whole
+            subprocess.run(["scancel", f"--name={name}"], capture_output=True, timeout=60)
+        shutil.rmtree(place / name, ignore_errors=True)
+        (place / f"{name}.json").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            for path in made:
+                path.rmdir()
+        if isinstance(error, OSError):
+            raise Refused(f"{place} cannot be written: {error.strerror or error}") from error
+        raise
+    return job
+
+
+def _sbatch(cells: Sequence[Cell], folder: Path, options: argparse.Namespace) -> str:
+    import submitit
+
+    minutes, cpus = options.slurm_time, options.slurm_cpus
+    extra: dict[str, Any] = {"requeue": True} | {k: True if v == "true" else v for k, v in options.slurm_option}
+    extra |= {"mem": options.slurm_memory} if options.slurm_memory else {}
+    extra |= {"gpus_per_node": options.slurm_gpus} if options.slurm_gpus else {}
+    executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=10**6)  # `CellTask` counts them
+    executor.update_parameters(
+        job_name=folder.name, partition=options.slurm_partition, time=minutes, ntasks_per_node=1, cpus_per_task=cpus, wckey=None,
+        signal_delay_s=_notice(minutes),
+        setup=[f"cd {shlex.quote(os.getcwd())} || exit 1", f"export OMP_NUM_THREADS={cpus} PYTHONSAFEPATH=1",
+               f"export PYTHONPATH={shlex.quote(str(PROJECT))}${{PYTHONPATH:+:$PYTHONPATH}}"],
+        srun_args=["--export=ALL", f"--cpus-per-task={cpus}"],  # srun does not take the latter from sbatch since Slurm 22.05
+        additional_parameters=extra,
+    )  # fmt: skip
+    own = {"gpu": 0} if options.slurm_gpus else {}  # the devices of a job are numbered from 0
+    tasks = [CellTask(argparse.Namespace(**vars(cell.options) | own), minutes) for cell in cells]
+    given = {*OURS, *extra, "time", "cpus_per_task", *(["partition"] if options.slurm_partition else [])}
+    try:
+        with _environment(given), contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it raises
+            return executor.submit_array(tasks)[0].job_id.partition("_")[0]
+    except RuntimeError as error:
+        message = one_line(str(error))
+        raise (RunFailed if UNREACHABLE.search(message) else Refused)(f"sbatch: {message}") from error
+
+
+def _notice(minutes: int) -> int:
+    """Seconds before the time limit at which Slurm signals the task: submitit's 90, less in a job of a few minutes."""
+    return min(90, 15 * minutes)
+
+
+@contextlib.contextmanager
+def _environment(given: set[str]) -> Iterator[None]:
+    """Hide from sbatch what would override its script, and what a job that this runs in would pass on to the new ones."""
+    hidden = {f"SBATCH_{VARIABLES.get(name, name.upper())}" for name in given}
+    if "SLURM_JOB_ID" in os.environ:
+        hidden |= {k for k in os.environ if k.startswith("SLURM_") and k not in ("SLURM_CONF", "SLURM_CLUSTERS")}
+    kept = {k: os.environ.pop(k) for k in hidden if k in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,115 @@
+"""Which of the tasks that `Utils/grid/slurm.py` submitted Slurm still has, and why others ended; accounting may be off."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from Utils.errors import RunFailed
+
+STATES = {"RUNNING": "running", "COMPLETING": "running", "CONFIGURING": "running", "SUSPENDED": "running", "STOPPED": "running",
+          "SIGNALING": "running", "STAGE_OUT": "running", "RESIZING": "running", "PENDING": "pending", "REQUEUED": "pending",
+          "REQUEUE_HOLD": "pending", "REQUEUE_FED": "pending", "RESV_DEL_HOLD": "pending", "SPECIAL_EXIT": "pending"}  # fmt: skip
+ENDED = "its Slurm task ended without a result"
+
+
+def queued(folder: Path) -> dict[str, str]:
+    """The grid's cells that Slurm still has, each with `pending` or `running`.
+
+    Raises:
+        RunFailed: squeue does not answer, so that it is not known.
+    """
+    return {cell: state for cell, (state, _) in waiting(folder).items()}
+
+
+def waiting(folder: Path) -> dict[str, tuple[str, str]]:
+    """The same with Slurm's reason: `Resources`, `PartitionTimeLimit` (will never start), `None` for a running task.
+
+    Raises:
+        RunFailed: squeue does not answer, so that it is not known.
+    """
+    records = {record["name"]: record["cells"] for record in _records(folder)}
+    if not records:
+        return {}
+    command = ["squeue", "--noheader", "--all", "--array", "--format=%i|%T|%j|%r", f"--name={','.join(records)}"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SQUEUE_")}  # these would filter and format
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RunFailed(f"squeue, which knows the cells that {folder / 'slurm'} submitted, failed: {error}") from error
+    if done.returncode:
+        raise RunFailed(f"squeue: {one_line(done.stderr)}")
+    found: dict[str, tuple[str, str]] = {}
+    for task, state, name, reason in (line.split("|", 3) for line in done.stdout.splitlines() if line.count("|") >= 3):
+        for index in _indices(task) if state in STATES and name in records else ():
+            cell = records[name][index]
+            if found.get(cell, ("pending", ""))[0] == "pending":  # of two submissions, the one that runs
+                found[cell] = STATES[state], reason
+    return found
+
+
+def outcomes(folder: Path, cells: Sequence[str]) -> dict[str, str]:
+    """For each of `cells` whose task ended without a result, why, in one line: from the task's log, else from sacct.
+
+    Cells that were never submitted are left out.
+    """
+    logs: dict[str, tuple[str, Path]] = {}
+    for record in (r for r in _records(folder) if r["job"]):
+        for index, cell in enumerate(record["cells"]):
+            task = record["job"] + (f"_{index}" if len(record["cells"]) > 1 else "")
+            logs[cell] = task, folder / "slurm" / record["name"] / f"{task}_0_log.err"
+    found = {cell: _last_words(logs[cell][1]) for cell in cells if cell in logs}
+    if unknown := {logs[cell][0]: cell for cell, why in found.items() if not why}:
+        command = ["sacct", "-X", "-n", "-P", "-o", "JobID,State", "-j", ",".join(unknown)]
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # accounting may be off
+            answer = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+            states = dict(line.split("|", 1) for line in answer.splitlines() if "|" in line)
+            found |= {unknown[task]: f"{ENDED}: {state.lower()}" for task, state in states.items() if task in unknown}
+    return {cell: why or ENDED for cell, why in found.items()}
+
+
+def _records(folder: Path) -> list[dict[str, Any]]:
+    """All submissions of this grid, oldest first."""
+    paths = sorted((folder / "slurm").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    try:
+        return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    except (OSError, ValueError) as error:
+        raise RunFailed(f"{folder / 'slurm'}: a record of a submission cannot be read: {error}") from error
+
+
+def _indices(task: str) -> list[int]:
+    """`12_3` -> [3], `12_[0-2,5%4]` -> [0, 1, 2, 5], `12`, a job that is no array -> [0]."""
+    spans = re.findall(r"(\d+)(?:-(\d+))?", task.partition("_")[2].partition("%")[0])
+    return [i for first, last in spans for i in range(int(first), int(last or first) + 1)] or [0]
+
+
+def _last_words(log: Path) -> str:
+    """Why a task ended, from the end of its standard error, where Slurm writes too; empty if it does not say."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace")[-8000:].splitlines()
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        if "DUE TO TIME LIMIT" in line:
+            return "its Slurm task was stopped at the time limit, --slurm-time"
+        if re.search(r"oom.kill|out of memory", line, re.I):
+            return "its Slurm task was killed for its memory, --slurm-memory"
+        if "DUE TO NODE FAILURE" in line:
+            return "the node of its Slurm task failed"
+        if "CANCELLED AT" in line and "DUE TO" not in line:
+            return "its Slurm task was cancelled"
+    said = [line.strip() for line in lines if line.strip() and "submitit INFO" not in line]
+    said = [line for line in said if not line.startswith(("srun:", "slurmstepd"))] or said  # the task's own words say more
+    return f"{ENDED}: {said[-1][:200]}" if said else ""
+
+
+def one_line(message: str) -> str:
+    """What a program of Slurm says, without its name and in one line."""
+    lines = (re.sub(r"^\w+: (error|fatal): ", "", line.strip()) for line in message.splitlines())
+    return "; ".join(line for line in lines if line) or "no reason given"
