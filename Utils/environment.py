@@ -19,10 +19,15 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Command line, commit, whether the tree is modified, versions, device and threads."""
+    return {"argv": sys.argv, **_project(), "device": device_text(device)}
+
+
+def device_text(device: torch.device) -> str:
+    """The device, its name and the threads, in words."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     threads = torch.get_num_threads()
     ranks = f", {share()[1]} processes" if share()[1] > 1 else ""
-    return {"argv": sys.argv, **_project(), "device": f"{device.type}: {name}, {threads} thread{'s' * (threads > 1)}{ranks}"}
+    return f"{device.type}: {name}, {threads} thread{'s' * (threads > 1)}{ranks}"
 
 
 @cache

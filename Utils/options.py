@@ -87,6 +87,8 @@ def table() -> tuple[Option, ...]:
         Option("--lr-drops", "train", "epochs after which the learning rate drops, in each phase", (), POSITIVE, nargs="*"),
         Option("--lr-drop-rate", "train", "factor of a drop", 0.1, number(above=0)),
         Option("--weight-decay", "train", "L2 penalty", 0.0, number(0)),
+        Option("--quantization", "train", "mixed precision in training and evaluation: bfloat16, on older GPUs float16; weights "
+               "stay float32", False, None),
         Option("--checkpoint-every", "dense", "epochs between checkpoints, 0 for none; default: each epoch of 2 s or more, and "
                "whenever 10 s have passed", None, COUNT),
         Option("--pruner", "prune", "pruning method", "rand", choices=pruners),
@@ -125,7 +127,7 @@ def table() -> tuple[Option, ...]:
         Option("--dry-run", "grid", "print the cells and what is done; run and write nothing", False, None),
         Option("--launcher", "grid", "where cells run", "local", choices=("local", "slurm")),
         Option("--slurm-partition", "grid", "partition of the job array"),
-        Option("--slurm-time", "grid", "minutes that a cell may take", 720, POSITIVE),
+        Option("--slurm-time", "grid", "minutes of a cell's job; a longer cell goes on in further jobs", 720, POSITIVE),
         Option("--slurm-memory", "grid", "memory of a cell, such as 16GB"),
         Option("--slurm-gpus", "grid", "GPUs of a cell", 0, COUNT),
         Option("--slurm-cpus", "grid", "CPU cores of a cell", 1, POSITIVE),

@@ -18,6 +18,7 @@ from Utils.clock import Clock
 from Utils.data.datasets import Dataset
 from Utils.data.shares import batch_sizes
 from Utils.errors import RunFailed
+from Utils.precision import Precision
 from Utils.seeds import derive
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
@@ -59,7 +60,11 @@ def image_format(model: nn.Module) -> torch.memory_format:
 
 
 def train_epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batches: Batches, sizes: Iterable[int] | None = None
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Batches,
+    sizes: Iterable[int] | None = None,
+    precision: Precision | None = None,
 ) -> torch.Tensor:
     """One pass over `batches`; returns the mean training loss as a float64 scalar on the device, which is not read here.
 
@@ -68,13 +73,14 @@ def train_epoch(
     """
     model.train()
     layout = image_format(model)
+    precision = precision or Precision(next(model.parameters()).device)
     total, count = 0.0, 0
     for (images, labels), whole in zip(batches, itertools.repeat(0) if sizes is None else sizes, strict=False):
-        logits = model(images.contiguous(memory_format=layout))
+        with precision.autocast():
+            logits = model(images.contiguous(memory_format=layout)).float()
         loss = _share_of_mean(logits, labels, whole) if whole else nn.functional.cross_entropy(logits, labels)
         optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        precision.step(loss, optimizer)
         size = whole or len(labels)
         total = total + loss.detach().double() * size
         count += size
@@ -88,14 +94,17 @@ def _share_of_mean(logits: torch.Tensor, labels: torch.Tensor, whole: int) -> to
 
 
 @torch.no_grad()
-def test_sums(model: nn.Module, batches: Batches) -> tuple[torch.Tensor, int]:
+def test_sums(model: nn.Module, batches: Batches, precision: Precision | None = None) -> tuple[torch.Tensor, int]:
     """Sums over a test set in eval mode: (loss, hits in the first, hits in the first five) [3] on the device, and images."""
     model.eval()
     layout = image_format(model)
-    sums = torch.zeros(3, dtype=torch.float64, device=next(model.parameters()).device)
+    device = next(model.parameters()).device
+    precision = precision or Precision(device)
+    sums = torch.zeros(3, dtype=torch.float64, device=device)
     count = 0
     for images, labels in batches:
-        logits = model(images.contiguous(memory_format=layout))
+        with precision.autocast():
+            logits = model(images.contiguous(memory_format=layout)).float()
         hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
         loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
         sums = sums + torch.stack([loss.double(), hits[:, 0].sum().double(), hits.sum().double()])
@@ -103,12 +112,12 @@ def test_sums(model: nn.Module, batches: Batches) -> tuple[torch.Tensor, int]:
     return sums, count
 
 
-def evaluate(model: nn.Module, batches: Batches) -> tuple[float, float, float]:
+def evaluate(model: nn.Module, batches: Batches, precision: Precision | None = None) -> tuple[float, float, float]:
     """Mean loss, top-1 and top-5 accuracy in percent over `batches` (fewer than five classes: among all of them).
 
     Several processes each come with their share of the batches, and all get the same numbers.
     """
-    sums, images = test_sums(model, batches)
+    sums, images = test_sums(model, batches, precision)
     loss, top1, top5, count = distributed.add_up([*sums.tolist(), images])
     return loss / count, 100.0 * top1 / count, 100.0 * top5 / count
 
@@ -145,6 +154,7 @@ class Training:
         self.order, self.first = order or phase, first
         self.optimizer = make_optimizer(model, options.optimizer, options.lr, options.weight_decay)
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, options.lr_drops, options.lr_drop_rate)
+        self.precision = Precision.of(options, next(model.parameters()).device)
         self.rows: list[tuple[float | None, ...]] = []
         self._prunables = prunables
         hold_masks(self.optimizer, prunables)
@@ -184,7 +194,7 @@ class Training:
             self.scheduler.step()
             seconds = lap.seconds
         with self.clock("eval"):
-            tested = evaluate(self.model, self.data.test_batches(self.options.test_batch_size, share))
+            tested = evaluate(self.model, self.data.test_batches(self.options.test_batch_size, share), self.precision)
         self.rows.append((epoch, train_loss, *tested, lr, seconds))
         if train_loss is not None and not (math.isfinite(train_loss) and math.isfinite(tested[0])):
             raise Diverged(self.phase, epoch, self.table())
@@ -195,7 +205,7 @@ class Training:
         torch.manual_seed(derive(seed, self.order, epoch, *([rank] if rank else [])))  # dropout's draws
         batches = self.data.train_batches(batch_size, seed, self.order, epoch, share)
         sizes = batch_sizes(self.data.train_size, batch_size) if processes > 1 else None
-        loss = train_epoch(model, self.optimizer, batches, sizes).item()
+        loss = train_epoch(model, self.optimizer, batches, sizes, self.precision).item()
         distributed.follow_statistics(self.model)
         return distributed.add_up([loss])[0] / processes
 
@@ -210,6 +220,7 @@ class Training:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
+            "scaler": self.precision.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -217,6 +228,7 @@ class Training:
         load_state(self.model, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
+        self.precision.restore(state["scaler"])
         self.rows = [tuple(row) for row in state["rows"]]
         apply_masks(self._prunables)
 
