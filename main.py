@@ -11,11 +11,7 @@ from types import FrameType
 from Utils import torchrun
 from Utils.allocator import keep_freed_memory
 from Utils.command import parse
-from Utils.errors import Refused, RunFailed
-
-
-class Terminated(BaseException):
-    """SIGTERM, which unwinds the stack as SIGINT does, so that no half-written file stays."""
+from Utils.errors import Refused, RunFailed, Terminated
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

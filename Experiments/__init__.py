@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 COMMON = frozenset({"dataset", "data", "image", "model", "seed", "device", "verbose", "save"})
 PRUNING = COMMON | {"prunable", "prune"}
-TRAINING = {"train", "dense", "test", "augment"}
+TRAINING = {"train", "profile", "dense", "test", "augment"}
 GRID = {"grid", "lists", "pruner list", "schedule lists", "ablations"}
 
 
@@ -41,6 +41,17 @@ EXPERIMENTS = {
     "evaluate": Experiment(
         "test a saved run's model.pt again: --run FOLDER ...",
         frozenset({"run", "test", "device", "verbose", "data"}),
+    ),
+    "time": Experiment(
+        "measure the inference time of saved runs again: --run FOLDER ...",
+        frozenset({"run", "test", "device", "verbose", "data"}),
+    ),
+    "histogram": Experiment(
+        "draw how the kept weights of saved runs are distributed: --run FOLDER ...", frozenset({"run", "histogram", "verbose"})
+    ),
+    "trace": Experiment(
+        "read a trace of PyTorch's profiler: convolution time, idle gaps, layers, a timeline",
+        frozenset({"trace", "verbose", "save"}),
     ),
     "data": Experiment("fetch and check a dataset ahead of a job", frozenset({"dataset", "data", "mirror"})),
 }

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
             reason = failure(error, options)
             folder.finish(failed_summary(folder, reason))
             raise RunFailed(reason) from error
-        from Utils.figures import training_figure
+        from Utils.figures.conservation import training_figure
 
         slopes = {int(epoch): fit(rows)[0] for epoch, rows in table.groupby("epoch")}
         findings = [f"epoch {epoch}: average squared weight against size has slope {slopes[epoch]:.3f}" for epoch in slopes]

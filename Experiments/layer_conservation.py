@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
             findings.append(_finding(pruner, table, subject))
             table.insert(0, "pruner", pruner)
             parts.append(table)
-        from Utils.figures import layer_figure
+        from Utils.figures.conservation import layer_figure
 
         table = pd.concat(parts, ignore_index=True)
         print_study(table, findings)

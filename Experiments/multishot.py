@@ -24,7 +24,8 @@ from Utils.results import RunFolder
 from Utils.running import attempt
 from Utils.setup import Datasets, Subject, load_pruner, set_up
 from Utils.summary import pruning_summary, training_summary
-from Utils.tables import print_levels, print_pruning, print_saved, print_training, print_warnings, read_table
+from Utils.tables import print_inference, print_levels, print_pruning, print_saved, print_training, print_warnings, read_table
+from Utils.timing import inference_summary
 from Utils.training import Diverged, Training
 
 
@@ -139,6 +140,8 @@ def _climb(ladder: _Ladder, saved: dict[str, Any] | None) -> Training:
         except Diverged as error:
             error.rows = pd.concat([ladder.rows(), error.rows.assign(level=level)])
             raise
+        if level < options.level and options.checkpoint_every != 0:
+            _keep(ladder, training, level)  # the next pruning need not wait for this level again
         ladder.trained.append(rows)
         ladder.folder.write_table("pre-train.csv", ladder.rows()[lambda rows: rows["level"] < options.level])
     return training
@@ -180,9 +183,11 @@ def _finish(ladder: _Ladder, training: Training) -> None:
     levels = pd.DataFrame([left | _outcome(rows) for left, rows in zip(ladder.counts, ladder.trained, strict=True)])
     folder.write_table("levels.csv", levels)
     summary = pruning_summary(folder, subject, table, ladder.clock) | training_summary(post, subject.data)
+    summary |= inference_summary(subject, folder)
     print_training(ladder.trained[0], post)
     print_levels(levels)
     print_pruning(table, summary)
+    print_inference(summary["inference"])
     print_warnings(summary)
     folder.write_state("model.pt", subject.model.state_dict())
     folder.write_state("optimizer.pt", training.optimizer.state_dict())

@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
         keys = ["schedule", "compression", "prune_epochs"]
         groups = rounds.groupby(keys, sort=False)
         table = groups.agg(max_ratio=("ratio", "max"), collapsed=("collapsed", "first")).reset_index()
-        from Utils.figures import schedule_figure
+        from Utils.figures.conservation import schedule_figure
 
         findings = _findings(table)
         print_study(table, findings)

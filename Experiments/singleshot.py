@@ -18,7 +18,8 @@ from Utils.results import RunFolder
 from Utils.running import attempt
 from Utils.setup import Datasets, Subject, load_pruner, print_target, set_up
 from Utils.summary import pruning_summary, training_summary
-from Utils.tables import print_pruning, print_saved, print_training, print_warnings, read_table
+from Utils.tables import print_inference, print_pruning, print_saved, print_training, print_warnings, read_table
+from Utils.timing import inference_summary
 from Utils.training import Training
 
 
@@ -55,8 +56,10 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
         print(f"Post-Training for {options.post_epochs} epochs.")
     post = training.run(options.post_epochs, Checkpoints(lambda t: _keep(folder, t), options.checkpoint_every))
     summary = pruning_summary(folder, subject, table, clock) | training_summary(post, subject.data)
+    summary |= inference_summary(subject, folder)
     print_training(pre, post)
     print_pruning(table, summary)
+    print_inference(summary["inference"])
     print_warnings(summary)
 
     folder.write_table("post-train.csv", post)

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
             findings.append(_finding(pruner, largest[pruner], subject))
             table.insert(0, "pruner", pruner)
             parts.append(table)
-        from Utils.figures import unit_figure
+        from Utils.figures.conservation import unit_figure
 
         findings += _left_out(options, wirings[-1])
         table = pd.concat(parts, ignore_index=True)

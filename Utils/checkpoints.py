@@ -100,6 +100,9 @@ def _finished(path: Path, lock: Lock) -> dict[str, Any] | None:
 def _train_into(path: Path, training: Training, options: argparse.Namespace, rewind_epoch: int) -> DenseNetwork:
     """Train, with checkpoints beside `path`, and write `path`."""
     half = path.with_suffix(".checkpoint")
+    if is_first():
+        for leftover in path.parent.glob(f".{path.stem}.*"):  # what a killed process left half written: the lock is ours
+            leftover.unlink(missing_ok=True)
     saved = decided(lambda: unseal(half))
     if saved:
         training.restore(saved)

@@ -55,10 +55,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
             readers = [e for e, entry in EXPERIMENTS.items() if option.reader in entry.reads]
             raise Refused(f"{option.flag} is not read by --experiment {experiment}; it is read by {', '.join(readers)}")
     lists = {o.axis: given.pop(o.dest) for o in known.values() if is_axis(o, experiment) and o.dest in given}
+    if "levels" in EXPERIMENTS[experiment].reads and "level" not in lists:
+        raise Refused(f"--experiment {experiment} needs --level-list, the number of levels: --level-list 5")
     if lists:
         return expand(given, lists)
-    if "levels" in EXPERIMENTS[experiment].reads:
-        raise Refused(f"--experiment {experiment} needs --level-list, the number of levels: --level-list 5")
     if given.get("launcher", "local") != "local":
         raise Refused(f"--launcher {given['launcher']} is for grids: give a list, such as --seed-list 1 2 3")
     return settle(overridden(given))

@@ -23,6 +23,10 @@ def status_of(error: BaseException) -> int:
     return 2 if isinstance(error, Refused) else 130 if isinstance(error, KeyboardInterrupt) else 1
 
 
+class Terminated(BaseException):
+    """SIGTERM, which unwinds the stack as SIGINT does, so that no half-written file stays."""
+
+
 def out_of_memory(error: Exception) -> bool:
     """Whether an allocation failed, on whichever device."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in ("out of memory", "can't allocate memory"))
@@ -34,5 +38,6 @@ def failure(error: Exception, options: Namespace) -> str:
     if isinstance(error, RunFailed):
         return text
     if out_of_memory(error):
-        return f"out of memory with --train-batch-size {options.train_batch_size}, --test-batch-size {options.test_batch_size}"
+        sizes = [f"--{k.replace('_', '-')} {v}" for k, v in vars(options).items() if k.endswith("_batch_size")]
+        return f"out of memory with {', '.join(sizes)}"
     return f"--model {options.model} failed: {type(error).__name__}: {text}"

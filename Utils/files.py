@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from Utils.errors import RunFailed
+from Utils.errors import Refused, RunFailed
 
 
 @contextmanager
@@ -114,3 +116,40 @@ def is_locked(path: Path) -> bool:
         return True
     probe.release()
     return False
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        Refused: the file is missing, unreadable or no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Refused(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise Refused(f"{path}: a JSON object was expected")
+    return content
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON object, whole or not at all; numbers that are not finite become null."""
+    with atomic(path) as temporary:
+        temporary.write_text(json_text(content), encoding="utf-8")
+
+
+def json_text(content: dict[str, Any]) -> str:
+    """`content` as indented JSON; numbers that are not finite become null."""
+    return json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """`value` with what JSON does not know made plain: tuples, numpy numbers, numbers that are not finite."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -43,10 +43,10 @@ class Option:
 
 # Headings of the help, and the readers under each.
 GROUPS = {
-    "experiment": ("always", "save", "run", "seed", "device", "verbose"),
+    "experiment": ("always", "save", "run", "histogram", "trace", "seed", "device", "verbose"),
     "data": ("dataset", "data", "image", "augment", "mirror"),
     "model": ("model",),
-    "training": ("dense", "train", "test"),
+    "training": ("dense", "train", "test", "profile"),
     "pruning": ("prunable", "prune", "ablations"),
     "levels (multishot)": ("levels",),
     "grids (a list runs every combination)": ("lists", "pruner list", "schedule lists", "grid"),
@@ -89,6 +89,7 @@ def table() -> tuple[Option, ...]:
         Option("--weight-decay", "train", "L2 penalty", 0.0, number(0)),
         Option("--quantization", "train", "mixed precision in training and evaluation: bfloat16, on older GPUs float16; weights "
                "stay float32", False, None),
+        Option("--save-trace", "profile", "profile one inference step after training, into trace.json", False, None),
         Option("--checkpoint-every", "dense", "epochs between checkpoints, 0 for none; default: each epoch of 2 s or more, and "
                "whenever 10 s have passed", None, COUNT),
         Option("--pruner", "prune", "pruning method", "rand", choices=pruners),
@@ -132,7 +133,12 @@ def table() -> tuple[Option, ...]:
         Option("--slurm-gpus", "grid", "GPUs of a cell", 0, COUNT),
         Option("--slurm-cpus", "grid", "CPU cores of a cell", 1, POSITIVE),
         Option("--slurm-option", "grid", "any other of sbatch's options, as account=vision", (), option_pair, nargs="+"),
+        Option("--trace", "trace", "a trace of the PyTorch profiler, .json or .json.gz"),
+        Option("--step", "trace", "number of the step in the trace; default: the last complete one", None, COUNT),
         Option("--run", "run", "folders of saved runs", (), nargs="+"),
+        Option("--layer", "histogram", "layers or blocks to draw alone, by name, or all", (), nargs="+"),
+        Option("--log-counts", "histogram", "logarithmic counts", False, None),
+        Option("--bins", "histogram", "bins of a layer's weights", 60, integer(1, 1000)),
         Option("--expid", "save", "name of the run's folder; default: made from the options", ""),
         Option("--result-dir", "save", "where run folders are made", "Results/data"),
         Option("--no-save", "save", "write nothing", False, None),

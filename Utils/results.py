@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ import torch
 from Utils import distributed
 from Utils.environment import environment
 from Utils.errors import Refused
-from Utils.files import Lock, atomic, on_cpu, seal, sha256, unseal
+from Utils.files import Lock, atomic, json_text, on_cpu, read_json, seal, sha256, unseal
 from Utils.settle import identity
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ CHECKPOINT = "checkpoint.bin"
 # What runs write: these may be replaced when a run starts afresh; anything else in the folder is left alone.
 OWN = (
     "args.json", "pre-train.csv", "post-train.csv", "levels.csv", "compression.csv", "compression-level-*.csv",
-    "*-conservation.csv", "*-conservation.png", "schedule-rounds.csv", "initial.pt", "dense.pt", "model.pt", "optimizer.pt",
-    "scheduler.pt", "masks-level-*.pt", CHECKPOINT, "summary.json",
+    "*-conservation.csv", "*-conservation.png", "schedule-rounds.csv", "trace.json", "trace.csv", "trace_summary.json",
+    "timeline.*", "time.json", "histogram*.csv", "histogram*.png", "histogram*.pdf", "initial.pt", "dense.pt", "model.pt",
+    "optimizer.pt", "scheduler.pt", "masks-level-*.pt", CHECKPOINT, "summary.json",
 )  # fmt: skip
 
 
@@ -100,11 +101,16 @@ class RunFolder:
                 return True
         if self.path.exists():
             self._claim()
-        return self._is_finished()  # another process may have ended it just now
+        try:
+            return self._is_finished()  # another process may have ended it just now
+        except Refused:
+            self._lock.leave()
+            raise
 
     def _claim(self) -> None:
         if not self._lock.take(1):
             raise Busy(f"{self.path}: another process is working there")
+        self._clear((), OWN)  # what a killed process left half written
 
     def _is_finished(self) -> bool:
         path = self.path / "summary.json"
@@ -130,10 +136,10 @@ class RunFolder:
         content = vars(self.options) | identity(self.options) | {"expid": self.expid}
         self.write_json("args.json", content | environment(device))
 
-    def _clear(self, names: tuple[str, ...]) -> None:
+    def _clear(self, names: tuple[str, ...], half: tuple[str, ...] = ()) -> None:
         try:
-            for name in names:
-                for file in (*self.path.glob(name), *self.path.glob(f".{name}.*")):
+            for name in (*names, *(f".{name}.*" for name in half)):
+                for file in self.path.glob(name):
                     file.unlink(missing_ok=True)
         except OSError as error:
             raise Refused(f"cannot clear {self.path}: {error}") from error
@@ -157,20 +163,20 @@ class RunFolder:
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write `content` as JSON; numbers that are not finite become null."""
-        self._write(name, lambda file: file.write_text(_json(content), encoding="utf-8"))
+        self.write_file(name, lambda file: file.write_text(json_text(content), encoding="utf-8"))
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a CSV file with a header."""
-        self._write(name, lambda file: table.to_csv(file, index=False))
+        self.write_file(name, lambda file: table.to_csv(file, index=False))
 
     def write_figure(self, name: str, figure: Figure) -> None:
-        """Write a figure as PNG."""
-        self._write(name, lambda file: figure.savefig(file, format="png", dpi=150))
+        """Write a figure, in the format of the name's ending."""
+        self.write_file(name, lambda file: figure.savefig(file, format=Path(name).suffix[1:], dpi=150))
 
     def write_state(self, name: str, state: dict[str, Any] | None) -> None:
         """Write a `state_dict` that `torch.load(..., weights_only=True)` reads, tensors on the CPU; None writes nothing."""
         if state is not None:
-            self._write(name, lambda file: torch.save(on_cpu(state), file))
+            self.write_file(name, lambda file: torch.save(on_cpu(state), file))
 
     def snapshot(self, model: torch.nn.Module) -> dict[str, torch.Tensor] | None:
         """A copy on the CPU of the model's `state_dict` as it is now; None when nothing is saved."""
@@ -182,7 +188,8 @@ class RunFolder:
         if self.saves and summary["status"] == "done":
             self._clear((CHECKPOINT,))
 
-    def _write(self, name: str, write: Any) -> None:
+    def write_file(self, name: str, write: Callable[[Path], Any]) -> None:
+        """Have `write` make the file `name`, under a temporary name until it is whole."""
         if not self.saves:
             return
         with atomic(self.path / name) as temporary:
@@ -209,39 +216,3 @@ def check_writable(path: Path) -> None:
             pass
     except OSError as error:
         raise Refused(f"--result-dir: cannot write to {path}: {error.strerror or error}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        Refused: the file is missing, unreadable or no JSON object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Refused(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise Refused(f"{path}: a JSON object was expected")
-    return content
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON object, whole or not at all; numbers that are not finite become null."""
-    with atomic(path) as temporary:
-        temporary.write_text(_json(content), encoding="utf-8")
-
-
-def _json(content: dict[str, Any]) -> str:
-    return json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """`value` with what JSON does not know made plain: tuples, numpy numbers, numbers that are not finite."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -18,14 +18,14 @@ def attempt(work: Callable[[], None], folder: RunFolder) -> None:
 
     Raises:
         Refused: nothing was written.
-        RunFailed: everything else but a broken invariant; --verbose shows where it came from.
+        RunFailed: everything else; --verbose shows where it came from.
     """
     options = folder.options
     try:
         work()
-    except (Refused, AssertionError):
+    except Refused:
         raise
-    except Exception as error:  # a network of one's own may raise anything
+    except (Exception, SystemExit) as error:  # a network of one's own may raise anything
         if options.verbose:
             traceback.print_exc()
         reason = failure(error, options)

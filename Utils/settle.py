@@ -41,6 +41,8 @@ def settle(given: Mapping[str, Any]) -> argparse.Namespace:
         _check_rewind(options)
     if "expid" in options:
         _check_expid(options.expid)
+    if "trace" in options and not options.trace:
+        raise Refused("--experiment trace needs --trace FILE, a trace of the PyTorch profiler")
     if "run" in options and not options.run:
         raise Refused(f"--experiment {options.experiment} needs --run FOLDER")
     return options
@@ -63,6 +65,8 @@ def _settle_density(options: argparse.Namespace, given: list[str]) -> None:
         options.compression = options.compression or 0.0
         options.density = 10.0**-options.compression
         options.sparsity = 1.0 - options.density
+    for name in ("compression", "density", "sparsity"):  # the same thing, however it was written
+        setattr(options, name, float(f"{getattr(options, name):.15g}"))
     if options.pruner == "dense" and options.density < 1:
         raise Refused(f"--pruner dense keeps every weight, not a density of {options.density:.6g}: choose another pruner")
 

@@ -47,9 +47,13 @@ def choose_device(options: argparse.Namespace) -> torch.device:
 
 
 class Datasets:
-    """The datasets that a process has opened: runs that name the same one share it, so that it is read once."""
+    """The datasets that a process has opened: runs that name the same one share it, so that it is read once.
 
-    def __init__(self) -> None:
+    `processes` such processes share the machine, and with it the `--workers` that read large images.
+    """
+
+    def __init__(self, processes: int = 1) -> None:
+        self._processes = processes
         self._opened: dict[tuple[object, ...], Dataset] = {}
 
     def open(self, options: argparse.Namespace, device: torch.device) -> Dataset:
@@ -57,7 +61,8 @@ class Datasets:
         names = ("dataset", "data_dir", "image_size", "augment", "no_download", "workers")
         key = (*(getattr(options, name, None) for name in names), device)
         if key not in self._opened:
-            self._opened[key] = open_data(options, device)
+            workers = -(-options.workers // self._processes)
+            self._opened[key] = open_data(argparse.Namespace(**vars(options) | {"workers": workers}), device)
         return self._opened[key]
 
 

@@ -11,6 +11,7 @@ import torch
 from Utils.clock import Clock
 from Utils.data.datasets import Dataset
 from Utils.measuring import emptied_layers, has_path, totals
+from Utils.precision import Precision
 from Utils.results import SCHEMA, RunFolder
 from Utils.setup import Subject
 
@@ -43,6 +44,7 @@ def pruning_summary(folder: RunFolder, subject: Subject, table: pd.DataFrame, cl
             "seconds": {phase: clock.seconds.get(phase, 0.0) for phase in PHASES},
             "peak_memory_bytes": {word: clock.peaks[phase] for phase, word in MEMORY.items() if phase in clock.peaks},
             "peak_memory_of": clock.memory.of,
+            "precision": str(Precision.of(folder.options, subject.device)),
             "inference": {},
         }
     )

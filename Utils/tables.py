@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from Utils.distributed import decided
+from Utils.files import read_json
 from Utils.measuring import uncounted
-from Utils.results import read_json
 
 TRAIN_COLUMNS = ("train_loss", "test_loss", "top1_accuracy", "top5_accuracy")
 PRUNE_COLUMNS = (
@@ -34,6 +34,19 @@ def print_pruning(table: pd.DataFrame, sums: Mapping[str, Any]) -> None:
         print(f"{word} Sparsity: {kept}/{total} ({kept / total if total else 0:.4f})")
     if missed := uncounted(table):
         print(f"NOTE: the FLOPs of these layers are not counted, a function of the model uses their weights: {', '.join(missed)}")
+
+
+def print_inference(times: Mapping[str, Any]) -> None:
+    """The inference times of `Utils.timing.inference_times`, the network's and the dense one's, if there are any."""
+    if not times:
+        return
+    setting = f"batches of {times['batch_size']}, {times['device']}, {times['precision']}"
+    print(f"Inference, {setting} (masks do not change dense kernels):")
+    for name, prefix in (("this network", ""), ("dense", "dense_")):
+        laps = times[f"{prefix}batch_seconds"]
+        q1, median, q3 = (f"{1e3 * laps[key]:.3f}" for key in ("q1", "median", "q3"))
+        middle = f"{median} ms a batch (quartiles {q1} and {q3} of {times['repeats']})"
+        print(f"  {name}: {times[f'{prefix}total_seconds']:.4f} s for the test set, {middle}")
 
 
 def print_warnings(summary: Mapping[str, Any]) -> None:
@@ -70,4 +83,5 @@ def _print_saved(folder: Path) -> None:
     if (folder / "levels.csv").exists():
         print_levels(read_table(folder / "levels.csv"))
     print_pruning(read_table(folder / "compression.csv"), summary)
+    print_inference(summary.get("inference", {}))
     print_warnings(summary)

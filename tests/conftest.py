@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -68,6 +69,11 @@ def linear_net() -> nn.Sequential:
         net[0].weight.copy_(torch.tensor([[1.0, -2.0], [3.0, 4.0]]))
         net[1].weight.copy_(torch.tensor([[5.0, -6.0], [0.0, 7.0]]))
     return net
+
+
+def timeless(frame: pd.DataFrame) -> pd.DataFrame:
+    """A `grid.csv` without what depends on the machine's mood: times and memory."""
+    return frame[[c for c in frame if not c.startswith(("seconds", "peak_memory", "inference"))]]
 
 
 def snapshot(model: nn.Module) -> dict[str, object]:

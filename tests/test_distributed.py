@@ -130,7 +130,8 @@ def test_two_processes_compute_what_one_does(folder, tmp_path, monkeypatch, caps
     for name, tensor in state(one).items():
         assert torch.equal(tensor, state(two)[name]) if name.endswith("_mask") else torch.allclose(tensor, state(two)[name], 1e-3, 1e-5)
     assert "2 processes" in json.loads((two / "args.json").read_text())["device"]
-    assert capsys.readouterr().out.splitlines()[-2:] == first.out.splitlines()[-2:]  # the numbers of parameters and FLOPs
+    sums = [[line for line in out.splitlines() if "Sparsity:" in line] for out in (capsys.readouterr().out, first.out)]
+    assert "levels" in where[0] or (sums[0] == sums[1] and len(sums[0]) == 2)  # a grid alone keeps those in the cell's log
 
 
 @pytest.mark.parametrize("name", ["fc", "levels", "batchnorm", "whole", "again"])
@@ -200,10 +201,14 @@ def test_what_torchrun_is_not_for(refused, monkeypatch, words):
 
 def test_torchrun_with_one_process_changes_nothing(command, monkeypatch):
     words = [*SMALL, *LIKE_ONE["fc"], "--no-save"]
-    before = command(*words)
+    before = timeless_lines(command(*words).out)
     for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.setenv(name, str(int(name == "WORLD_SIZE")))
-    assert command(*words).out == before.out
+    assert timeless_lines(command(*words).out) == before
+
+
+def timeless_lines(text):
+    return [line for line in text.splitlines() if " ms a batch" not in line]
 
 
 def test_under_torchrun(tmp_path):

@@ -57,6 +57,8 @@ SWITCHES = [option for option in table() if option.parse is None]
 
 def reader_of(option):
     """Words that choose an experiment which reads the option, and what that needs."""
+    if option.reader in ("trace", "histogram"):
+        return ["--experiment", option.reader, *(["--trace", "t.json"] if option.dest == "step" else []), *(["--run", "x"] if option.reader == "histogram" else [])]
     if option.reader == "levels":
         return ["--experiment", "multishot", "--level-list", "1", "--pre-epochs", "5"]
     return ["--seed-list", "1"] if option.dest == "launcher" else []
@@ -137,7 +139,6 @@ def test_switches_mean_what_they_say(option):
     (["--pruner-list", "rand", "mag", "--for", "mag:lr=x"], ["--for mag:lr=x", "'x'"]),
     (["--pruner-list", "rand", "mag", "--for", "mag:optimizer=lion"], ["lion", "adam"]),
     (["--pruner-list", "rand", "mag", "--for", "mag"], ["'mag'", "PRUNER:OPTION=VALUE"]),
-    (["--compression-list", "1", "--for", "rand:density=0.5"], ["cell compression=1", "--density"]),
     (["--model-list", "fc", "resnet18"], ["cell model=resnet18", "resnet18"]),
     (["--pruner", "dense", "--compression", "1"], ["--pruner dense", "0.1"]),
     (["--level-list", "1"], ["--level-list", "multishot"]),
@@ -150,7 +151,11 @@ def test_switches_mean_what_they_say(option):
     (["--experiment", "layer-conservation", "--shuffle"], ["--shuffle", "layer-conservation", "singleshot"]),
     (["--experiment", "prune", "--checkpoint-every", "1"], ["--checkpoint-every", "prune"]),
     (["--seed-list", "1", "--slurm-option", "account"], ["'account'", "NAME=VALUE"]),
-    (["--save-trace"], ["--save-trace"]),
+    (["--experiment", "trace"], ["--trace FILE"]),
+    (["--experiment", "multishot", "--seed-list", "1", "2"], ["--level-list"]),
+    (["--pruner-list", "snip", "--compression-list", "0.5", "1", "--for", "snip:density=0.1"], ["--for snip:density=0.1", "--compression-list"]),
+    (["--pruner-list", "snip", "--ablate", "none", "reinit", "--for", "snip:shuffle=true"], ["--for snip:shuffle=true", "--ablate"]),
+    (["--compression-list", "1", "1.0000000000001"], ["too close"]),
     (["--nonsense"], ["--nonsense"]),
     (["stray"], ["stray"]),
     (["--list", "cats"], ["cats", "pruners"]),
@@ -178,7 +183,7 @@ def test_experiments_without_a_reader_refuse_the_flag():
 
 
 
-OTHERS = ("experiment", "run", "data_mirror", "for")
+OTHERS = ("experiment", "run", "data_mirror", "for", "trace")
 
 
 @pytest.mark.parametrize("option", [o for o in table() if o.dest not in OTHERS and not o.axis], ids=lambda o: o.dest)

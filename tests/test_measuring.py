@@ -47,7 +47,10 @@ def test_layers_of_the_published_vgg16_table():
     """Weights alone add up to 313201664, with biases to 313478154, as two course reports have it."""
     rows = table(registry.build("vgg16", "lottery", (3, 32, 32), 10), (3, 32, 32))
     weights = rows[rows["param"] == "weight"].set_index("module")["flops"]
-    assert weights["layers.0.conv"] == 1769472 and weights["layers.1.conv"] == 37748736 and weights["layers.16.conv"] == 9437184
+    wide, narrow, last = 37748736, 18874368, 9437184
+    published = {"0": 1769472, "1": wide, "3": narrow, "4": wide, "6": narrow, "7": wide, "8": wide, "10": narrow, "11": wide, "12": wide,
+                 "14": last, "15": last, "16": last}  # fmt: skip
+    assert weights.to_dict() == {f"layers.{n}.conv": macs for n, macs in published.items()} | {"fc": 5120}
     assert weights.sum() == totals(rows)["macs_total"] == 313201664 and rows["flops"].sum() == 313478154
 
 

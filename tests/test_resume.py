@@ -28,7 +28,7 @@ def killed(words, epochs):
 def numbers(folder):
     """Everything a run came to, but for the times."""
     summary = json.loads((folder / "summary.json").read_text())
-    for key in ("seconds", "peak_memory_bytes", "files", "expid", "options"):
+    for key in ("seconds", "peak_memory_bytes", "inference", "files", "expid", "options"):
         summary.pop(key)
     tables = {p.name: pd.read_csv(p).drop(columns="seconds", errors="ignore").to_csv() for p in folder.glob("*.csv")}
     states = {p.name: torch.load(p, weights_only=True) for p in folder.glob("*.pt")}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from Utils import figures
+from Utils.figures import conservation as figures
 
 SMALL = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc"]
 ALL = ["rand", "mag", "snip", "grasp", "synflow"]

@@ -44,42 +44,61 @@ def expand(given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> argp
     _check_lists(shared, lists)
     pruners = [*lists.get("pruner", [given.get("pruner", defaults(experiment)["pruner"])])]
     trains = "train" in EXPERIMENTS[experiment].reads
-    overrides = _overrides(given, [*pruners, "dense"] if trains else pruners)
+    overrides = _overrides(given, [*pruners, "dense"] if trains else pruners, lists)
     axes = [o.axis for o in table() if o.axis in lists]
     cells: dict[str, Cell] = {}
-    for values in _combinations(axes, lists, trains):
+    combinations = _combinations(axes, lists, trains)
+    if trains and pruners == ["dense"]:
+        combinations = (values for values in combinations if values.get("pruner") == "dense")
+    for values in combinations:
         cell = _cell(experiment, shared, values, overrides)
-        cells.setdefault(cell.name, cell)
+        if cells.setdefault(cell.name, cell).values != cell.values:
+            raise Refused(f"cell {cell.name}: two values of a list are too close to tell apart")
     name = given.get("expid") or _grid_name(experiment, shared, lists, cells.values())
     for cell in cells.values():
         cell.options.expid = f"{name}/{cell.name}"
-    common = {k: v for k, v in defaults(experiment).items() if k not in lists and k not in (*BUDGET, "level")}
+    common = {k: v for k, v in (defaults(experiment) | shared).items() if k not in lists and k not in (*BUDGET, "level")}
+    if "lr_drops" in common:
+        common["lr_drops"] = sorted(common["lr_drops"])
     asked = {o.dest: list(lists[o.axis]) for o in table() if o.axis in lists}
-    whole = common | shared | asked | {"for": [list(o) for o in given.get("for", ())], "expid": name}
-    return argparse.Namespace(**whole, cells=tuple(cells.values()))
+    budget = {k: v for k, v in shared.items() if k in BUDGET}
+    own = {"for": [list(override) for override in given.get("for", ())], "expid": name, "cells": tuple(cells.values())}
+    return argparse.Namespace(**budget | common | asked | own)
 
 
 def overridden(given: Mapping[str, Any]) -> dict[str, Any]:
     """`given` of a single run with what `--for` sets for its pruner."""
     pruner = given.get("pruner", "rand")
     single = {k: v for k, v in given.items() if k != "for"}
-    return single | (_overrides(given, [pruner]).get(pruner, {}) if "for" in given else {})
+    return single | (_overrides(given, [pruner], {}).get(pruner, {}) if "for" in given else {})
 
 
 def _check_lists(shared: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> None:
-    flags = {o.axis: o.flag for o in table() if o.axis}
+    flags = _flags()
     for axis, values in lists.items():
         twice = next((v for i, v in enumerate(values) if v in values[:i]), None)
         if twice is not None:
             raise Refused(f"{flags[axis]} names {twice} twice")
-        rivals = {"ablate": [o for o in ABLATIONS.values() if o]}.get(axis, SAME_THING if axis in SAME_THING else (axis,))
+        rivals = _rivals(axis)
         rival = next((f"--{r.replace('_', '-')}" for r in rivals if r in shared), None)
         rival = rival or next((flags[r] for r in rivals if r in lists and r != axis), None)
         if rival:
             raise Refused(f"{flags[axis]} and {rival} exclude each other: give one of them")
 
 
-def _overrides(given: Mapping[str, Any], pruners: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _flags() -> dict[str, str]:
+    """Option that a list varies -> the list's flag."""
+    return {o.axis: o.flag for o in table() if o.axis}
+
+
+def _rivals(axis: str) -> tuple[str, ...]:
+    """The options that say what a list of `axis` says."""
+    if axis == "ablate":
+        return tuple(option for option in ABLATIONS.values() if option)
+    return SAME_THING if axis in SAME_THING else (axis,)
+
+
+def _overrides(given: Mapping[str, Any], pruners: Sequence[str], lists: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Pruner -> the options that `--for` sets in its cells, parsed."""
     experiment = given.get("experiment", "singleshot")
     single = (o for o in read_by(experiment) if not is_axis(o, experiment))
@@ -91,6 +110,9 @@ def _overrides(given: Mapping[str, Any], pruners: Sequence[str]) -> dict[str, di
             raise Refused(f"{word}: no cell has the pruner {pruner}; the pruners are {', '.join(dict.fromkeys(pruners))}")
         if dest not in settable:
             raise Refused(f"{word}: choose from {', '.join(d.replace('_', '-') for d in settable)}")
+        rival = next((flag for axis, flag in _flags().items() if axis in lists and dest in _rivals(axis)), None)
+        if rival:
+            raise Refused(f"{word}: {rival} says already what each cell has; leave one of them out")
         if dest in found.setdefault(pruner, {}):
             raise Refused(f"{word}: {dest.replace('_', '-')} is set twice for {pruner}")
         found[pruner][dest] = _value(settable[dest], text, word)

@@ -13,12 +13,13 @@ from tqdm import tqdm
 from Utils.checkpoints import dense_path
 from Utils.environment import environment
 from Utils.errors import Refused, RunFailed
+from Utils.files import write_json
 from Utils.grid.cells import Cell
-from Utils.grid.states import State, check_grid_folder, state_of, varying, write_grid
+from Utils.grid.states import State, check_grid_folder, earlier_cells, state_of, varying, write_grid
 from Utils.grid.tables import print_cells, print_means, write_ablation
 from Utils.grid.work import Outcome, run_cell
 from Utils.grid.workers import Workers
-from Utils.results import check_same, check_writable, path_of, write_json
+from Utils.results import check_same, check_writable, path_of
 from Utils.setup import Datasets, check_budget, choose_device, load_pruner, prepare
 
 CPU = torch.device("cpu")
@@ -50,17 +51,19 @@ def run(plan: argparse.Namespace) -> None:
         return
     if plan.launcher == "slurm":
         _hand_over(plan, folder, states, queued)  # first: a submission that Slurm refuses leaves nothing behind
-    write_json(folder / "args.json", {k: v for k, v in vars(plan).items() if k != "cells"} | environment(CPU))
+    earlier = earlier_cells(folder, plan)
+    names = [cell.name for cell in plan.cells] + earlier
+    write_json(folder / "args.json", vars(plan) | {"cells": names} | environment(CPU))
     if plan.launcher == "slurm":
         pass
     elif plan.jobs > 1:
         del datasets  # each worker reads its own
         with Workers(plan.jobs) as workers:
             run_in_processes = lambda cells: workers.run(cells, _prefer_untrained)  # noqa: E731
-            _run_all(plan, folder, states, run_in_processes, lambda: workers.running)
+            _run_all(plan, folder, states, earlier, run_in_processes, lambda: workers.running)
     else:
-        _run_all(plan, folder, states, lambda cells: _in_turn(cells, datasets), lambda: 1)
-    _report(plan, folder, states)
+        _run_all(plan, folder, states, earlier, lambda cells: _in_turn(cells, datasets), lambda: 1)
+    _report(plan, folder, states, earlier)
 
 
 def show(options: argparse.Namespace) -> None:
@@ -105,13 +108,18 @@ def _prefer_untrained(waiting: Sequence[Cell], running: Sequence[Cell]) -> Cell:
 
 
 def _run_all(
-    plan: argparse.Namespace, folder: Path, states: dict[str, State], run_cells: Run, running: Callable[[], int]
+    plan: argparse.Namespace,
+    folder: Path,
+    states: dict[str, State],
+    earlier: Sequence[str],
+    run_cells: Run,
+    running: Callable[[], int],
 ) -> None:
     """Run what is not done; cells that another process is running are waited for."""
     left = [cell for cell in plan.cells if states[cell.name].status != "done"]
     before = ended = len(plan.cells) - len(left)
     failed, told, began = 0, False, time.monotonic()
-    write_grid(folder, plan.cells, states)
+    write_grid(folder, plan.cells, states, earlier)
     with tqdm(total=len(plan.cells), initial=ended, desc="cells", unit="cell", disable=None) as bar:
         while left:
             busy = []
@@ -128,7 +136,7 @@ def _run_all(
                 remaining = (time.monotonic() - began) / (ended - before) * (len(plan.cells) - ended)
                 left_text = f"; about {tqdm.format_interval(remaining)} left" if remaining >= 1 else ""
                 bar.write(f"[{ended}/{len(plan.cells)}] {cell.name}: {_line(states[cell.name])}{left_text}")
-                write_grid(folder, plan.cells, states)
+                write_grid(folder, plan.cells, states, earlier)
             left = busy
             if left:
                 if not told:
@@ -168,8 +176,8 @@ def _in_queue(plan: argparse.Namespace, folder: Path) -> dict[str, State]:
     return {name: State(status, reason.replace("None", "")) for name, (status, reason) in slurm.waiting(folder).items()}
 
 
-def _report(plan: argparse.Namespace, folder: Path, states: dict[str, State]) -> None:
-    frame = write_grid(folder, plan.cells, states)
+def _report(plan: argparse.Namespace, folder: Path, states: dict[str, State], earlier: Sequence[str]) -> None:
+    frame = write_grid(folder, plan.cells, states, earlier)
     axes = varying(plan.cells)
     print_cells(frame)
     print_means(frame, axes)

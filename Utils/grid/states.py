@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 import pandas as pd
 
 from Utils.errors import Refused
-from Utils.files import atomic, is_locked
+from Utils.files import atomic, is_locked, read_json, sha256
 from Utils.grid.cells import Cell
 from Utils.options import ABLATIONS, table
-from Utils.results import read_json
 from Utils.settle import identity
+
+SMALL = 1 << 20  # bytes: files below this are checked each time that a grid is looked at
+MEASURED = ("seconds", "peak_memory_bytes", "inference")  # nested keys of a summary whose numbers become columns
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,23 @@ def state_of(folder: Path) -> State:
         return State("pending")
     try:
         summary = read_json(folder / "summary.json")
+        if (folder / "time.json").exists():
+            summary["inference"] = read_json(folder / "time.json")  # measured again
     except Refused as error:
         return State("failed", str(error))
     done = summary.get("status") == "done"
+    if done and (damaged := _damaged(folder, summary)):
+        return State("failed", f"{damaged} is missing or damaged: remove the cell's folder to run it again", summary)
     return State("done" if done else "failed", "" if done else str(summary.get("reason", "")), summary)
+
+
+def _damaged(folder: Path, summary: Mapping[str, Any]) -> Path | None:
+    """A file of a finished run that is missing, or is not what the run wrote (networks are looked at when they are used)."""
+    for name, digest in summary.get("files", {}).items():
+        file = folder / name
+        if not file.is_file() or (file.stat().st_size < SMALL and sha256(file) != digest):
+            return file
+    return None
 
 
 def check_grid_folder(folder: Path, plan: argparse.Namespace) -> None:
@@ -47,10 +63,15 @@ def check_grid_folder(folder: Path, plan: argparse.Namespace) -> None:
         return
     saved = read_json(folder / "args.json")
     lists = [o.dest for o in table() if o.axis]
+    if "summary.json" in {p.name for p in folder.iterdir()} or ("pruner" in saved and not any(saved.get(name) for name in lists)):
+        raise Refused(f"{folder} holds a single run, not a grid: choose another --expid or --overwrite")
     asked = {k: v for k, v in identity(plan).items() if k not in (*lists, "for", "cells")}
     differing = [k for k in asked if saved.get(k, asked) != asked[k]]
+    known = {str(name).partition("pruner=")[2].partition(",")[0] or saved.get("pruner") for name in saved.get("cells", ())}
+    overrides = [sorted(list(o) for o in every if o[0] in known) for every in (saved.get("for", ()), vars(plan)["for"])]
     axes = [f"lists {_words(saved, lists)} there, {_words(vars(plan), lists)} asked"]
     changes = [f"{k} {saved.get(k)!r} there, {asked[k]!r} asked" for k in differing]
+    changes += [f"--for {overrides[0]} there, {overrides[1]} asked"] if overrides[0] != overrides[1] else []
     changes += axes if _words(saved, lists) != _words(vars(plan), lists) else []
     if changes:
         raise Refused(f"{folder} holds another grid ({', '.join(changes)}): choose another --expid or --overwrite")
@@ -60,18 +81,24 @@ def _words(options: Mapping[str, Any], lists: Sequence[str]) -> str:
     return " ".join(f"--{name.replace('_', '-')}" for name in lists if options.get(name)) or "none"
 
 
-def write_grid(folder: Path, cells: Iterable[Cell], states: Mapping[str, State]) -> pd.DataFrame:
-    """Write `grid.csv`: the cells asked for, then those that earlier commands left in the folder.
+def earlier_cells(folder: Path, plan: argparse.Namespace) -> list[str]:
+    """Names of the cells that earlier commands asked of this grid and this one does not; none after `--overwrite`."""
+    if plan.overwrite or not (folder / "args.json").exists():
+        return []
+    asked = {cell.name for cell in plan.cells}
+    return [name for name in read_json(folder / "args.json").get("cells", []) if name not in asked]
+
+
+def write_grid(folder: Path, cells: Iterable[Cell], states: Mapping[str, State], earlier: Sequence[str] = ()) -> pd.DataFrame:
+    """Write `grid.csv`: the cells asked for, then those `earlier` ones that can be read.
 
     Columns: `cell`, the varying options, the scalar keys of the summaries, `reason`.
     """
     cells = list(cells)
     rows = [_row(cell.name, vars(cell.options), states[cell.name]) for cell in cells]
-    asked = {cell.name for cell in cells}
-    for other in sorted(folder.glob("*/args.json")):
-        name = other.parent.name
-        if name not in asked:
-            rows.append(_row(name, read_json(other), state_of(other.parent)))
+    for name in earlier:
+        with contextlib.suppress(Refused):
+            rows.append(_row(name, read_json(folder / name / "args.json"), state_of(folder / name)))
     axes = varying(cells)
     if "density" in axes:  # the column of that name holds what was asked
         for row in rows:
@@ -84,6 +111,10 @@ def write_grid(folder: Path, cells: Iterable[Cell], states: Mapping[str, State])
         | {"reason": row["reason"]}
         for row in rows
     )
+    for name in frame:  # a cell without a number must not make floats of the others'
+        whole = [v for v in frame[name] if v is not None and v == v]
+        if whole and all(isinstance(v, int) and not isinstance(v, bool) for v in whole):
+            frame[name] = pd.array([pd.NA if v is None or v != v else int(v) for v in frame[name]], dtype="Int64")
     with atomic(folder / "grid.csv") as temporary:
         frame.to_csv(temporary, index=False)
     return frame
@@ -95,6 +126,13 @@ def varying(cells: Sequence[Cell]) -> list[str]:
     return [o.axis for o in table() if o.axis in found]
 
 
+def _flat(key: str, value: Any) -> dict[str, Any]:
+    """`inference: {batch_seconds: {median: 1}}` -> `inference_batch_seconds_median: 1`."""
+    if not isinstance(value, dict):
+        return {key: value}
+    return {k: v for inner, content in value.items() for k, v in _flat(f"{key}_{inner}", content).items()}
+
+
 def _row(name: str, options: Mapping[str, Any], state: State) -> dict[str, Any]:
     def value(axis: str) -> Any:
         if axis == "ablate":
@@ -102,5 +140,7 @@ def _row(name: str, options: Mapping[str, Any], state: State) -> dict[str, Any]:
         return options.get(axis)
 
     scalars = {k: v for k, v in state.summary.items() if not isinstance(v, dict | list)}
+    for key in MEASURED:
+        scalars |= _flat(key, state.summary.get(key, {}))
     scalars = {"status": state.status} | scalars | {"status": state.status}
     return {"cell": name, "value": value, "summary": scalars, "reason": state.reason}

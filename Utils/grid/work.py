@@ -33,7 +33,7 @@ def run_cell(options: argparse.Namespace, datasets: Datasets | None = None, *, q
         return Outcome("busy")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "log.txt", "a", encoding="utf-8") as log, contextlib.ExitStack() as stack:
+        with open(folder / "log.txt", "a", buffering=1, encoding="utf-8") as log, contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.redirect_stdout(log))
             if quiet:
                 stack.enter_context(contextlib.redirect_stderr(log))
@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace, datasets: Datasets | None) -> Outcome:
         return Outcome("busy")
     except RunFailed as error:  # the run has said so in its folder, unless that could not be written
         return Outcome("failed", str(error))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         traceback.print_exc(file=sys.stdout)
         reason = str(error) if isinstance(error, Refused) else failure(error, options)
         return record_failure(options, reason)

@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from tqdm import tqdm
+
+from Utils.errors import Terminated
 from Utils.grid.cells import Cell
 from Utils.grid.work import Outcome, record_failure, run_cell
 
@@ -35,6 +38,9 @@ class Workers:
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Workers:
+        tqdm.set_lock(threading.RLock())  # its own one is a semaphore that a killed worker would leave behind
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a worker that died idle must not take the grid along
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -49,12 +55,13 @@ class Workers:
     ) -> Iterator[tuple[Cell, Outcome]]:
         """Run all cells; yields each when it has ended. `choose(waiting, running)` gives the next one."""
         waiting = list(cells)
-        if not self._workers:
-            self.jobs = min(self.jobs, len(waiting))
-            self._workers = [_Worker(slot, self.jobs) for slot in range(self.jobs)]
+        if not self._workers:  # their share of the threads, and with it every number, is a matter of `jobs` alone
+            self._workers = [_Worker(slot, self.jobs) for slot in range(min(self.jobs, len(waiting)))]
         while waiting or any(w.cell for w in self._workers):
-            for worker in self._workers:
+            for slot, worker in enumerate(self._workers):
                 if waiting and worker.cell is None:
+                    if not worker.process.is_alive():
+                        worker = self._workers[slot] = _Worker(slot, self.jobs)
                     cell = choose(waiting, [w.cell for w in self._workers if w.cell])
                     waiting.remove(cell)
                     worker.give(cell)
@@ -85,7 +92,7 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, slot, jobs, list(sys.path)))
         self.cell: Cell | None = None
-        with _environment({name: str(max(1, cores() // jobs)) for name in THREAD_VARIABLES}):
+        with _environment({name: str(max(1, cores() // jobs)) for name in THREAD_VARIABLES}), _sigint_blocked():
             self.process.start()
         theirs.close()
 
@@ -132,26 +139,37 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
+@contextlib.contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """Processes started in this block never see an interrupt: the parent hears it and says what to do."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end(*_: object) -> None:
+    raise Terminated
+
+
 def _serve(connection: Connection, slot: int, jobs: int, path: list[str]) -> None:
     """A worker: run what comes down the pipe until it is closed. It ends with its parent, however that ends."""
     sys.path[:] = path
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and says what to do
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that no half-written file stays
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)  # unwinds, so that no half-written file stays
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     from Utils.allocator import keep_freed_memory
     from Utils.setup import Datasets
 
     keep_freed_memory()
-    datasets = Datasets()
-    while True:
-        try:
+    datasets = Datasets(jobs)
+    with contextlib.suppress(EOFError, OSError, Terminated):
+        while True:
             options: Any = connection.recv()
-        except (EOFError, OSError):
-            return
-        options.workers = -(-options.workers // jobs)  # processes that read large images: a share of those too
-        _choose_gpu(options, slot)
-        connection.send(run_cell(options, datasets))
+            _choose_gpu(options, slot)
+            connection.send(run_cell(options, datasets))
 
 
 def _choose_gpu(options: Any, slot: int) -> None:

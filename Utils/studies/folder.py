@@ -13,7 +13,8 @@ import torch
 from Pruners.loop import NonFiniteScores
 from Utils.data.datasets import Dataset
 from Utils.errors import Refused
-from Utils.results import RunFolder, read_json
+from Utils.files import read_json
+from Utils.results import RunFolder
 from Utils.setup import Subject, load_pruner, prepare, print_note
 from Utils.summary import study_summary
 

@@ -1,4 +1,4 @@
-"""The studies' figures, on matplotlib's Figure objects alone: nothing global is set or read."""
+"""The figures of the studies of conservation."""
 
 from __future__ import annotations
 
@@ -7,44 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
+from matplotlib.colors import BoundaryNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from Utils.figures.style import COLOURS, GREY, LATE, MARKERS, label_axes, make_panels
 from Utils.studies.conservation import fit, relative_difference
-
-# Okabe and Ito's colours, which people with any colour vision can tell apart, each with a marker of its own.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-VIRIDIS = colormaps["viridis"]
-LATE = ListedColormap(VIRIDIS(np.linspace(0, 0.9, 256)))  # early to late; without the yellow that is lost on white
-GREY = "#808080"
-WIDTH, HEIGHT = 3.9, 3.5  # inches of one panel
-
-
-def _panels(count: int, title: str, **sharing: bool) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels, up to three in a row, under a title."""
-    columns = 2 if count == 4 else min(count, 3)
-    rows = math.ceil(count / columns)
-    figure = Figure((max(WIDTH * columns, 5.6), HEIGHT * rows + 0.6), layout="constrained")
-    figure.suptitle(title, fontsize=11)
-    axes = list(figure.subplots(rows, columns, squeeze=False, **sharing).flat)
-    for spare in axes[count:]:
-        spare.remove()
-    return figure, axes[:count]
-
-
-def _label(axes: Axes, x: str, y: str, title: str = "") -> None:
-    axes.set_xlabel(x, fontsize=10)
-    axes.set_ylabel(y, fontsize=10)
-    axes.set_title(title, fontsize=11)
-    axes.tick_params(labelsize=9)
-    axes.grid(True, which="major", color="#E5E5E5", linewidth=0.6)
-    axes.set_axisbelow(True)
 
 
 def _size_axes(axes: Axes, sizes: pd.Series, averages: pd.Series, y: str, title: str = "") -> None:
@@ -58,7 +29,7 @@ def _size_axes(axes: Axes, sizes: pd.Series, averages: pd.Series, y: str, title:
     top.set_xlabel("inverse size 1/N", fontsize=9)
     top.tick_params(labelsize=8)
     top.xaxis.set_minor_formatter(NullFormatter())
-    _label(axes, "layer size N (elements)", y, title)
+    label_axes(axes, "layer size N (elements)", y, title)
 
 
 def _log_log(axes: Axes) -> None:
@@ -102,7 +73,7 @@ def _draw_equal_totals(axes: Axes, table: pd.DataFrame) -> None:
 def layer_figure(table: pd.DataFrame, title: str) -> Figure:
     """A panel per pruner: average score of each layer against its size, with the fitted line."""
     pruners = list(table["pruner"].unique())
-    figure, panels = _panels(len(pruners), title)
+    figure, panels = make_panels(len(pruners), title)
     for index, (axes, pruner) in enumerate(zip(panels, pruners, strict=True)):
         rows = table[table["pruner"] == pruner]
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
@@ -119,7 +90,7 @@ def layer_figure(table: pd.DataFrame, title: str) -> Figure:
 def unit_figure(table: pd.DataFrame, title: str) -> Figure:
     """A panel per pruner: the score that leaves each hidden unit against the score that enters it, coloured by depth."""
     pruners = list(table["pruner"].unique())
-    figure, panels = _panels(len(pruners), title)
+    figure, panels = make_panels(len(pruners), title)
     figure.set_layout_engine("compressed")
     depths = {name: depth for depth, name in enumerate(table["layer_in"].unique(), start=1)}
     steps = BoundaryNorm(np.arange(0.5, len(depths) + 1), LATE.N) if len(depths) > 1 else Normalize(0, 1)
@@ -128,7 +99,7 @@ def unit_figure(table: pd.DataFrame, title: str) -> Figure:
         values = rows[["in_score", "out_score"]].abs()
         shown = ((values > 0) & np.isfinite(values)).all(axis=1)
         _log_log(axes)
-        _label(axes, "|sum of the scores that enter|", "|sum of the scores that leave|")
+        label_axes(axes, "|sum of the scores that enter|", "|sum of the scores that leave|")
         hidden = f"\n{(~shown).sum()} of {len(rows)} units at zero are not shown" if (~shown).any() else ""
         axes.set_title(f"largest relative difference {relative_difference(rows).max():.2g}{hidden}", fontsize=8)
         axes.text(0.03, 0.96, pruner, transform=axes.transAxes, fontsize=11, fontweight="bold", va="top")
@@ -155,7 +126,7 @@ def _decades(values: np.ndarray) -> tuple[float, float]:
 
 def training_figure(table: pd.DataFrame, title: str) -> Figure:
     """Average squared weight of each layer against its size, a colour per epoch; lines for the first and the last epoch."""
-    figure, (axes,) = _panels(1, title)
+    figure, (axes,) = make_panels(1, title)
     epochs = sorted(table["epoch"].unique())
     scale = Normalize(0, max(epochs[-1], 1))
     _size_axes(axes, table["size"], table["average_score"], "average squared weight")
@@ -180,7 +151,7 @@ def training_figure(table: pd.DataFrame, title: str) -> Figure:
 def schedule_figure(table: pd.DataFrame, title: str) -> Figure:
     """A panel per schedule: the largest ratio over the rounds against their number, a line per compression."""
     schedules: Sequence[str] = list(table["schedule"].unique())
-    figure, panels = _panels(len(schedules), title, sharex=True, sharey=True)
+    figure, panels = make_panels(len(schedules), title, sharex=True, sharey=True)
     collapsed = bool(table["collapsed"].any())
     for axes, schedule in zip(panels, schedules, strict=True):
         own = table[table["schedule"] == schedule]
@@ -194,7 +165,7 @@ def schedule_figure(table: pd.DataFrame, title: str) -> Figure:
             axes.plot(gone["prune_epochs"], gone["max_ratio"], linestyle="", marker="o", markersize=13, color=colour,
                       fillstyle="none")  # fmt: skip
         _log_log(axes)
-        _label(axes, "rounds of pruning", "", schedule)
+        label_axes(axes, "rounds of pruning", "", schedule)
     panels[0].set_ylabel("largest score removed in a round / R", fontsize=10)
     handles, labels = panels[0].get_legend_handles_labels()
     handles.append(Line2D([], [], color=GREY, linewidth=1, linestyle="--"))

@@ -1,0 +1,85 @@
+"""Histogram: how the weights that each layer of saved runs kept are distributed."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from Utils.errors import Refused
+from Utils.files import atomic
+from Utils.histograms import Layer, bin_table, layer_table, measure, select
+from Utils.saved import MODEL, heading, read_tensors, saved_networks
+
+NAME, DEPTH = "histogram", "3d"
+ALL = "all"  # --layer: every layer in a figure of its own
+LONGEST = 60  # letters of a layer's name in a file name
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the density of each layer of each `--run FOLDER`, and write tables and figures of its kept weights there.
+
+    All runs are read before anything is written. Nothing else in the folders is changed, so that they stay finished runs.
+
+    Raises:
+        Refused: no folder holds a network, one that does cannot be read, or has no such `--layer`; nothing was written.
+    """
+    runs = []
+    for folder in saved_networks(options.run):
+        layers = measure(read_tensors(folder / MODEL), options.bins, folder / MODEL)
+        runs.append((folder, layers, _chosen(layers, options.layer, folder)))
+    for folder, layers, chosen in runs:
+        _print(folder, layers)
+        _write(folder, layers, chosen, options.log_counts)
+
+
+def _chosen(layers: Sequence[Layer], names: Sequence[str], folder: Path) -> dict[str, list[Layer]]:
+    """Each of `names` with the layers that it means."""
+    found = {name: select(layers, name) for name in names}
+    if ALL in found and not found[ALL]:
+        del found[ALL]
+        found |= {layer.name: [layer] for layer in layers}
+    for name, meant in found.items():
+        if not meant:
+            raise Refused(f"--layer {name}: {folder} has no such layer; it has {', '.join(layer.name for layer in layers)}")
+    return found
+
+
+def _print(folder: Path, layers: Sequence[Layer]) -> None:
+    formats = dict.fromkeys(("density", "sparsity"), "{:.6f}".format) | dict.fromkeys(("mean", "std"), "{:.4g}".format)
+    kept, size = sum(layer.kept for layer in layers), sum(layer.size for layer in layers)
+    print(f"{folder}\n{layer_table(layers).to_string(index=False, formatters=formats)}")
+    print(f"Kept: {kept}/{size} ({kept / size:.4f})")
+    if lost := [f"{layer.name} ({layer.not_finite})" for layer in layers if layer.not_finite]:
+        print(f"WARNING: weights that are not finite, which the figures leave out: {', '.join(lost)}")
+
+
+def _write(folder: Path, layers: Sequence[Layer], chosen: dict[str, list[Layer]], log: bool) -> None:
+    from Utils.figures.histograms import grid_figure, layer_figure, stacked_figure
+    from Utils.figures.style import save_figure
+
+    title = f"{heading(folder)}, density {sum(a.kept for a in layers) / sum(a.size for a in layers):.4g}"
+    _write_table(folder / f"{NAME}.csv", bin_table(layers))
+    _write_table(folder / f"{NAME}-{DEPTH}.csv", bin_table(layers, common=True))
+    save_figure(grid_figure(layers, title, log), folder / NAME)
+    save_figure(stacked_figure(layers, title), folder / f"{NAME}-{DEPTH}")
+    print(f"Figures: {folder / NAME}.png, {folder / NAME}-{DEPTH}.png")
+    for name, meant in chosen.items():
+        path = folder / f"{NAME}-{_file_name(name)}"
+        save_figure(layer_figure(meant, title, log), path)
+        print(f"Figure: {path}.png")
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def _file_name(name: str) -> str:
+    """`name` for a file; what a file name cannot hold is replaced, and a hash keeps names apart."""
+    safe = re.sub(r"[^A-Za-z0-9._+=-]+", "_", name)[-LONGEST:]
+    return safe if safe == name != DEPTH else f"{safe}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"

@@ -1,0 +1,60 @@
+"""Trace: where the time of one step went, read from a trace file of torch.profiler, of this program or of any other."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+
+from Utils.files import read_json
+from Utils.results import RunFolder
+from Utils.summary import study_summary
+from Utils.trace.report import findings, print_report
+from Utils.trace.summary import measure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TABLE, SUMMARY, PICTURE = "trace.csv", "trace_summary.json", "timeline"
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure the step of `--trace FILE`, print what it came to, and save it with a picture.
+
+    Raises:
+        Refused: the file is no trace, or there is no work in it; nothing was written.
+    """
+    with RunFolder(options) as folder:
+        if folder.finished:
+            print(f"Already done: {folder.path}")
+            print_report(read_json(folder.path / SUMMARY), pd.read_csv(folder.path / TABLE, keep_default_na=False))
+            return _say_where(folder)
+        measured = measure(options.trace, getattr(options, "step", None))
+        print_report(measured.summary, measured.layers)
+        from Utils.trace.timeline import timeline_figure
+
+        step, name = measured.summary["step"], Path(options.trace).name
+        shown = name if len(name) <= 70 else f"...{name[-67:]}"
+        title = f"{shown}: {step['name']}, {step['wall_ms']:.3f} ms"
+        figure = timeline_figure(measured.step, measured.layers, title)
+        folder.begin(torch.device("cpu"))
+        folder.write_table(TABLE, measured.layers)
+        folder.write_json(SUMMARY, measured.summary)
+        _write_pictures(folder, figure)
+        kept = {name: measured.summary[name] for name in ("step", "busy", "convolution", "attribution")}
+        folder.finish(study_summary(folder, {"findings": findings(measured.summary), **kept}))
+        _say_where(folder)
+
+
+def _write_pictures(folder: RunFolder, figure: Figure) -> None:
+    """The picture as PNG, and as PDF and SVG, which stay sharp in a report."""
+    for suffix in ("png", "pdf", "svg"):
+        folder.write_figure(f"{PICTURE}.{suffix}", figure)
+
+
+def _say_where(folder: RunFolder) -> None:
+    if folder.saves:
+        print(f"Figure: {folder.path / PICTURE}.png")

@@ -1,0 +1,56 @@
+"""What all figures share: colours, panels, and files that print well."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps, rc_context
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+from Utils.files import atomic
+
+# Okabe and Ito's colours, which people with any colour vision can tell apart, each with a marker of its own.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+VIRIDIS = colormaps["viridis"]
+LATE = ListedColormap(VIRIDIS(np.linspace(0, 0.9, 256)))  # early to late; without the yellow that is lost on white
+GREY, LIGHT = "#808080", "#E5E5E5"
+WIDTH, HEIGHT = 3.9, 3.5  # inches of one panel
+FONTS = {"pdf.fonttype": 42}  # letters stay letters, which can be searched and edited
+
+
+def make_panels(count: int, title: str, **sharing: bool) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels, up to three in a row, under a title."""
+    columns = 2 if count == 4 else min(count, 3)
+    rows = math.ceil(count / columns)
+    figure = Figure((max(WIDTH * columns, 5.6), HEIGHT * rows + 0.6), layout="constrained")
+    figure.suptitle(title, fontsize=11, parse_math=False)
+    axes = list(figure.subplots(rows, columns, squeeze=False, **sharing).flat)
+    for spare in axes[count:]:
+        spare.remove()
+    return figure, axes[:count]
+
+
+def label_axes(axes: Axes, x: str, y: str, title: str = "") -> None:
+    """Labels, a title and a faint grid."""
+    axes.set_xlabel(x, fontsize=10)
+    axes.set_ylabel(y, fontsize=10)
+    axes.set_title(title, fontsize=11)
+    axes.tick_params(labelsize=9)
+    axes.grid(True, which="major", color=LIGHT, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write `path`.png and `path`.pdf, each whole or not at all; the same figure gives the same bytes.
+
+    Raises:
+        RunFailed: it cannot be written.
+    """
+    for kind, undated in (("png", {}), ("pdf", {"CreationDate": None})):
+        with atomic(path.with_name(f"{path.name}.{kind}")) as temporary, rc_context(FONTS):
+            figure.savefig(temporary, format=kind, dpi=200, metadata=undated)

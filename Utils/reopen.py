@@ -1,0 +1,64 @@
+"""A saved run's network and data, as they were when it ended."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from Models.masking import Prunable, add_masks
+from Models.weights import load_weights
+from Utils.data.datasets import Dataset
+from Utils.errors import Refused
+from Utils.files import read_json
+from Utils.options import defaults
+from Utils.setup import build_model, choose_device, open_data, use_threads
+
+PLACES = ("data_dir", "no_download", "workers")  # where this command's word counts, if it was given one
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """The network of a run with its masks, on the device; its data, read; the options that it was made with."""
+
+    model: nn.Module
+    prunables: list[Prunable]
+    data: Dataset
+    options: argparse.Namespace
+    device: torch.device
+
+
+def reopen(folder: Path, options: argparse.Namespace) -> Reopened:
+    """The run in `folder`, from its `args.json` and `model.pt`; `options` are those of the command that wants it.
+
+    Raises:
+        Refused: a file of it is missing or cannot be read, or its data cannot be found.
+    """
+    recorded = read_json(folder / "args.json")
+    saved = argparse.Namespace(**defaults(recorded.get("experiment", "singleshot")) | recorded)
+    own = defaults(options.experiment)
+    for place in PLACES:
+        if getattr(options, place) != own[place]:
+            setattr(saved, place, getattr(options, place))
+    device = choose_device(options)
+    data = open_data(saved, device)
+    data.load()
+    model = build_model(saved, data)
+    if saved.pretrained and hasattr(model, "transform_input"):
+        model.transform_input = True  # torchvision's pretrained GoogLeNet and Inception rescale their input
+    prunables = add_masks(
+        model,
+        bias=saved.prune_bias,
+        batchnorm=saved.prune_batchnorm,
+        residual=saved.prune_residual,
+        dense_classifier=saved.dense_classifier,
+    )
+    try:
+        load_weights(model, folder / "model.pt")
+    except Refused as error:
+        raise Refused(str(error).replace("--weights ", "", 1)) from error
+    use_threads(model, saved, data.input_shape)
+    return Reopened(model.to(device), prunables, data, saved, device)

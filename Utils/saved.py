@@ -1,0 +1,72 @@
+"""Saved runs that `--run` names: their folders, their networks as plain tensors, and what they are called."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+
+from Utils.errors import Refused
+from Utils.files import read_json
+
+MODEL = "model.pt"
+
+
+def saved_networks(names: Iterable[str | Path]) -> list[Path]:
+    """The run folders among `names` that hold a network, each once; the folder of a grid stands for all its cells.
+
+    Folders without one are named on standard output and left out.
+
+    Raises:
+        Refused: there is none at all.
+    """
+    found: dict[Path, Path] = {}
+    for name in names:
+        for run in _runs(Path(name)):
+            found.setdefault(run.resolve(), run)
+    whole = [run for run in found.values() if (run / MODEL).is_file()]
+    if not whole:
+        raise Refused(f"--run {' '.join(map(str, names))}: no saved network there ({MODEL} is missing)")
+    for run in found.values():
+        if run not in whole:
+            print(f"{run}: no saved network ({MODEL} is missing)")
+    return whole
+
+
+def _runs(folder: Path) -> list[Path]:
+    if not (folder / "grid.csv").is_file():
+        return [folder]
+    return sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+
+
+def read_tensors(file: Path) -> dict[str, torch.Tensor]:
+    """The `state_dict` in `file`, on the CPU; nothing in the file is run.
+
+    Raises:
+        Refused: it cannot be read, or holds anything but tensors of numbers.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about old pickle formats, which are read or refused all the same
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise Refused(f"{file} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # the readers of zip, pickle and tar raise nearly anything on a foreign or spoilt file
+        raise Refused(f"{file} is not a whole file of tensors alone ({type(error).__name__}); nothing in it was run") from error
+    if not isinstance(content, Mapping):
+        raise Refused(f"{file} holds no state_dict but a {type(content).__name__}")
+    for name, tensor in content.items():
+        if not (isinstance(name, str) and isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided):
+            raise Refused(f"{file} holds no plain state_dict: {name} is no dense tensor")
+    return dict(content)
+
+
+def heading(folder: Path) -> str:
+    """Model, dataset and pruner of a saved run, for a title; the folder's name where its `args.json` does not tell."""
+    try:
+        saved = read_json(folder / "args.json")
+    except Refused:
+        return folder.name
+    return ", ".join(str(saved[key]) for key in ("model", "dataset", "pruner") if saved.get(key)) or folder.name

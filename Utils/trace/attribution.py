@@ -1,0 +1,97 @@
+"""What belongs to what: operators to the operators around them, work of the device to the operators that launched it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from Utils.trace.events import DEVICE, KERNEL, LAUNCH, MARK, OP, Event
+from Utils.trace.work import CONVOLUTIONS, COPIES, OTHER, of_kernel, of_operator
+
+LAUNCHED, EXTERNAL, NAME = "launch", "external id", "name"  # how the operator or the class of a kernel was found
+
+
+def attribute(events: Iterable[Event]) -> None:
+    """Fill in `parent`, `work`, `layer`, `launched` and `found_by` of all events.
+
+    A kernel belongs to the operator around the call that launched it: kernel -> call with the same correlation -> the
+    innermost operator that is open on the thread of that call. Where the call was not recorded, or lies in no operator, the
+    external id of the kernel names its operator. The class of a kernel that has neither, that a graph launched, or whose
+    operators say nothing (compiled regions, functions of the user) is told from its name: `found_by` is then NAME.
+    """
+    events = list(events)
+    _nest(events)
+    device = [e for e in events if e.kind in DEVICE]
+    launches: dict[int, Event] = {}
+    for event in events:
+        if event.kind == LAUNCH and event.correlation is not None:
+            launches.setdefault(event.correlation, event)
+    operators = _by_external_id(events) if device else {}
+    for event in device:
+        _find_origin(event, launches, operators)
+
+
+def _nest(events: Iterable[Event]) -> None:
+    """Give each event of the host the innermost operator or annotation around it, on the same thread."""
+    threads: dict[tuple[str, str], list[Event]] = defaultdict(list)
+    for event in events:
+        if event.kind in (OP, MARK, LAUNCH):
+            threads[event.thread].append(event)
+    for own in threads.values():
+        # Of events that start together the longer is outside; of equal ones that which got its id earlier.
+        own.sort(key=lambda e: (e.start, e.kind == LAUNCH, -e.end, e.kind == OP, e.external or 0))
+        around: list[Event] = []
+        for event in own:
+            while around and not _is_inside(event, around[-1]):
+                around.pop()
+            if around:
+                event.parent = around[-1]
+                event.work, event.layer = event.parent.work, event.parent.layer
+            if event.kind == OP:
+                _set_work(event)
+            if event.kind != LAUNCH:
+                around.append(event)
+
+
+def _is_inside(event: Event, outer: Event) -> bool:
+    """Whether `outer` was open when `event` began, and not only because whole microseconds were rounded."""
+    return event.start < outer.end and (event.end <= outer.end or outer.end - event.start >= event.length / 2)
+
+
+def _set_work(event: Event) -> None:
+    """The outermost operator with a class gives it to all inside, except that a convolution is one wherever it is."""
+    own = of_operator(event.name)
+    if own in CONVOLUTIONS and event.work not in CONVOLUTIONS:
+        event.work, event.layer = own, event
+    elif event.work in (None, OTHER):
+        event.work = own or event.work
+
+
+def _by_external_id(events: list[Event]) -> dict[int, Event]:
+    """Operators by the id that kernels and launches refer to; empty where they refer to something else.
+
+    PyTorch 1.12 to 2.0 wrote the correlation there instead, which may be the id of any operator.
+    """
+    named = [e for e in events if e.external is not None and (e.kind in DEVICE or e.kind == LAUNCH)]
+    recorded = any(e.kind == LAUNCH for e in events)
+    if recorded and sum(e.external == e.correlation for e in named) > len(named) / 2:
+        return {}
+    return {e.external: e for e in events if e.kind == OP and e.external is not None}
+
+
+def _find_origin(event: Event, launches: dict[int, Event], operators: dict[int, Event]) -> None:
+    """Set the operator, the class and the launch of one activity of the device."""
+    launch = launches.get(event.correlation)
+    event.parent = launch.operator if launch else None
+    event.found_by = LAUNCHED if event.parent else NAME
+    external = event.external or (launch.external if launch else None)
+    if event.parent is None and external in operators:
+        event.parent, event.found_by = operators[external], EXTERNAL
+    origin = launch or event.parent
+    event.launched = origin.start if origin else None
+    if event.parent is not None:
+        event.work, event.layer = event.parent.work, event.parent.layer
+    if event.kind != KERNEL:
+        event.work = COPIES
+    elif event.work is None or (launch is not None and "graphlaunch" in launch.name.lower()):
+        event.work, event.layer, event.found_by = of_kernel(event.name), None, NAME

@@ -1,0 +1,74 @@
+"""When nothing ran on the device (on the CPU: no operator), and what the CPU was doing meanwhile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from Utils.trace import intervals
+from Utils.trace.events import LAUNCH, OP, Event
+from Utils.trace.step import Step
+
+
+def largest_gaps(step: Step, pieces: Sequence[Event], count: int = 5) -> list[dict[str, Any]]:
+    """The longest gaps of a step: when they begin (ms after the step), how long they are (ms), between what, and why.
+
+    Work that earlier steps launched fills gaps too.
+    """
+    work = [*pieces, *step.foreign]
+    times = intervals.spans(work)
+    found = intervals.gaps(times, step.start, step.end)
+    order = np.argsort(found[:, 0] - found[:, 1], kind="stable")[:count]
+    return [
+        {
+            "start_ms": (start - step.start) / 1e6,
+            "length_ms": (end - start) / 1e6,
+            "after": _last(work, times, start),
+            "before": _next(work, times, end),
+            "cpu": _doing(step, start, end),
+        }
+        for start, end in found[order].tolist()
+    ]
+
+
+def short(name: str) -> str:
+    """A kernel's name without `void`, template parameters and arguments; copies say from where to where in brackets."""
+    if name.startswith("Mem"):
+        return name
+    plain = name.replace("(anonymous namespace)::", "").removeprefix("void ").replace("at::native::", "")
+    return plain.partition("<")[0].partition("(")[0] or name
+
+
+def _last(work: Sequence[Event], times: np.ndarray, moment: int) -> str:
+    ended = np.flatnonzero(times[:, 1] <= moment)
+    return short(work[ended[times[ended, 1].argmax()]].name) if len(ended) else "start of the step"
+
+
+def _next(work: Sequence[Event], times: np.ndarray, moment: int) -> str:
+    begun = np.flatnonzero(times[:, 0] >= moment)
+    return short(work[begun[times[begun, 0].argmin()]].name) if len(begun) else "end of the step"
+
+
+def _doing(step: Step, start: int, end: int) -> str:
+    """The outermost operator, or call outside of operators, that filled most of the gap, the call that it waited in where
+    that took half the gap, and the share of the gap without any, when Python was running or the program waiting."""
+    near = [e for e in step.host if e.start < end and e.end > start]
+    outer = [e for e in near if e.operator is None and not (e.kind == LAUNCH and e.length == 0)]
+    covered = intervals.length(intervals.clip(intervals.spans(outer), start, end)) / (end - start)
+    by_name: Counter[str] = Counter()
+    calls: Counter[str] = Counter()
+    for event in near:
+        inside = min(event.end, end) - max(event.start, start)
+        if event.kind == LAUNCH and event.operator is not None:
+            calls[event.name] += inside
+        elif (event.kind == OP and event.operator is None) or event.kind == LAUNCH:
+            by_name[event.name] += inside
+    said = f"no operator {1 - covered:.0%}" if covered < 0.995 else ""
+    if by_name:
+        name, time = by_name.most_common(1)[0]
+        waited = [f" (in {call})" for call, spent in calls.most_common(1) if spent >= (end - start) / 2]
+        said = f"{name} {min(time / (end - start), 1):.0%}{''.join(waited)}" + f", {said}" * bool(said)
+    return said

@@ -1,0 +1,112 @@
+"""Which part of a trace is measured: one step, from its beginning until the last work that it launched has ended."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from Utils.errors import Refused
+from Utils.trace.events import DEVICE, LAUNCH, MARK, OP, STEP, Event
+from Utils.trace.reading import Trace
+
+KERNEL_CALL = re.compile(r"launch(?!host)", re.IGNORECASE)  # cudaLaunchKernel, cuLaunchKernelEx, hipModuleLaunchKernel, ...
+NO_KERNELS = (
+    "no kernel events, though {count} kernels were launched: the profiler did not record the GPU. Try ProfilerActivity.CUDA, a "
+    "warm-up step before the recorded one, another PyTorch (2.5.1) or an older GPU, or profile on the CPU"
+)
+
+
+@dataclass
+class Step:
+    """One step. Times in nanoseconds.
+
+    `marked_end` is where its annotation ends; `end` is later where the device was still working on what the step launched.
+    `host` holds the operators and calls that began in the step, `device` the work that it launched, and `foreign` other work
+    of the device between `start` and `end`, which an earlier step launched.
+    """
+
+    name: str
+    chosen: str
+    start: int
+    marked_end: int
+    end: int
+    on_device: bool
+    host: list[Event]
+    device: list[Event]
+    foreign: list[Event]
+
+
+def find_step(trace: Trace, number: int | None = None) -> Step:
+    """The step `ProfilerStep#number`, or the last complete one, or, where none is annotated, the whole trace.
+
+    A step is complete if it holds at least half as much work (operators and activities of the device) as the fullest one:
+    profilers also annotate the moment between the last iteration and their end.
+
+    Raises:
+        Refused: there is no such step, or a program that launched kernels has no record of them.
+    """
+    device = [e for e in trace.events if e.kind in DEVICE]
+    _check_kernels(trace.path, "", [e for e in trace.events if e.kind == LAUNCH], device)
+    marks = _annotated(trace.events)
+    if number is not None and number not in marks:
+        raise Refused(f"{trace.path} has no ProfilerStep#{number}: choose from {', '.join(map(str, marks)) or 'none'}")
+    if number is not None:
+        return _cut(trace, marks[number], f"ProfilerStep#{number}", f"as asked, of {len(marks)} in the file", device)
+    if marks:
+        number, complete = _last_complete(trace.events, marks, device)
+        chosen = f"the last of {complete} complete steps" if complete > 1 else "the only complete step"
+        chosen += f", of {len(marks)} annotated" if len(marks) > complete else ""
+        return _cut(trace, marks[number], f"ProfilerStep#{number}", chosen, device)
+    work = [e for e in trace.events if e.kind == OP or e.kind in DEVICE]
+    start, end = min(e.start for e in work), max(e.end for e in work)
+    chosen = "no ProfilerStep is annotated: from the first operator or kernel to the last"
+    host = [e for e in trace.events if e.kind in (OP, LAUNCH)]
+    return Step("whole trace", chosen, start, end, end, bool(device), host, device, [])
+
+
+def _annotated(events: Sequence[Event]) -> dict[int, Event]:
+    """The annotations of steps by their number, in order of time; of several with one number the longest."""
+    marks: dict[int, Event] = {}
+    for event in sorted((e for e in events if e.kind == MARK), key=lambda e: e.start):
+        if (match := STEP.match(event.name)) and event.length:
+            kept = marks.get(int(match[1]))
+            marks[int(match[1])] = event if kept is None or event.length > kept.length else kept
+    return marks
+
+
+def _last_complete(events: Sequence[Event], marks: dict[int, Event], device: list[Event]) -> tuple[int, int]:
+    """The number of the last complete step, and how many are complete."""
+    hosts = np.sort(np.array([e.start for e in events if e.kind == OP], dtype=np.int64))
+    works = np.sort(np.array([_told(e) for e in device], dtype=np.int64))
+
+    def count(times: np.ndarray, mark: Event) -> int:
+        return int(np.diff(np.searchsorted(times, (mark.start, mark.end)))[0])
+
+    amounts = {n: 0 if device and not count(works, m) else count(hosts, m) + count(works, m) for n, m in marks.items()}
+    complete = [n for n, amount in amounts.items() if amount >= max(amounts.values()) / 2]
+    return complete[-1], len(complete)
+
+
+def _told(event: Event) -> int:
+    """When the device was told to do this; where that is not known, when it began."""
+    return event.start if event.launched is None else event.launched
+
+
+def _cut(trace: Trace, mark: Event, name: str, chosen: str, device: list[Event]) -> Step:
+    """What belongs to the step that `mark` annotates."""
+    own = [e for e in device if mark.start <= _told(e) < mark.end]
+    host = [e for e in trace.events if e.kind in (OP, LAUNCH) and mark.start <= e.start < mark.end]
+    _check_kernels(trace.path, f"{name} has ", [e for e in host if e.kind == LAUNCH], own)
+    end = max(mark.end, *(e.end for e in own)) if own else mark.end
+    mine = set(own)
+    foreign = [e for e in device if e not in mine and e.start < end and e.end > mark.start]
+    return Step(name, chosen, mark.start, mark.end, end, bool(device), host, own, foreign)
+
+
+def _check_kernels(path: str, where: str, calls: Sequence[Event], device: Sequence[Event]) -> None:
+    launched = sum(1 for e in calls if KERNEL_CALL.search(e.name))
+    if launched and not device:
+        raise Refused(f"{path}: {where}{NO_KERNELS.format(count=launched)}")

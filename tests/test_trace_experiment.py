@@ -1,0 +1,89 @@
+"""The experiment: what it prints and leaves in its folder, and its picture."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pandas as pd
+from traces import AUTOGRAD, convolution, kernel, mark, op, options, step, write
+from trees import refused
+
+from Experiments.trace import run
+from Utils.trace.summary import measure
+from Utils.trace.timeline import timeline_figure
+
+
+def gpu_step(layers, backward=False):
+    """A step of so many layers, 100 us each, on two streams."""
+    events = [step(4, 0, 100 * layers + 50)]
+    for i in range(layers):
+        at = 10 + 100 * i
+        events += [mark(f"layer{i}", at, 60), convolution(at + 2, 40, **{"Input Dims": [[8, 3, 9, 9], [4, 3, 3, 3]]})]
+        events += [kernel(2 * i + 1, at + 10, at + 50, 40 + i % 7, stream=7 + 13 * (i % 2)), op("aten::relu", at + 50, 8)]
+        events.append(kernel(2 * i + 2, at + 51, at + 100, 9))
+    if backward:
+        events += [op("aten::convolution_backward", 100 * layers, 40, AUTOGRAD), kernel(9999, 100 * layers + 5, 100 * layers + 60, 30,
+                                                                                       tid=AUTOGRAD)]  # fmt: skip
+    return events
+
+
+def test_the_folder_and_the_same_words_the_second_time(tmp_path, capsys):
+    path = write(tmp_path / "my trace.json", gpu_step(5, backward=True), deviceProperties=[{"id": 0, "name": "Some GPU"}])
+    given = options(path, tmp_path / "out")
+    run(given)
+    first = capsys.readouterr().out
+    run(given)
+    again = capsys.readouterr().out
+    (folder,) = (tmp_path / "out" / "trace").iterdir()
+    pictures = {"timeline.png": b"\x89PNG", "timeline.pdf": b"%PDF", "timeline.svg": b"<?xml"}
+    assert {f.name for f in folder.iterdir()} - {".lock"} == {"args.json", "summary.json", "trace.csv", "trace_summary.json", *pictures}
+    assert all((folder / name).read_bytes().startswith(start) for name, start in pictures.items())
+    assert again == f"Already done: {folder}\n{first}"
+    for words in ("Step: ProfilerStep#4 (the only complete step)", "device 0 (Some GPU), 2 streams", "Busy: ", "Convolution: 0.2",
+                  "Convolution, backward: 0.030 ms", "layer0", "8x3x9x9", "elementwise", "Largest gaps",
+                  "Top 6 operators", "Kernels: 11; attributed by their launch 11"):  # fmt: skip
+        assert words in first, words
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["status"] == "done" and all(line in first for line in summary["findings"])
+    table = pd.read_csv(folder / "trace.csv")
+    assert list(table["name"][:5]) == [f"layer{i}" for i in range(5)] and len(table) == 6
+    assert json.loads((folder / "trace_summary.json").read_text())["convolution"] == summary["convolution"]
+
+
+def test_refusals_write_nothing_and_no_save_saves_nothing(tmp_path, capsys):
+    bad = tmp_path / "bad.json"
+    bad.write_text('{"traceEvents": [')
+    refused(lambda: run(options(bad, tmp_path / "out")), bad, "cut off")
+    refused(lambda: run(options(tmp_path / "none.json", tmp_path / "out")), "none.json", "No such file")
+    run(options(write(tmp_path / "good.json", [op("aten::add", 0, 9)]), tmp_path / "out", no_save=True))
+    assert "Convolution: none ran in this step" in capsys.readouterr().out and not (tmp_path / "out").exists()
+
+
+def labels(axes):
+    return [text.get_text() for text in axes.texts if text.get_text().isdigit()]
+
+
+def test_the_picture_numbers_the_layers_that_find_room(tmp_path):
+    for count in (20, 150):
+        found = measure(write(tmp_path / "t.json", gpu_step(count)))
+        figure = timeline_figure(found.step, found.layers, "title")
+        figure.savefig(tmp_path / "t.png")
+        rows, bars = figure.axes
+        assert [t.get_text() for t in rows.get_yticklabels()] == ["CPU", "stream 7", "stream 20"]
+        numbers = labels(rows)
+        assert numbers == [str(i) for i in range(1, 21)] if count == 20 else 40 < len(numbers) < 150
+        assert [round(b.get_height()) for b in bars.patches] == [40 + i % 7 for i in range(count)]
+        boxes = [t.get_window_extent() for t in rows.texts if t.get_text().isdigit()]
+        assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
+
+
+def test_a_picture_without_convolutions_and_with_work_of_an_earlier_step(tmp_path):
+    events = [step(1, 0, 100), op("aten::add", 5, 9), kernel(1, 6, 50, 90), step(2, 100, 100), op("aten::add", 105, 9),
+              kernel(2, 106, 150, 90)]  # fmt: skip
+    found = measure(write(tmp_path / "t.json", events))
+    figure = timeline_figure(found.step, found.layers, "title")
+    assert len(figure.axes) == 1
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["elementwise", "idle", "earlier step"]
+    figure.savefig(tmp_path / "t.svg", format="svg")
