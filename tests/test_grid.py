@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -108,6 +109,34 @@ def test_lists_grow_and_recipes_do_not_change(command, refused):
     assert done.status == 0 and "4 cells, 2 done" in done.out
     assert table()["cell"].tolist() == [f"pruner=dense,seed={s}" for s in (3, 1)] + ["seed=3", "seed=1", "pruner=dense,seed=2", "seed=2"]
     assert command(*BASE, "--seed-list", "1", "--lr", "0.5", "--overwrite").status == 0
+
+
+def test_what_earlier_commands_left_does_not_mix_in(command, refused):
+    """Cells of another recipe were averaged with those asked for."""
+    assert command(*BASE, "--seed-list", "1", "2", "--for", "rand:lr=0.1").status == 0
+    refused([*BASE, "--seed-list", "3", "--for", "rand:lr=0.01"], "another grid", "--for", "0.1", "0.01")
+    Path(GRID, "notes").mkdir()
+    Path(GRID, "notes", "args.json").write_text("[1]")
+    assert command(*BASE, "--seed-list", "1", "--for", "rand:lr=0.1").status == 0 and len(table()) == 4
+    assert command(*BASE, "--seed-list", "1", "--for", "rand:lr=0.01", "--overwrite").status == 0 and len(table()) == 2
+
+
+def test_a_damaged_cell_is_not_taken_for_done(command):
+    assert command(*BASE, "--seed-list", "1", "2").status == 0
+    (GRID / "seed=2" / "post-train.csv").write_text("epoch\n")
+    done = command(*BASE, "--seed-list", "1", "2")
+    assert done.status == 1 and "post-train.csv is missing or damaged" in done.out and done.err.endswith("1 of 4 cells failed: seed=2\n")
+    shutil.rmtree(GRID / "seed=2")
+    assert command(*BASE, "--seed-list", "1", "2").status == 0
+
+
+def test_measurements_are_columns(command):
+    assert command(*BASE, "--seed-list", "1").status == 0
+    names = {"seconds_post_train", "peak_memory_bytes_train", "inference_total_seconds", "inference_dense_batch_seconds_median"}
+    assert names <= set(table().columns)
+    before = table()["inference_total_seconds"]
+    assert command("--experiment", "time", "--run", GRID).status == 0 and command(*BASE, "--seed-list", "1").status == 0
+    assert not table()["inference_total_seconds"].equals(before)
 
 
 @pytest.mark.parametrize(("words", "parts"), [
