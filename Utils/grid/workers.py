@@ -57,15 +57,21 @@ class Workers:
         waiting = list(cells)
         if not self._workers:  # their share of the threads, and with it every number, is a matter of `jobs` alone
             self._workers = [_Worker(slot, self.jobs) for slot in range(min(self.jobs, len(waiting)))]
-        while waiting or any(w.cell for w in self._workers):
-            for slot, worker in enumerate(self._workers):
-                if waiting and worker.cell is None:
-                    if not worker.process.is_alive():
-                        worker = self._workers[slot] = _Worker(slot, self.jobs)
-                    cell = choose(waiting, [w.cell for w in self._workers if w.cell])
-                    waiting.remove(cell)
-                    worker.give(cell)
-            yield from self._ended()
+        while waiting or self.running:
+            self._give(waiting, choose)
+            ended = list(self._ended())
+            self._give(waiting, choose)  # before anybody looks at how many are running
+            yield from ended
+
+    def _give(self, waiting: list[Cell], choose: Callable[[Sequence[Cell], Sequence[Cell]], Cell]) -> None:
+        """A cell for every worker that has none."""
+        for slot, worker in enumerate(self._workers):
+            if waiting and worker.cell is None:
+                if not worker.process.is_alive():
+                    worker = self._workers[slot] = _Worker(slot, self.jobs)
+                cell = choose(waiting, [w.cell for w in self._workers if w.cell])
+                waiting.remove(cell)
+                worker.give(cell)
 
     @property
     def running(self) -> int:
