@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line; returns the exit status (0 done, 1 failed, 2 refused, 130 and 143 interrupted)."""
+    """Run one command line; returns the exit status (0 done, 1 failed, 2 refused, 130, 141 and 143 interrupted)."""
     try:
         with torchrun.said_once():
             options = parse(argv)
@@ -37,8 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Refused, RunFailed) as error:
         print(f"main.py: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, Refused) else 1
+    except BrokenPipeError:  # `| head` ends a grid of several processes quietly, as it does everything else
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (KeyboardInterrupt, Terminated) as stop:
-        print("main.py: interrupted; the same command runs this again", file=sys.stderr)
+        print("main.py: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130 if isinstance(stop, KeyboardInterrupt) else 143
     return 0
 

@@ -37,6 +37,7 @@ def choose_device(options: argparse.Namespace) -> torch.device:
     if options.no_cuda or not torch.cuda.is_available():
         return torch.device("cpu")
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # scores and masks as on the CPU
+    torch.backends.cudnn.deterministic = True  # a run that goes on after a kill ends with the same numbers
     index, count = distributed.device_index(options.gpu), torch.cuda.device_count()
     if index >= count:
         asked = f"--gpu {options.gpu}" if distributed.share()[1] == 1 else f"process {index} of this machine"
