@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from pathlib import Path
 
@@ -11,20 +9,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
 def main() -> None:
+    from ranks import die_after
+
     import main as program
-    from Utils import training
 
-    left = int(sys.argv[1])
-    train_epoch = training.train_epoch
-
-    def counted(*args: object, **kwargs: object) -> object:
-        nonlocal left
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left -= 1
-        return train_epoch(*args, **kwargs)
-
-    training.train_epoch = counted
+    die_after(int(sys.argv[1]))
     sys.exit(program.main(sys.argv[2:]))
 
 

@@ -7,20 +7,13 @@ import sys
 
 import pytest
 import torch
+from trees import message as refused
 
 from Models.registry import build
 from Models.weights import load_weights
 from Utils.errors import Refused
 
 CIFAR, MNIST, TINY = (3, 32, 32), (1, 28, 28), (3, 64, 64)
-
-
-def refused(capture):
-    """The message of a refusal, which is one line."""
-    text = str(capture.value)
-    assert text
-    assert "\n" not in text
-    return text
 
 
 # A user's own file.

@@ -7,20 +7,13 @@ import urllib.error
 import pytest
 import torch
 from torch import nn
+from trees import message as refused
 
 from Models import torchvision_models
 from Models.registry import build, check_shape
 from Utils.errors import Refused
 
 CIFAR, MNIST, TINY = (3, 32, 32), (1, 28, 28), (3, 64, 64)
-
-
-def refused(capture):
-    """The message of a refusal, which is one line."""
-    text = str(capture.value)
-    assert text
-    assert "\n" not in text
-    return text
 
 
 # torchvision's own.

@@ -15,6 +15,13 @@ def refused(call, *words):
         assert str(word) in str(caught.value)
 
 
+def message(capture):
+    """What a refusal says, which is one line."""
+    text = str(capture.value)
+    assert text and "\n" not in text
+    return text
+
+
 def save(path, size=(8, 8), value=0, mode="RGB"):
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.full((size[1], size[0], 3), value, np.uint8)
