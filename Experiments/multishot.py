@@ -21,10 +21,10 @@ from Utils.clock import Clock
 from Utils.distributed import decided
 from Utils.measuring import compression_table, totals
 from Utils.results import RunFolder
-from Utils.running import attempt
-from Utils.setup import Datasets, Subject, load_pruner, set_up
+from Utils.running import run_once
+from Utils.setup import Datasets, Subject, set_up
 from Utils.summary import pruning_summary, training_summary
-from Utils.tables import print_inference, print_levels, print_pruning, print_saved, print_training, print_warnings, read_table
+from Utils.tables import print_inference, print_levels, print_pruning, print_training, print_warnings, read_table
 from Utils.timing import inference_summary
 from Utils.training import Diverged, Training
 
@@ -36,11 +36,7 @@ def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
         Refused: nothing was written.
         RunFailed: the run had begun; its folder says why it failed.
     """
-    pruner = load_pruner(options)
-    with RunFolder(options) as folder:
-        if folder.finished:
-            return print_saved(folder.path)
-        attempt(lambda: _run(options, pruner, folder, datasets or Datasets()), folder)
+    run_once(options, datasets, _run)
 
 
 @dataclass

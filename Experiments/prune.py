@@ -9,10 +9,10 @@ from Pruners.loop import NonFiniteScores
 from Utils.errors import Refused
 from Utils.measuring import compression_table
 from Utils.results import RunFolder
-from Utils.running import attempt
-from Utils.setup import Datasets, load_pruner, print_target, set_up
+from Utils.running import run_once
+from Utils.setup import Datasets, print_target, set_up
 from Utils.summary import pruning_summary, untrained_summary
-from Utils.tables import print_pruning, print_saved, print_warnings
+from Utils.tables import print_pruning, print_warnings
 
 
 def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
@@ -22,11 +22,7 @@ def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
         Refused: nothing was written.
         RunFailed: its folder says why it failed.
     """
-    pruner = load_pruner(options)
-    with RunFolder(options) as folder:
-        if folder.finished:
-            return print_saved(folder.path)
-        attempt(lambda: _run(options, pruner, folder, datasets or Datasets()), folder)
+    run_once(options, datasets, _run)
 
 
 def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:

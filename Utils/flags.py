@@ -20,6 +20,9 @@ ANCESTOR_FLAGS = (
 )  # fmt: skip
 
 
+TRUTH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line on standard error and exit status 2."""
 
@@ -76,8 +79,7 @@ class Switch(argparse.Action):
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option_string: str | None = None
     ) -> None:
         """Store the truth value; refuse words that are none."""
-        words = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
-        value = True if values is None else words.get(str(values).lower())
+        value = True if values is None else TRUTH.get(str(values).lower())
         if value is None or (values is not None and option_string.startswith("--no-") and option_string == self.opposite):
             parser.error(f"{option_string} {values!r}: write {self.option_strings[0]} [True|False] or {self.opposite}")
         setattr(namespace, self.dest, value != (option_string == self.opposite))

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from Models.masking import Prunable, add_masks
+from Models.masking import Prunable
 from Models.weights import load_weights
 from Utils.data.datasets import Dataset
 from Utils.errors import Refused
 from Utils.files import read_json
 from Utils.options import defaults
-from Utils.setup import build_model, choose_device, open_data, use_threads
+from Utils.setup import build_model, choose_device, mask, open_data, use_threads
 
 PLACES = ("data_dir", "no_download", "workers")  # where this command's word counts, if it was given one
 
@@ -49,13 +49,7 @@ def reopen(folder: Path, options: argparse.Namespace) -> Reopened:
     model = build_model(saved, data)
     if saved.pretrained and hasattr(model, "transform_input"):
         model.transform_input = True  # torchvision's pretrained GoogLeNet and Inception rescale their input
-    prunables = add_masks(
-        model,
-        bias=saved.prune_bias,
-        batchnorm=saved.prune_batchnorm,
-        residual=saved.prune_residual,
-        dense_classifier=saved.dense_classifier,
-    )
+    prunables = mask(model, saved)
     try:
         load_weights(model, folder / "model.pt")
     except Refused as error:

@@ -1,16 +1,30 @@
-"""What a run does when something goes wrong: its folder says why."""
+"""How a run begins and ends: once, and with a word in its folder when something goes wrong."""
 
 from __future__ import annotations
 
 import traceback
+from argparse import Namespace
 from collections.abc import Callable
 
+from Pruners.base import Pruner
 from Utils.errors import Refused, RunFailed, failure
 from Utils.results import RunFolder
-from Utils.setup import choose_device
+from Utils.setup import Datasets, choose_device, load_pruner
 from Utils.summary import failed_summary
+from Utils.tables import print_saved
 from Utils.torchrun import common_reason
 from Utils.training import Diverged
+
+
+def run_once(
+    options: Namespace, datasets: Datasets | None, work: Callable[[Namespace, Pruner, RunFolder, Datasets], None]
+) -> None:
+    """Do `work` in the run's folder, or print what the finished folder holds; errors as in `attempt`."""
+    pruner = load_pruner(options)
+    with RunFolder(options) as folder:
+        if folder.finished:
+            return print_saved(folder.path)
+        attempt(lambda: work(options, pruner, folder, datasets or Datasets()), folder)
 
 
 def attempt(work: Callable[[], None], folder: RunFolder) -> None:

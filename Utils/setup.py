@@ -178,6 +178,17 @@ def build_model(options: argparse.Namespace, data: Dataset, pretrained: bool = F
     )
 
 
+def mask(model: nn.Module, options: argparse.Namespace) -> list[Prunable]:
+    """Register a mask for everything that the options make prunable (`Models.masking.add_masks`)."""
+    return add_masks(
+        model,
+        bias=options.prune_bias,
+        batchnorm=options.prune_batchnorm,
+        residual=options.prune_residual,
+        dense_classifier=options.dense_classifier,
+    )
+
+
 def prepare(options: argparse.Namespace, device: torch.device, data: Dataset) -> Subject:
     """Draw the scoring subset and the network, in Synaptic-Flow's order, so that a seed gives its subset and its weights.
 
@@ -189,13 +200,7 @@ def prepare(options: argparse.Namespace, device: torch.device, data: Dataset) ->
     model = build_model(options, data, options.pretrained)
     if options.weights:
         load_weights(model, options.weights)
-    prunables = add_masks(
-        model,
-        bias=options.prune_bias,
-        batchnorm=options.prune_batchnorm,
-        residual=options.prune_residual,
-        dense_classifier=options.dense_classifier,
-    )
+    prunables = mask(model, options)
     use_threads(model, options, data.input_shape)
     subject = Subject(model.to(device), prunables, data, subset, options, device)
     if not prunables:

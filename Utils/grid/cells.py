@@ -13,6 +13,7 @@ from typing import Any
 
 from Experiments import EXPERIMENTS
 from Utils.errors import Refused
+from Utils.flags import TRUTH
 from Utils.options import ABLATIONS, defaults, is_axis, read_by, table
 from Utils.settle import SAME_THING, identity, settle
 
@@ -121,7 +122,7 @@ def _overrides(given: Mapping[str, Any], pruners: Sequence[str], lists: Mapping[
 
 def _value(option: Any, text: str, word: str) -> Any:
     if option.parse is None:
-        truth = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}.get(text.lower())
+        truth = TRUTH.get(text.lower())
         if truth is None:
             raise Refused(f"{word}: choose from True, False")
         return truth

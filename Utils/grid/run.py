@@ -54,14 +54,12 @@ def run(plan: argparse.Namespace) -> None:
     earlier = earlier_cells(folder, plan)
     names = [cell.name for cell in plan.cells] + earlier
     write_json(folder / "args.json", vars(plan) | {"cells": names} | environment(CPU))
-    if plan.launcher == "slurm":
-        pass
-    elif plan.jobs > 1:
+    if plan.launcher == "local" and plan.jobs > 1:
         del datasets  # each worker reads its own
         with Workers(plan.jobs) as workers:
             run_in_processes = lambda cells: workers.run(cells, _prefer_untrained)  # noqa: E731
             _run_all(plan, folder, states, earlier, run_in_processes, lambda: workers.running)
-    else:
+    elif plan.launcher == "local":
         _run_all(plan, folder, states, earlier, lambda cells: _in_turn(cells, datasets), lambda: 1)
     _report(plan, folder, states, earlier)
 
@@ -102,9 +100,9 @@ def _in_turn(cells: Sequence[Cell], datasets: Datasets) -> Iterator[tuple[Cell, 
 
 def _prefer_untrained(waiting: Sequence[Cell], running: Sequence[Cell]) -> Cell:
     """The first cell that need not wait for a dense training that a running cell may be doing."""
-    paths = {cell.name: dense_path(cell.options, choose_device(cell.options)) for cell in (*waiting, *running)}
-    busy = {paths[cell.name] for cell in running}
-    return next((c for c in waiting if (p := paths[c.name]) is None or p not in busy or p.exists()), waiting[0])
+    paths = ((cell, dense_path(cell.options, choose_device(cell.options))) for cell in waiting)
+    busy = {dense_path(cell.options, choose_device(cell.options)) for cell in running}
+    return next((cell for cell, path in paths if path is None or path not in busy or path.exists()), waiting[0])
 
 
 def _run_all(

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import importlib.util
 import io
-import json
 import os
 import re
 import secrets
@@ -20,11 +19,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from Utils.errors import Refused, RunFailed
+from Utils.files import write_json
 from Utils.grid.cells import Cell
 from Utils.grid.slurm_queue import one_line, outcomes, queued, waiting
 
@@ -150,9 +150,9 @@ def _submit_array(cells: Sequence[Cell], folder: Path, options: argparse.Namespa
     record = {"name": name, "job": "", "cells": [cell.name for cell in cells]}
     try:
         (place / name).mkdir(parents=True)
-        _write(place / f"{name}.json", record)
+        write_json(place / f"{name}.json", record)
         job = _sbatch(cells, place / name, options)
-        _write(place / f"{name}.json", record | {"job": job})
+        write_json(place / f"{name}.json", record | {"job": job})
     except BaseException as error:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # accepted, but cut off before it was whole
             subprocess.run(["scancel", f"--name={name}"], capture_output=True, timeout=60)
@@ -210,9 +210,3 @@ def _environment(given: set[str]) -> Iterator[None]:
         yield
     finally:
         os.environ.update(kept)
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)

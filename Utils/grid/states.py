@@ -63,7 +63,7 @@ def check_grid_folder(folder: Path, plan: argparse.Namespace) -> None:
         return
     saved = read_json(folder / "args.json")
     lists = [o.dest for o in table() if o.axis]
-    if "summary.json" in {p.name for p in folder.iterdir()} or ("pruner" in saved and not any(saved.get(name) for name in lists)):
+    if (folder / "summary.json").exists() or ("pruner" in saved and not any(saved.get(name) for name in lists)):
         raise Refused(f"{folder} holds a single run, not a grid: choose another --expid or --overwrite")
     asked = {k: v for k, v in identity(plan).items() if k not in (*lists, "for", "cells")}
     differing = [k for k in asked if saved.get(k, asked) != asked[k]]
