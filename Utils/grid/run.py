@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -15,7 +16,7 @@ from Utils.environment import environment
 from Utils.errors import Refused, RunFailed
 from Utils.files import write_json
 from Utils.grid.cells import Cell
-from Utils.grid.states import State, check_grid_folder, earlier_cells, state_of, varying, write_grid
+from Utils.grid.states import State, check_grid_folder, earlier_cells, earlier_rows, state_of, varying, write_grid
 from Utils.grid.tables import print_cells, print_means, write_ablation
 from Utils.grid.work import Outcome, run_cell
 from Utils.grid.workers import Workers
@@ -51,8 +52,9 @@ def run(plan: argparse.Namespace) -> None:
         return
     if plan.launcher == "slurm":
         _hand_over(plan, folder, states, queued)  # first: a submission that Slurm refuses leaves nothing behind
-    earlier = earlier_cells(folder, plan)
-    names = [cell.name for cell in plan.cells] + earlier
+    others = earlier_cells(folder, plan)
+    names = [cell.name for cell in plan.cells] + others
+    earlier = earlier_rows(folder, others)
     write_json(folder / "args.json", vars(plan) | {"cells": names} | environment(CPU))
     if plan.launcher == "local" and plan.jobs > 1:
         del datasets  # each worker reads its own
@@ -109,7 +111,7 @@ def _run_all(
     plan: argparse.Namespace,
     folder: Path,
     states: dict[str, State],
-    earlier: Sequence[str],
+    earlier: Sequence[dict[str, Any]],
     run_cells: Run,
     running: Callable[[], int],
 ) -> None:
@@ -174,7 +176,7 @@ def _in_queue(plan: argparse.Namespace, folder: Path) -> dict[str, State]:
     return {name: State(status, reason.replace("None", "")) for name, (status, reason) in slurm.waiting(folder).items()}
 
 
-def _report(plan: argparse.Namespace, folder: Path, states: dict[str, State], earlier: Sequence[str]) -> None:
+def _report(plan: argparse.Namespace, folder: Path, states: dict[str, State], earlier: Sequence[dict[str, Any]]) -> None:
     frame = write_grid(folder, plan.cells, states, earlier)
     axes = varying(plan.cells)
     print_cells(frame)

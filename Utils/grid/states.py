@@ -89,16 +89,23 @@ def earlier_cells(folder: Path, plan: argparse.Namespace) -> list[str]:
     return [name for name in read_json(folder / "args.json").get("cells", []) if name not in asked]
 
 
-def write_grid(folder: Path, cells: Iterable[Cell], states: Mapping[str, State], earlier: Sequence[str] = ()) -> pd.DataFrame:
-    """Write `grid.csv`: the cells asked for, then those `earlier` ones that can be read.
+def earlier_rows(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
+    """The rows of earlier cells, for `write_grid`; those that cannot be read are left out."""
+    rows = []
+    for name in names:
+        with contextlib.suppress(Refused):
+            rows.append(_row(name, read_json(folder / name / "args.json"), state_of(folder / name)))
+    return rows
+
+
+def write_grid(
+    folder: Path, cells: Sequence[Cell], states: Mapping[str, State], earlier: Sequence[dict[str, Any]] = ()
+) -> pd.DataFrame:
+    """Write `grid.csv`: the cells asked for, then the `earlier_rows`.
 
     Columns: `cell`, the varying options, the scalar keys of the summaries, `reason`.
     """
-    cells = list(cells)
-    rows = [_row(cell.name, vars(cell.options), states[cell.name]) for cell in cells]
-    for name in earlier:
-        with contextlib.suppress(Refused):
-            rows.append(_row(name, read_json(folder / name / "args.json"), state_of(folder / name)))
+    rows = [*(_row(cell.name, vars(cell.options), states[cell.name]) for cell in cells), *earlier]
     axes = varying(cells)
     if "density" in axes:  # the column of that name holds what was asked
         for row in rows:
