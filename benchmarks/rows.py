@@ -37,6 +37,7 @@ ROWS = {
     "snip": Row("SNIP scoring, lottery vgg16, 100 images", 1.5),
     "grasp": Row("GraSP scoring, lottery vgg16, 100 images", 1.5),
     "step": Row("one training step, ResNet20, batch 64, float32, Adam", 1.3, "ms", 5),
+    "step-bfloat16": Row("the same step in bfloat16 autocast (`--quantization`), against float32", 1.6, "ms", 5),
     "evaluate": Row("evaluation of a pruned network on the test set, conv on MNIST, compression 1", 1.2),
 }
 
@@ -72,7 +73,7 @@ def ours(row: str) -> Work:
     """The project's side of a row, with as many threads as `main.py` would use for its network."""
     from Utils.setup import use_threads
 
-    name = {"epoch": "fc", "evaluate": "conv", "step": "resnet20"}.get(row, "vgg16")
+    name = {"epoch": "fc", "evaluate": "conv", "step": "resnet20", "step-bfloat16": "resnet20"}.get(row, "vgg16")
     use_threads(network(name), Namespace(train_batch_size=64), (1, 28, 28) if name in ("fc", "conv") else CIFAR)
     return _ours(row)
 
@@ -81,6 +82,7 @@ def _ours(row: str) -> Work:
     from Models.masking import hold_masks
     from Pruners.loop import prune_loop
     from Utils.data.batches import TensorSplit
+    from Utils.precision import Precision
     from Utils.training import evaluate, make_optimizer, train_epoch
 
     if row == "epoch":
@@ -99,12 +101,13 @@ def _ours(row: str) -> Work:
         images = torch.from_numpy(cifar_like().pixels).permute(0, 3, 1, 2).contiguous()
         split = TensorSplit(images, torch.from_numpy(cifar_like().labels), *CIFAR_STATISTICS, "crop-flip")
         return lambda: sum(1 for _ in split.train_batches(64, 1, "post_train", 1))
-    if row == "step":
+    if row in ("step", "step-bfloat16"):
+        precision = Precision(torch.device("cpu"), torch.float32 if row == "step" else torch.bfloat16)
         problem = _problem("resnet20")
         optimizer = make_optimizer(problem.model, "adam", 0.001, 0.0)
         hold_masks(optimizer, problem.prunables)
         batch = [part[:64] for part in scoring_batch()]
-        return lambda: train_epoch(problem.model, optimizer, [batch] * 5).item()
+        return lambda: train_epoch(problem.model, optimizer, [batch] * 5, precision=precision).item()
     if row == "evaluate":
         data, problem = _mnist(), _problem("conv")
         prune_loop(problem, _pruner("mag"), 0.1, rounds=1)
@@ -147,7 +150,7 @@ def by_the_book(row: str) -> Work:
     if row == "batches":
         loader = textbook.cifar_loader(64)
         return lambda: sum(1 for _ in loader)
-    if row == "step":
+    if row in ("step", "step-bfloat16"):
         model = textbook.masked(network("resnet20"))
         optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
         batch = [part[:64] for part in scoring_batch()]

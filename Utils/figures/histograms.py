@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
-from Utils.figures.style import COLOURS, GREY, LATE, label_axes, make_panels
+from Utils.figures.style import BLUE, GREY, LATE, PALE, PALE_BLUE, label_axes, make_panels
 from Utils.histograms import Layer
 
-FILL, EDGE = "#8FC1E3", COLOURS[0]  # light inside a dark line: the shape is seen without colour too
+FILL, EDGE = PALE_BLUE, BLUE  # light inside a dark line: the shape is seen without colour too
 PANEL, GAP = (1.4, 0.8), (0.38, 0.2)  # inches: the axes of a small panel; left of it and below it, for the ticks
 LINE = 0.112  # inches of a line of a small panel's title
 WIDE, TALL = 4.2, 1.3  # inches of the weight axis and the share axis in depth
@@ -154,7 +154,7 @@ def _row_name(layer: Layer, peak: float, top: float) -> str:
 
 def _draw_box(axes: Axes, front: np.ndarray, back: np.ndarray, ends: np.ndarray, top: float) -> None:
     """Floor, back wall and ticks of a box, given the left corners in front and at the back."""
-    style = {"color": "#D5D5D5", "linewidth": 0.6, "zorder": 1}
+    style = {"color": PALE, "linewidth": 0.6, "zorder": 1}
     for tick in MaxNLocator(5, symmetric=True).tick_values(ends[0], ends[-1]):
         x = WIDE * (tick / ends[-1] + 1) / 2
         if 0 <= x <= WIDE:

@@ -13,12 +13,16 @@ from matplotlib.figure import Figure
 
 from Utils.files import atomic
 
-# Okabe and Ito's colours, which people with any colour vision can tell apart, each with a marker of its own.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe and Ito's colours, which people with any colour vision can tell apart. Those of methods have a marker of their own;
+# yellow, which is lost on white as a line, fills only.
+BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+ORANGE, SKY, BLACK, YELLOW = "#E69F00", "#56B4E9", "#000000", "#F0E442"
+PALE_BLUE = "#8FC1E3"
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 VIRIDIS = colormaps["viridis"]
 LATE = ListedColormap(VIRIDIS(np.linspace(0, 0.9, 256)))  # early to late; without the yellow that is lost on white
-GREY, LIGHT = "#808080", "#E5E5E5"
+GREY, PALE, LIGHT, FAINT = "#808080", "#D0D0D0", "#E5E5E5", "#EFEFEF"
 WIDTH, HEIGHT = 3.9, 3.5  # inches of one panel
 FONTS = {"pdf.fonttype": 42}  # letters stay letters, which can be searched and edited
 

@@ -12,17 +12,17 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from Utils.figures import style
 from Utils.trace import intervals
 from Utils.trace import work as of
 from Utils.trace.events import OP, Event
 from Utils.trace.step import Step
 
-# Okabe and Ito's colours: any colour vision tells them apart.
 COLOURS = {
-    of.CONVOLUTION: "#0072B2", of.BACKWARD: "#56B4E9", of.MATMUL: "#CC79A7", of.NORM: "#E69F00", of.POOLING: "#F0E442",
-    of.LOSS: "#000000", of.ELEMENTWISE: "#009E73", of.COPIES: "#D55E00", of.OTHER: "#999999",
+    of.CONVOLUTION: style.BLUE, of.BACKWARD: style.SKY, of.MATMUL: style.PURPLE, of.NORM: style.ORANGE, of.POOLING: style.YELLOW,
+    of.LOSS: style.BLACK, of.ELEMENTWISE: style.GREEN, of.COPIES: style.VERMILION, of.OTHER: style.GREY,
 }  # fmt: skip
-IDLE, EARLIER = "#EFEFEF", "#D0D0D0"
+IDLE, EARLIER = style.FAINT, style.PALE
 WIDTH = 11.0  # inches
 PIXELS = 1650  # across the axes at the resolution of the PNG
 ROWS = 12  # at most; the busiest
@@ -139,7 +139,7 @@ def _draw_layers(axes: Axes, layers: pd.DataFrame) -> None:
     axes.set(xlabel="layer", ylabel="convolution (µs)", xlim=(layers["layer"].min() - 0.7, layers["layer"].max() + 0.7))
     axes.tick_params(labelsize=9)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.grid(True, axis="y", color="#E5E5E5", linewidth=0.6)
+    axes.grid(True, axis="y", color=style.LIGHT, linewidth=0.6)
     axes.set_axisbelow(True)
     if len(passes) > 1:
         axes.legend(fontsize=8, frameon=False)
