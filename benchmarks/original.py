@@ -64,10 +64,10 @@ class Original:
         if row == "batches":
             loader = self.load.dataloader("cifar10", 64, True, 0)
             return lambda: sum(1 for _ in loader)
-        if row in ("epoch", "step"):
+        if row in ("epoch", "step", "step-bfloat16"):
             model = self.network("fc" if row == "epoch" else "resnet20")
             optimizer = torch.optim.Adam(self.generator.parameters(model), lr=0.001)
-            if row == "step":
+            if row != "epoch":
                 batches = _Batches([[part[:64] for part in scoring_batch()]] * 5)
                 return lambda: self.train.train(model, loss, optimizer, batches, "cpu", 0, False)
             data = self.load.dataloader("mnist", 64, True, 0)
