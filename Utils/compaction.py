@@ -11,7 +11,7 @@ from Models.compact import Compact, compact, largest_difference
 from Models.masking import Prunable
 from Pruners.effective import find_paths
 from Utils.data.datasets import Dataset
-from Utils.errors import RunFailed
+from Utils.errors import RunFailed, out_of_memory
 from Utils.measuring import has_path
 from Utils.seeds import generator
 
@@ -31,6 +31,8 @@ def compacted(model: nn.Module, prunables: Sequence[Prunable], data: Dataset) ->
         small = compact(model, prunables, find_paths(model, prunables, data.input_shape), data.input_shape)
         difference = largest_difference(model, small.model, _images(data))
     except (RuntimeError, ValueError, AttributeError, AssertionError, IndexError, TypeError) as error:
+        if out_of_memory(error):
+            raise
         raise RunFailed(f"the network cannot be compacted: {' '.join(str(error).split())}") from error
     if not difference <= TOLERANCE:
         raise RunFailed(f"the network cannot be compacted: the small one's outputs differ by {difference:.1e} of the largest")
