@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
 
 from Pruners.base import Pruner
 from Pruners.problem import Problem
@@ -18,7 +22,8 @@ class SynFlow(Pruner):
 
     The largest stay; 100 rounds (Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, equation 2 and algorithm 1).
     No data. Every parameter and every float buffer is replaced by its absolute value, biases and BatchNorm included. A
-    round is computed in float32 and repeated in float64 where float32 leaves its range, which deep networks do.
+    round is computed in float32 and repeated in float64 where float32 leaves its range, which deep networks do. ReLU6 counts
+    as ReLU: nearly every unit of such a network of absolute values would stand at the ceiling, where no gradient passes.
     """
 
     rounds = 100
@@ -40,11 +45,24 @@ class SynFlow(Pruner):
         """The scores in `dtype`, and R (scalar tensor). Reads nothing back from the device."""
         weights = [w.detach().abs_().requires_grad_() for w in problem.weights(dtype)]
         state = problem.state(torch.abs, dtype)
-        flow = problem.forward(weights, problem.ones(dtype), state).sum()
+        with _NoCeiling():
+            flow = problem.forward(weights, problem.ones(dtype), state).sum()
         # The gradients need no mask: a pruned w is zero, and so is its score.
         gradients = torch.autograd.grad(flow, weights, allow_unused=True)
         pairs = zip(gradients, weights, strict=True)
         return [torch.zeros_like(w) if g is None else g.mul_(w.detach()).abs_() for g, w in pairs], flow.detach()
+
+
+class _NoCeiling(TorchFunctionMode):
+    """While it is on, ReLU6 is ReLU."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is F.relu6 or (func is F.hardtanh and (args[1:2] or (kwargs.get("min_val"),))[0] == 0):
+            return F.relu(args[0])
+        return func(*args, **kwargs)
 
 
 def _in_range(scores: list[torch.Tensor], flow: torch.Tensor) -> bool:

@@ -178,6 +178,18 @@ def test_synflow_takes_absolute_values_of_biases_and_statistics_too():
     assert all(torch.equal(a, b) for a, b in zip(scores, SynFlow().score(problem(net, (2, 4, 4))), strict=True))
 
 
+@pytest.mark.parametrize("ceiling", [nn.ReLU6(), nn.ReLU6(inplace=True), nn.Hardtanh(0, 1)])
+def test_synflow_goes_through_ceilings(ceiling):
+    """Behind ReLU6 nearly all scores would be zero, and mobilenet_v2 would lose its last layers."""
+    networks = []
+    for activation in (ceiling, nn.ReLU()):
+        torch.manual_seed(3)
+        networks.append(nn.Sequential(nn.Linear(4, 9), activation, nn.Linear(9, 2)))
+        networks[-1][0].weight.data *= 100
+    scores = [SynFlow().score(Problem(n, add_masks(n), (4,))) for n in networks]
+    assert all(torch.equal(a, b) and bool((a > 0).all()) for a, b in zip(*scores, strict=True))
+
+
 @pytest.mark.parametrize("scale", [1e25, 1e-25])
 def test_synflow_goes_on_in_float64_where_float32_leaves_its_range(linear_net, scale):
     exact = [s.double() * scale**2 for s in SynFlow().score(problem(linear_net))]
