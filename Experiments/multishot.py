@@ -18,8 +18,9 @@ import torch
 from Pruners.base import Pruner
 from Utils.checkpoints import Checkpoints, copied, train_densely, without_masks
 from Utils.clock import Clock
+from Utils.compaction import TrainedNetwork
 from Utils.distributed import decided
-from Utils.measuring import compression_table, totals
+from Utils.measuring import compression_table, totals, with_effective
 from Utils.results import RunFolder
 from Utils.running import run_once
 from Utils.setup import Datasets, Subject, set_up
@@ -49,6 +50,7 @@ class _Ladder:
         trained: the rows of every finished training, from the dense network on.
         counts: what every pruning left, from the dense network on.
         table: the compression table of the last pruning.
+        network: what is trained after it.
     """
 
     options: argparse.Namespace
@@ -61,6 +63,7 @@ class _Ladder:
     trained: list[pd.DataFrame]
     counts: list[dict[str, float]] = field(default_factory=list)
     table: pd.DataFrame | None = None
+    network: TrainedNetwork | None = None
 
     def density(self, level: int) -> float:
         """What is left after `level` levels."""
@@ -69,7 +72,7 @@ class _Ladder:
 
     def training(self, level: int) -> Training:
         """The training after the pruning of `level`: from the state rewound to, or fine-tuning."""
-        options, subject = self.options, self.subject
+        options, subject = self.options, self.network.subject
         last = level == options.level
         phase = "post_train" if last or options.no_rewind else "pre_train"
         order = f"fine-tune-{level}" if options.no_rewind and not last else phase
@@ -84,7 +87,7 @@ class _Ladder:
         """Note what is left after the pruning of `level`."""
         kept = int(table.loc[table["prunable"], "kept"].sum())
         left = {"level": level, "density_asked": self.density(level) if level else 1.0, "density": kept / self.subject.size}
-        self.counts.append(left | {k: v for k, v in totals(table).items() if k.endswith("_kept")})
+        self.counts.append(left | {k: v for k, v in totals(table).items() if not k.endswith("_total")})
         self.table = table
 
 
@@ -123,13 +126,13 @@ def _climb(ladder: _Ladder, saved: dict[str, Any] | None) -> Training:
     options = ladder.options
     for level in range(saved["level"] if saved else 1, options.level + 1):
         if saved and saved["level"] == level:
+            ladder.network = TrainedNetwork.resume(ladder.subject, saved, ladder.clock)
             training = ladder.training(level)
             training.restore(saved)
             print(f"Going on after epoch {training.epoch} of level {level}.")
         else:
             _prune(ladder, level)
-            training = ladder.training(level)
-            _rewind(ladder, training, level)
+            training = _rewind(ladder, level)
         epochs = options.pre_epochs if training.phase == "pre_train" else options.post_epochs
         try:
             rows = training.run(epochs, Checkpoints(lambda t, level=level: _keep(ladder, t, level), options.checkpoint_every))
@@ -138,6 +141,7 @@ def _climb(ladder: _Ladder, saved: dict[str, Any] | None) -> Training:
             raise
         if level < options.level and options.checkpoint_every != 0:
             _keep(ladder, training, level)  # the next pruning need not wait for this level again
+        ladder.network.write_back()
         ladder.trained.append(rows)
         ladder.folder.write_table("pre-train.csv", ladder.rows()[lambda rows: rows["level"] < options.level])
     return training
@@ -155,37 +159,45 @@ def _prune(ladder: _Ladder, level: int) -> None:
     folder.write_state(f"masks-level-{level}.pt", {p.name: p.mask.bool() for p in subject.prunables})
 
 
-def _rewind(ladder: _Ladder, training: Training, level: int) -> None:
+def _rewind(ladder: _Ladder, level: int) -> Training:
     """Put the network back to where it is to be trained from; the masks stay. Ablations come with the last level."""
-    if not ladder.options.no_rewind:
-        training.restore(copied(ladder.start) | {"rows": []})
+    subject, start = ladder.subject, None if ladder.options.no_rewind else copied(ladder.start) | {"rows": []}
+    if start:
+        subject.load(start["model"])
     if level == ladder.options.level:
-        ladder.subject.ablate()
+        subject.ablate()
+    ladder.network = TrainedNetwork(subject, ladder.clock)
+    training = ladder.training(level)
+    if start:
+        training.restore(ladder.network.shrink(start | {"model": subject.model.state_dict()}))
+    return training
 
 
 def _keep(ladder: _Ladder, training: Training, level: int) -> None:
     """A checkpoint inside the training after `level`."""
     trained = [{name: rows[name].tolist() for name in rows} for rows in ladder.trained]
     past = {"level": level, "trained": trained, "counts": ladder.counts, "clock": training.clock.state()}
-    ladder.folder.write_checkpoint(training.state() | past, changing=("pre-train.csv", "post-train.csv"))
+    ladder.folder.write_checkpoint(training.state() | ladder.network.state() | past, changing=("pre-train.csv", "post-train.csv"))
 
 
 def _finish(ladder: _Ladder, training: Training) -> None:
     """The tables of the whole run, its end state and its summary."""
     folder, subject = ladder.folder, ladder.subject
-    post, table = training.table(), ladder.table
+    # As in Synaptic-Flow the scores are those before ablations; which units live is known only after them.
+    post, table = training.table(), with_effective(ladder.table, subject.model, subject.prunables, subject.data.input_shape)
     folder.write_table("compression.csv", table)
     folder.write_table("post-train.csv", post)
     levels = pd.DataFrame([left | _outcome(rows) for left, rows in zip(ladder.counts, ladder.trained, strict=True)])
     folder.write_table("levels.csv", levels)
     summary = pruning_summary(folder, subject, table, ladder.clock) | training_summary(post, subject.data)
-    summary |= inference_summary(subject, folder)
+    summary |= ladder.network.summary() | inference_summary(ladder.network.subject, folder)
     print_training(ladder.trained[0], post)
     print_levels(levels)
     print_pruning(table, summary)
     print_inference(summary["inference"])
     print_warnings(summary)
     folder.write_state("model.pt", subject.model.state_dict())
+    folder.write_state("model-compact.pt", ladder.network.small_state())
     folder.write_state("optimizer.pt", training.optimizer.state_dict())
     folder.write_state("scheduler.pt", training.scheduler.state_dict())
     folder.finish(summary)

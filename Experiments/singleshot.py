@@ -11,6 +11,7 @@ from Pruners.base import Pruner
 from Pruners.loop import NonFiniteScores
 from Utils.checkpoints import Checkpoints, train_densely
 from Utils.clock import Clock
+from Utils.compaction import TrainedNetwork
 from Utils.distributed import decided
 from Utils.errors import Refused
 from Utils.measuring import compression_table
@@ -40,19 +41,23 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
     saved = folder.resume()
     if saved:
         pre, table = decided(lambda: [read_table(folder.path / f"{name}.csv") for name in ("pre-train", "compression")])
+        network = TrainedNetwork.resume(subject, saved, clock)
     else:
         pre, table = _prune(options, pruner, folder, subject, clock)
+        network = TrainedNetwork(subject, clock)
 
-    training = Training(subject.model, subject.prunables, subject.data, options, "post_train", clock)
+    trained = network.subject
+    training = Training(trained.model, trained.prunables, trained.data, options, "post_train", clock)
     if saved:
         training.restore(saved)
         clock.restore(saved["clock"])
         print(f"Going on after epoch {training.epoch} of {options.post_epochs}.")
     else:
         print(f"Post-Training for {options.post_epochs} epochs.")
-    post = training.run(options.post_epochs, Checkpoints(lambda t: _keep(folder, t), options.checkpoint_every))
-    summary = pruning_summary(folder, subject, table, clock) | training_summary(post, subject.data)
-    summary |= inference_summary(subject, folder)
+    post = training.run(options.post_epochs, Checkpoints(lambda t: _keep(folder, t, network), options.checkpoint_every))
+    network.write_back()
+    summary = pruning_summary(folder, subject, table, clock) | training_summary(post, subject.data) | network.summary()
+    summary |= inference_summary(trained, folder)
     print_training(pre, post)
     print_pruning(table, summary)
     print_inference(summary["inference"])
@@ -60,6 +65,7 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
 
     folder.write_table("post-train.csv", post)
     folder.write_state("model.pt", subject.model.state_dict())
+    folder.write_state("model-compact.pt", network.small_state())
     folder.write_state("optimizer.pt", training.optimizer.state_dict())
     folder.write_state("scheduler.pt", training.scheduler.state_dict())
     folder.finish(summary)
@@ -94,8 +100,8 @@ def _prune(
     return pre, table
 
 
-def _keep(folder: RunFolder, training: Training) -> None:
+def _keep(folder: RunFolder, training: Training, network: TrainedNetwork) -> None:
     """A checkpoint, and the rows so far for whoever looks at the folder."""
-    state: dict[str, Any] = training.state() | {"clock": training.clock.state()}
+    state: dict[str, Any] = training.state() | network.state() | {"clock": training.clock.state()}
     folder.write_table("post-train.csv", training.table())
     folder.write_checkpoint(state)

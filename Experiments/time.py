@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from Utils.compaction import compacted
 from Utils.files import write_json
 from Utils.reopen import reopen
 from Utils.saved import saved_networks
@@ -14,13 +15,18 @@ from Utils.timing import inference_times
 def run(options: argparse.Namespace) -> None:
     """Measure `model.pt` of each `--run FOLDER` and write `time.json` there; a grid's folder stands for all its cells.
 
+    A run of `--compact` is measured without its dead units, as it was trained.
+
     Raises:
         Refused: no folder holds a saved network, or one that does cannot be read.
+        RunFailed: a network that was trained without dead units can no longer be cut.
     """
     for folder in saved_networks(options.run):
         run = reopen(folder, options)
         run.options.test_batch_size = options.test_batch_size
-        times = inference_times(run.model, run.data, run.options, run.device)
+        compact = getattr(run.options, "compact", False)
+        model = compacted(run.model, run.prunables, run.data).model if compact else run.model
+        times = inference_times(model, run.data, run.options, run.device)
         write_json(folder / "time.json", times)
         print(folder)
         print_inference(times)

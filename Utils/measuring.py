@@ -13,8 +13,12 @@ from torch import nn
 from Models.layers import Identity2d
 from Models.masking import Prunable
 from Models.shapes import eval_mode, outputs_for_one_image
+from Pruners.effective import find_paths
+from Utils.errors import out_of_memory
 from Utils.seeds import generator
 
+EFFECTIVE = ("effective", "effective_density", "effective_flops", "effective_macs", "units", "live_units")
+SUMS = (("params", "effective"), ("flops", "effective_flops"), ("macs", "effective_macs"))
 MOMENTS = ("score_mean", "score_var", "score_sum", "score_abs_mean", "score_abs_var", "score_abs_sum")
 NORMS = nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm2d
 
@@ -45,6 +49,13 @@ def uses_per_entry(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, 
     return uses
 
 
+def multiply_adds(model: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """The MACs of all convolutions and linear layers for one image, as dense arithmetic."""
+    uses = uses_per_entry(model, input_shape)
+    weights = {id(m.weight): m.weight.numel() for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    return sum(weights.get(id(p), 0) * uses.get(name, 0) for name, p in model.named_parameters())
+
+
 def _width(module: nn.Module, shape: tuple[int, ...]) -> int:
     """How many outputs of `module` stand at one position; more than all of them for a module that is not counted."""
     if isinstance(module, nn.Linear):
@@ -65,8 +76,8 @@ def compression_table(
 ) -> pd.DataFrame:
     """One row per parameter tensor: size, kept weights, FLOPs, and the moments of its last scores (population variance).
 
-    Columns: module, param, shape, size, kept, density, flops, kept_flops, macs, kept_macs, prunable, and `MOMENTS`, which
-    are empty for a tensor without scores.
+    Columns: module, param, shape, size, kept, density, flops, kept_flops, macs, kept_macs, prunable, `EFFECTIVE` (see
+    `with_effective`), and `MOMENTS`, which are empty for a tensor without scores.
     """
     scored = {p.name: (p, s) for p, s in zip(prunables, scores, strict=True)}
     uses = uses_per_entry(model, input_shape)
@@ -89,7 +100,34 @@ def compression_table(
              "prunable": full in scored}
             | dict(zip(MOMENTS, moments, strict=True))
         )  # fmt: skip
-    return pd.DataFrame(rows)
+    return with_effective(pd.DataFrame(rows), model, prunables, input_shape)
+
+
+def with_effective(
+    table: pd.DataFrame, model: nn.Module, prunables: Sequence[Prunable], input_shape: tuple[int, ...]
+) -> pd.DataFrame:
+    """A compression table with what of each tensor touches live units alone (`Pruners/effective.py`), by the masks as they are.
+
+    Columns: `effective` entries, `effective_density` of the tensor, `effective_flops`, `effective_macs`; of the weight of a
+    convolution or linear layer its `units` and `live_units`. All are empty where paths cannot be followed.
+    """
+    rows: list[dict[str, Any]] = []
+    try:
+        live = find_paths(model, prunables, input_shape).live
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError) as error:
+        if out_of_memory(error):
+            raise
+        return table.assign(**dict.fromkeys(EFFECTIVE, float("nan")))
+    for module, param, size, flops, macs in table[["module", "param", "size", "flops", "macs"]].itertuples(index=False):
+        entries = live[f"{module}.{param}" if module else param]
+        count = int(entries.sum())
+        row = {"effective": count, "effective_density": count / size}
+        row |= {"effective_flops": count * (flops // size), "effective_macs": count * (macs // size)}
+        if param == "weight" and isinstance(model.get_submodule(module), nn.Conv2d | nn.Linear):
+            row |= {"units": len(entries), "live_units": int(entries.flatten(1).any(1).sum())}
+        rows.append(row)
+    found = pd.DataFrame(rows, columns=EFFECTIVE, index=table.index).astype({"units": "Int64", "live_units": "Int64"})
+    return table.drop(columns=[c for c in EFFECTIVE if c in table]).join(found)
 
 
 def uncounted(table: pd.DataFrame) -> list[str]:
@@ -104,9 +142,12 @@ def _moments(score: torch.Tensor) -> tuple[float, ...]:
     return tuple(values.tolist())
 
 
-def totals(table: pd.DataFrame) -> dict[str, int]:
-    """Exact sums over a compression table: parameters and FLOPs, kept and in all; MACs are Conv and Linear weights alone."""
-    return {
+def totals(table: pd.DataFrame) -> dict[str, int | None]:
+    """Exact sums over a compression table: parameters and FLOPs, kept and in all; MACs are Conv and Linear weights alone.
+
+    Those of live units alone, `*_effective`, are None where paths could not be followed.
+    """
+    sums = {
         "params_kept": int(table["kept"].sum()),
         "params_total": int(table["size"].sum()),
         "flops_kept": int(table["kept_flops"].sum()),
@@ -114,6 +155,18 @@ def totals(table: pd.DataFrame) -> dict[str, int]:
         "macs_kept": int(table["kept_macs"].sum()),
         "macs_total": int(table["macs"].sum()),
     }
+    return sums | {f"{words[0]}_effective": _sum(table, words[1]) for words in SUMS}
+
+
+def effective_density(table: pd.DataFrame) -> float | None:
+    """The share of the prunable weights that touch live units alone; None where paths could not be followed."""
+    prunable = table[table["prunable"]]
+    count = _sum(prunable, "effective")
+    return None if count is None else count / int(prunable["size"].sum())
+
+
+def _sum(table: pd.DataFrame, column: str) -> int | None:
+    return None if table[column].isna().any() else int(table[column].sum())
 
 
 def emptied_layers(table: pd.DataFrame) -> list[str]:

@@ -15,6 +15,7 @@ from Utils.data.datasets import Dataset
 from Utils.errors import Refused
 from Utils.files import read_json
 from Utils.options import defaults
+from Utils.saved import MODEL, read_tensors
 from Utils.setup import build_model, choose_device, mask, open_data, use_threads
 
 PLACES = ("data_dir", "no_download", "workers")  # where this command's word counts, if it was given one
@@ -51,8 +52,10 @@ def reopen(folder: Path, options: argparse.Namespace) -> Reopened:
         model.transform_input = True  # torchvision's pretrained GoogLeNet and Inception rescale their input
     prunables = mask(model, saved)
     try:
-        load_weights(model, folder / "model.pt")
+        load_weights(model, folder / MODEL)
     except Refused as error:
         raise Refused(str(error).replace("--weights ", "", 1)) from error
+    masks = {name: tensor for name, tensor in read_tensors(folder / MODEL).items() if name.endswith("_mask")}
+    model.load_state_dict(masks, strict=False)  # weights are masked already; which of them are pruned is known from here on
     use_threads(model, saved, data.input_shape)
     return Reopened(model.to(device), prunables, data, saved, device)

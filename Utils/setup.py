@@ -21,7 +21,7 @@ from Utils import distributed
 from Utils.clock import Clock
 from Utils.data.datasets import Dataset, open_dataset
 from Utils.errors import Refused, out_of_memory
-from Utils.measuring import uses_per_entry
+from Utils.measuring import multiply_adds
 from Utils.seeds import derive
 
 THREADS = torch.get_num_threads()  # what the machine or OMP_NUM_THREADS gives
@@ -82,9 +82,7 @@ def open_data(options: argparse.Namespace, device: torch.device) -> Dataset:
 
 def use_threads(model: nn.Module, options: argparse.Namespace, input_shape: tuple[int, ...]) -> None:
     """Give small networks one CPU thread: handing work to a second one would take longer than the work."""
-    uses = uses_per_entry(model, input_shape)
-    macs = sum(p.numel() * uses.get(name, 0) for name, p in model.named_parameters() if p.dim() > 1)
-    step = macs * getattr(options, "train_batch_size", 64)
+    step = multiply_adds(model, input_shape) * getattr(options, "train_batch_size", 64)
     torch.set_num_threads(1 if step < SMALL_STEP else THREADS)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from Utils.clock import Clock
 from Utils.data.datasets import Dataset
-from Utils.measuring import emptied_layers, has_path, totals
+from Utils.measuring import effective_density, emptied_layers, has_path, totals
 from Utils.precision import Precision
 from Utils.results import SCHEMA, RunFolder
 from Utils.setup import Subject
@@ -39,6 +39,7 @@ def pruning_summary(folder: RunFolder, subject: Subject, table: pd.DataFrame, cl
         | {
             "density_asked": folder.options.density,
             "density": kept / subject.size,
+            "effective_density": effective_density(table),
             "collapsed": not has_path(subject.model, subject.prunables, subject.data.input_shape),
             "collapsed_layers": emptied_layers(table),
             "seconds": {phase: clock.seconds.get(phase, 0.0) for phase in PHASES},

@@ -14,7 +14,8 @@ from Utils.measuring import uncounted
 
 TRAIN_COLUMNS = ("train_loss", "test_loss", "top1_accuracy", "top5_accuracy")
 PRUNE_COLUMNS = (
-    "module", "param", "shape", "size", "kept", "density", "flops", "kept_flops", "score_mean", "score_abs_sum", "prunable",
+    "module", "param", "shape", "size", "kept", "density", "effective", "flops", "kept_flops", "score_mean", "score_abs_sum",
+    "prunable",
 )  # fmt: skip
 
 
@@ -28,12 +29,24 @@ def print_training(pre: pd.DataFrame, post: pd.DataFrame) -> None:
 def print_pruning(table: pd.DataFrame, sums: Mapping[str, Any]) -> None:
     """Every parameter tensor, never shortened, then the sums."""
     formats = {"density": "{:.6f}".format, "score_mean": "{:.4g}".format, "score_abs_sum": "{:.4g}".format}
-    print("Prune results:\n", table[list(PRUNE_COLUMNS)].to_string(formatters=formats))
+    print("Prune results:\n", table[[c for c in PRUNE_COLUMNS if c in table]].to_string(formatters=formats))
     for word, key in (("Parameter", "params"), ("FLOP", "flops")):
         kept, total = sums[f"{key}_kept"], sums[f"{key}_total"]
         print(f"{word} Sparsity: {kept}/{total} ({kept / total if total else 0:.4f})")
+    print_effective(sums)
     if missed := uncounted(table):
         print(f"NOTE: the FLOPs of these layers are not counted, a function of the model uses their weights: {', '.join(missed)}")
+
+
+def print_effective(sums: Mapping[str, Any]) -> None:
+    """What touches live units alone; `effective_density` is None where paths could not be followed."""
+    if "effective_density" not in sums:
+        return
+    if sums["effective_density"] is None:
+        return print("NOTE: the effective density is not known: the paths through this network cannot be followed")
+    flops, total = sums["flops_effective"], sums["flops_total"]
+    of_flops = f", FLOPs {flops}/{total} ({flops / total:.4f})" if total else ""
+    print(f"Effective (on a path from input to output): density {sums['effective_density']:.6f}{of_flops}")
 
 
 def print_inference(times: Mapping[str, Any]) -> None:
@@ -41,7 +54,8 @@ def print_inference(times: Mapping[str, Any]) -> None:
     if not times:
         return
     setting = f"batches of {times['batch_size']}, {times['device']}, {times['precision']}"
-    print(f"Inference, {setting} (masks do not change dense kernels):")
+    compact = times.get("network") == "compact"
+    print(f"Inference, {setting} ({'without dead units' if compact else 'masks do not change dense kernels'}):")
     for name, prefix in (("this network", ""), ("dense", "dense_")):
         laps = times[f"{prefix}batch_seconds"]
         q1, median, q3 = (f"{1e3 * laps[key]:.3f}" for key in ("q1", "median", "q3"))

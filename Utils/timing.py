@@ -30,10 +30,10 @@ def inference_times(
 ) -> dict[str, Any]:
     """Seconds that `model` takes for the test set and for one batch, and the dense network of the same architecture beside it.
 
-    Masks do not change dense kernels: the two differ where pruning really removed something (`--compact`) or by chance.
+    Masks do not change dense kernels: the two differ where dead units were removed (`--compact`) or by chance.
 
     Returns:
-        `batch_size`, `total_seconds` and `dense_total_seconds` (the whole test set, forward passes alone), `batch_seconds` and
+        `network` (masked or compact), `batch_size`, `total_seconds` and `dense_total_seconds` (the whole test set, forward passes alone), `batch_seconds` and
         `dense_batch_seconds` (`median`, `q1`, `q3` of `repeats` passes over the first batch), `device` and `precision`.
     """
     with torch.random.fork_rng(devices=[]):
@@ -47,7 +47,8 @@ def inference_times(
         first = next(images)
         laps = interleaved(calls, first, device, repeats)
         totals = _over(calls, itertools.chain([first], images), device)
-    summary: dict[str, Any] = {"batch_size": len(first), "repeats": repeats}
+    kind = "compact" if getattr(options, "compact", False) else "masked"
+    summary: dict[str, Any] = {"network": kind, "batch_size": len(first), "repeats": repeats}
     for name in networks:
         summary[f"{name}total_seconds"] = totals[name]
         summary[f"{name}batch_seconds"] = quartiles(laps[name])
