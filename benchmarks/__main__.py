@@ -57,6 +57,21 @@ def measure_grid(repeats: int, machine: str) -> None:
     report.merge(row, "grid")
 
 
+def measure_compaction(repeats: int | None, machine: str) -> None:
+    """Measure the rows "compact against dense" and write them beside the others, which stay as they are."""
+    from benchmarks import compaction
+    from Utils.allocator import keep_freed_memory
+
+    keep_freed_memory()  # as main.py does
+    repeats = repeats or compaction.REPEATS
+    rows = compaction.measure(repeats)
+    for row in rows.values():
+        print(report.compact_line(row), flush=True)
+        if not row["difference"] <= compaction.TOLERANCE:
+            print("WARNING: the sides did not do the same work, see results.json", flush=True)
+    report.put({"machine": machine, "repeats": repeats, "rows": rows}, "compaction")
+
+
 def main() -> None:
     """Measure, print and write the tables."""
     import torch
@@ -65,10 +80,10 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--against", metavar="DIR", help="a checkout of the original Synaptic-Flow, measured beside the textbook")
-    parser.add_argument("--repeats", type=int, help="turns of each row (default: 5, and 1 of the grid, which takes minutes)")
+    parser.add_argument("--repeats", type=int, help="turns of each row (default: 5; 1 of the grid, which takes minutes)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--rows", nargs="+", choices=ROWS, help="print these rows; all of them are written too")
-    which.add_argument("--only", choices=["grid"], help="measure this row and write it beside the others")
+    which.add_argument("--only", choices=["grid", "compaction"], help="measure this and write it beside the rest")
     which.add_argument("--no-grid", action="store_true", help="leave the row of the grid as it is")
     args = parser.parse_args()
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
@@ -79,10 +94,13 @@ def main() -> None:
         record = measure_rows(names, repeats, args.against)
         if set(names) != set(ROWS):
             return
-        before = {name: row for name, row in report.load()["rows"].items() if name == "grid"}
+        before = report.load()
+        grid_row = {name: row for name, row in before["rows"].items() if name == "grid"}
         limits = footprint.measure(repeats)
-        report.write({"machine": machine, "repeats": repeats, "rows": record | before, "limits": limits})
-    if not args.no_grid:
+        report.write(before | {"machine": machine, "repeats": repeats, "rows": record | grid_row, "limits": limits})
+    if args.only in (None, "compaction"):
+        measure_compaction(args.repeats, machine)
+    if args.only in (None, "grid") and not args.no_grid:
         measure_grid(args.repeats or 1, machine)
 
 

@@ -8,10 +8,17 @@ from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
 HEADING = "| work | this project | textbook | original | ratio | asked |\n|---|---|---|---|---|---|"
+COMPACT_HEADING = (
+    "| work | compact, contiguous | channels last | dense, contiguous | channels last | multiply-adds left | ratio | asked |\n"
+    "|---|---|---|---|---|---|---|---|"
+)
 
 
 def load(folder: Path = FOLDER) -> dict[str, Any]:
-    """What `write` wrote last: `machine`, `repeats`, `rows` by name, `limits`; without rows where there is nothing yet."""
+    """What `write` wrote last: `machine`, `repeats`, `rows` by name, `limits`, `compaction` once it is measured.
+
+    Without rows where there is nothing yet.
+    """
     path = folder / "results.json"
     return json.loads(path.read_text()) if path.exists() else {"machine": "", "repeats": 0, "rows": {}, "limits": []}
 
@@ -27,6 +34,11 @@ def merge(row: dict[str, Any], name: str, folder: Path = FOLDER) -> None:
     content = load(folder)
     content["rows"][name] = row
     write(content, folder)
+
+
+def put(part: dict[str, Any], name: str, folder: Path = FOLDER) -> None:
+    """Write the part `name` of the results beside the others, whose numbers stay."""
+    write(load(folder) | {name: part}, folder)
 
 
 def line(row: dict[str, Any]) -> str:
@@ -47,7 +59,28 @@ def render(content: dict[str, Any]) -> str:
     if "grid" in content["rows"]:
         text += f"\n{_about_grid(content['rows']['grid'])}\n"
     text += "\n| what one command costs | measured | at most |\n|---|---|---|\n"
-    return text + "".join(f"| {what} | {value:.2f} {unit} | {most} {unit} |\n" for what, value, unit, most in content["limits"])
+    text += "".join(f"| {what} | {value:.2f} {unit} | {most} {unit} |\n" for what, value, unit, most in content["limits"])
+    return text + (f"\n{_about_compaction(content['compaction'])}" if "compaction" in content else "")
+
+
+def compact_line(row: dict[str, Any]) -> str:
+    """A row of the table "compact against dense"; the ratio is of the better formats."""
+    medians, unit = row["medians"], row["unit"]
+    compact, dense = ([medians[side][name] for name in ("contiguous", "channels last")] for side in ("compact", "dense"))
+    cells = " | ".join(f"{value:.3g} {unit}" for value in (*compact, *dense))
+    return f"| {row['title']} | {cells} | {100 * row['macs']:.1f} % | {min(dense) / min(compact):.2f} | {row['target']} |"
+
+
+def _about_compaction(part: dict[str, Any]) -> str:
+    return (
+        "## Compact against dense\n"
+        "Lottery vgg16-bn for images of 3x32x32, seed 1: pruned by SynFlow in 100 rounds and without its dead units "
+        "(`Models/compact.py`), against the dense network without masks. Both in one process, in turn, on the same batch, in "
+        "float32 and in both memory formats; the ratio is that of the better ones. For inference BatchNorm is folded and ReLU "
+        "in place on both sides; a training step is forward, cross entropy, backward and Adam, and holds the masks on the "
+        f"compact side. Freed memory is kept, as `main.py` does. Medians of {part['repeats']} turns; {part['machine']}. "
+        f"Made by `python -m benchmarks --only compaction`.\n\n{COMPACT_HEADING}\n"
+    ) + "".join(compact_line(row) + "\n" for row in part["rows"].values())
 
 
 def _about_grid(row: dict[str, Any]) -> str:
