@@ -1,6 +1,6 @@
 """A network without its dead units: smaller layers that compute the same function, in training and in evaluation.
 
-Which units are dead is `Pruners/effective.py`'s to say. Which layers have to give up a channel together (residual streams,
+Which units are dead is `Models/effective.py`'s to say. Which layers have to give up a channel together (residual streams,
 depthwise convolutions, a flattened map before a linear layer) is found by torch-pruning's dependency graph, which also cuts.
 It cuts a copy whose tensors hold places instead of values, so that for every number of the small network the place in the
 large one is known afterwards.
@@ -23,10 +23,10 @@ from torch_pruning import BasePruningFunc, DependencyGraph
 from torch_pruning.dependency import Group
 from torch_pruning.ops import OPTYPE
 
+from Models.effective import Paths
 from Models.layers import Identity2d
 from Models.masking import Prunable
 from Models.shapes import eval_mode
-from Pruners.effective import Paths
 
 Places = dict[str, torch.Tensor]
 NORMS = nn.modules.batchnorm._BatchNorm

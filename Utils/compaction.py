@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from Models.compact import Compact, compact, largest_difference
+from Models.effective import find_paths
 from Models.masking import Prunable
-from Pruners.effective import find_paths
 from Utils.clock import Clock
 from Utils.data.datasets import Dataset
 from Utils.errors import RunFailed, out_of_memory

@@ -10,10 +10,10 @@ import pandas as pd
 import torch
 from torch import nn
 
+from Models.effective import find_paths
 from Models.layers import Identity2d
 from Models.masking import Prunable
 from Models.shapes import eval_mode, outputs_for_one_image
-from Pruners.effective import find_paths
 from Utils.errors import out_of_memory
 from Utils.seeds import generator
 
@@ -106,7 +106,7 @@ def compression_table(
 def with_effective(
     table: pd.DataFrame, model: nn.Module, prunables: Sequence[Prunable], input_shape: tuple[int, ...]
 ) -> pd.DataFrame:
-    """A compression table with what of each tensor touches live units alone (`Pruners/effective.py`), by the masks as they are.
+    """A compression table with what of each tensor touches live units alone (`Models/effective.py`), by the masks as they are.
 
     Columns: `effective` entries, `effective_density` of the tensor, `effective_flops`, `effective_macs`; of the weight of a
     convolution or linear layer its `units` and `live_units`. All are empty where paths cannot be followed.

@@ -21,8 +21,8 @@ from torch.fx.experimental import optimization
 import Pruners
 from benchmarks.rows import CIFAR, network
 from Models.compact import compact, largest_difference
+from Models.effective import find_paths
 from Models.masking import Prunable, add_masks, apply_masks, hold_masks
-from Pruners.effective import find_paths
 from Pruners.loop import prune_loop
 from Pruners.problem import Problem
 from Utils.measuring import uses_per_entry

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import Pruners
 from Models import registry
 from Models.compact import compact, largest_difference
+from Models.effective import find_paths
 from Models.masking import add_masks, apply_masks
-from Pruners.effective import find_paths
 from Pruners.loop import prune_loop
 from Pruners.problem import Problem
 from Utils.measuring import has_path, multiply_adds

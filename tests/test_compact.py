@@ -10,9 +10,9 @@ from torch.nn import functional as F
 import Pruners
 from Models import registry
 from Models.compact import compact, largest_difference
+from Models.effective import find_paths
 from Models.layers import Identity2d
 from Models.masking import add_masks, apply_masks, hold_masks
-from Pruners.effective import find_paths
 from Pruners.loop import prune_loop
 from Pruners.problem import Problem
 from Utils.measuring import has_path

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 import Pruners
 from Models import registry
+from Models.effective import find_paths
 from Models.layers import Identity2d
 from Models.masking import add_masks, apply_masks
-from Pruners.effective import find_paths
 from Pruners.loop import prune_loop
 from Pruners.problem import Problem
 
