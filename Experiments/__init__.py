@@ -46,6 +46,10 @@ EXPERIMENTS = {
         "measure the inference time of saved runs again: --run FOLDER ...",
         frozenset({"run", "test", "device", "verbose", "data"}),
     ),
+    "compact": Experiment(
+        "write saved runs' networks without their dead units, also as .pt2 and .onnx, and measure them: --run FOLDER ...",
+        frozenset({"run", "test", "device", "verbose", "data"}),
+    ),
     "histogram": Experiment(
         "draw how the kept weights of saved runs are distributed: --run FOLDER ...", frozenset({"run", "histogram", "verbose"})
     ),

@@ -16,14 +16,16 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from Utils.clock import Clock
 from Utils.data.datasets import Dataset
 from Utils.errors import RunFailed, failure
+from Utils.precision import Precision
 from Utils.results import RunFolder
 from Utils.seeds import derive
 from Utils.setup import Subject, choose_device, open_data, prepare
 from Utils.studies.conservation import fit, square_table
 from Utils.studies.folder import dense_options, print_saved_study, print_study, save_study
-from Utils.summary import failed_summary
+from Utils.summary import costs, failed_summary
 from Utils.training import evaluate, make_optimizer, train_epoch
 
 
@@ -43,11 +45,14 @@ def run(options: argparse.Namespace) -> None:
         data.load()
         print(f"Creating {options.model_class}-{options.model} model.")
         subject = prepare(dense_options(options), device, data)
+        precision, clock = Precision.of(options, device), Clock(device)
+        precision.announce()
         print(f"Training for {options.post_epochs} epochs.")
         folder.begin(device)
         try:
-            table = _train(subject, data, options)
-            loss, top1, _ = evaluate(subject.model, data.test_batches(options.test_batch_size))
+            table = _train(subject, data, options, precision, clock)
+            with clock("eval"):
+                loss, top1, _ = evaluate(subject.model, data.test_batches(options.test_batch_size), precision)
         except Exception as error:  # a network of one's own may raise anything; --verbose shows where
             if options.verbose:
                 traceback.print_exc()
@@ -62,6 +67,7 @@ def run(options: argparse.Namespace) -> None:
         print_study(first_and_last(table), findings)
         figure = training_figure(table, f"Squared weights in training: {options.model}, {options.dataset}")
         results = {"findings": findings, "slopes": slopes, "test_loss_last": loss, "top1_last": top1}
+        results |= {"precision": str(precision)} | costs(clock)
         save_study(folder, device, {"imp-conservation": table}, figure, results)
 
 
@@ -70,7 +76,7 @@ def first_and_last(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["epoch"].isin([table["epoch"].min(), table["epoch"].max()])]
 
 
-def _train(subject: Subject, data: Dataset, options: argparse.Namespace) -> pd.DataFrame:
+def _train(subject: Subject, data: Dataset, options: argparse.Namespace, precision: Precision, clock: Clock) -> pd.DataFrame:
     """Rows of every layer before training and after each epoch, from the training set itself."""
     optimizer = make_optimizer(subject.model, options.optimizer, options.lr, options.weight_decay)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, options.lr_drops, options.lr_drop_rate)
@@ -79,7 +85,8 @@ def _train(subject: Subject, data: Dataset, options: argparse.Namespace) -> pd.D
     for epoch in bar:
         torch.manual_seed(derive(options.seed, "post_train", epoch))  # dropout's draws
         batches = data.train_batches(options.train_batch_size, options.seed, "post_train", epoch)
-        loss = train_epoch(subject.model, optimizer, batches).item()
+        with clock("post_train"):
+            loss = train_epoch(subject.model, optimizer, batches, precision=precision).item()
         if not math.isfinite(loss):
             raise RunFailed(f"diverged at epoch {epoch}: the training loss is not finite")
         scheduler.step()

@@ -6,7 +6,8 @@ import argparse
 
 from Utils.compaction import compacted
 from Utils.files import write_json
-from Utils.reopen import reopen
+from Utils.grid.states import update_cell
+from Utils.reopen import reopen, was_given
 from Utils.saved import saved_networks
 from Utils.tables import print_inference
 from Utils.timing import inference_times
@@ -15,7 +16,8 @@ from Utils.timing import inference_times
 def run(options: argparse.Namespace) -> None:
     """Measure `model.pt` of each `--run FOLDER` and write `time.json` there; a grid's folder stands for all its cells.
 
-    A run of `--compact` is measured without its dead units, as it was trained.
+    A run of `--compact` is measured without its dead units, as it was trained. Batches are of the run's own size unless the
+    command gives another. In a grid's `grid.csv` the cell has the new numbers at once.
 
     Raises:
         Refused: no folder holds a saved network, or one that does cannot be read.
@@ -23,10 +25,12 @@ def run(options: argparse.Namespace) -> None:
     """
     for folder in saved_networks(options.run):
         run = reopen(folder, options)
-        run.options.test_batch_size = options.test_batch_size
+        if was_given(options, "test_batch_size") or "test_batch_size" not in run.options:
+            run.options.test_batch_size = options.test_batch_size
         compact = getattr(run.options, "compact", False)
         model = compacted(run.model, run.prunables, run.data).model if compact else run.model
         times = inference_times(model, run.data, run.options, run.device)
         write_json(folder / "time.json", times)
+        update_cell(folder, "inference", times)
         print(folder)
         print_inference(times)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 
 from Utils.files import read_json
 from Utils.results import RunFolder
+from Utils.saved import shortened
 from Utils.summary import study_summary
+from Utils.trace.events import one_line
 from Utils.trace.report import findings, print_report
 from Utils.trace.summary import measure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 TABLE, SUMMARY, PICTURE = "trace.csv", "trace_summary.json", "timeline"
 
@@ -33,26 +31,19 @@ def run(options: argparse.Namespace) -> None:
             print_report(read_json(folder.path / SUMMARY), pd.read_csv(folder.path / TABLE, keep_default_na=False))
             return _say_where(folder)
         measured = measure(options.trace, getattr(options, "step", None))
-        print_report(measured.summary, measured.layers)
         from Utils.trace.timeline import timeline_figure
 
         step, name = measured.summary["step"], Path(options.trace).name
-        shown = name if len(name) <= 70 else f"...{name[-67:]}"
-        title = f"{shown}: {step['name']}, {step['wall_ms']:.3f} ms"
+        title = f"{shortened(one_line(name), 70)}: {step['name']}, {step['wall_ms']:.3f} ms"
         figure = timeline_figure(measured.step, measured.layers, title)
         folder.begin(torch.device("cpu"))
         folder.write_table(TABLE, measured.layers)
         folder.write_json(SUMMARY, measured.summary)
-        _write_pictures(folder, figure)
-        kept = {name: measured.summary[name] for name in ("step", "busy", "convolution", "attribution")}
+        folder.write_figure(PICTURE, figure, ("png", "pdf", "svg"))
+        kept = {name: measured.summary[name] for name in ("step", "busy", "convolution", "attribution", "events")}
         folder.finish(study_summary(folder, {"findings": findings(measured.summary), **kept}))
+        print_report(measured.summary, measured.layers)  # last: whoever listens may stop listening
         _say_where(folder)
-
-
-def _write_pictures(folder: RunFolder, figure: Figure) -> None:
-    """The picture as PNG, and as PDF and SVG, which stay sharp in a report."""
-    for suffix in ("png", "pdf", "svg"):
-        folder.write_figure(f"{PICTURE}.{suffix}", figure)
 
 
 def _say_where(folder: RunFolder) -> None:

@@ -19,3 +19,11 @@ def keep_freed_memory() -> bool:
         return False
     settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 64 << 20))
     return all(mallopt(name, value) for name, value in settings)
+
+
+def give_back_freed_memory() -> bool:
+    """Return the memory that is kept to the system, once; False where nothing was returned, or the C library is not glibc."""
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0)))
+    except (OSError, AttributeError):
+        return False

@@ -34,7 +34,7 @@ def compacted(model: nn.Module, prunables: Sequence[Prunable], data: Dataset) ->
     try:
         small = compact(model, prunables, find_paths(model, prunables, data.input_shape), data.input_shape)
         difference = largest_difference(model, small.model, _images(data))
-    except (RuntimeError, ValueError, AttributeError, AssertionError, IndexError, TypeError) as error:
+    except (RuntimeError, ArithmeticError, ValueError, AttributeError, AssertionError, LookupError, TypeError) as error:
         if out_of_memory(error):
             raise
         raise RunFailed(f"the network cannot be compacted: {' '.join(str(error).split())}") from error

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from Utils.allocator import give_back_freed_memory
+
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 
@@ -24,10 +26,11 @@ class PeakMemory:
         self.of = "allocated on the CUDA device" if device.type == "cuda" else "resident memory of the process"
 
     def reset(self) -> None:
-        """Begin to count from what is in use now."""
+        """Begin to count from what is in use now; memory that was freed is not."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
             return
+        give_back_freed_memory()
         try:
             RESET.write_text("5")
         except OSError:

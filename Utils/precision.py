@@ -36,6 +36,11 @@ class Precision:
         name = str(self.dtype).removeprefix("torch.")
         return name if self.dtype == torch.float32 else f"mixed: {name} and float32"
 
+    def announce(self) -> None:
+        """Say what `--quantization` is, where the precision is mixed."""
+        if self.dtype != torch.float32:
+            print(f"Mixed precision: {str(self.dtype).removeprefix('torch.')} in the forward pass, weights stay float32.")
+
     def autocast(self) -> AbstractContextManager[None]:
         """For forward passes."""
         if self.dtype == torch.float32:

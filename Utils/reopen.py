@@ -21,6 +21,13 @@ from Utils.setup import build_model, choose_device, mask, open_data, use_threads
 PLACES = ("data_dir", "no_download", "workers")  # where this command's word counts, if it was given one
 
 
+def was_given(options: argparse.Namespace, name: str) -> bool:
+    """Whether the command line gave this option; by its value where nobody noted what was given."""
+    if "given" in options:
+        return name in options.given
+    return getattr(options, name) != defaults(options.experiment)[name]
+
+
 @dataclass(frozen=True)
 class Reopened:
     """The network of a run with its masks, on the device; its data, read; the options that it was made with."""
@@ -40,9 +47,8 @@ def reopen(folder: Path, options: argparse.Namespace) -> Reopened:
     """
     recorded = read_json(folder / "args.json")
     saved = argparse.Namespace(**defaults(recorded.get("experiment", "singleshot")) | recorded)
-    own = defaults(options.experiment)
     for place in PLACES:
-        if getattr(options, place) != own[place]:
+        if was_given(options, place):
             setattr(saved, place, getattr(options, place))
     device = choose_device(options)
     data = open_data(saved, device)

@@ -28,8 +28,9 @@ CHECKPOINT = "checkpoint.bin"
 # What runs write: these may be replaced when a run starts afresh; anything else in the folder is left alone.
 OWN = (
     "args.json", "pre-train.csv", "post-train.csv", "levels.csv", "compression.csv", "compression-level-*.csv",
-    "*-conservation.csv", "*-conservation.png", "schedule-rounds.csv", "trace.json", "trace.csv", "trace_summary.json",
-    "timeline.*", "time.json", "histogram*.csv", "histogram*.png", "histogram*.pdf", "initial.pt", "dense.pt", "model.pt",
+    "*-conservation.csv", "*-conservation.png", "*-conservation.pdf", "schedule-rounds.csv", "trace.json", "trace.csv",
+    "trace_summary.json", "timeline.*", "time.json", "histogram*.csv", "histogram*.png", "histogram*.pdf", "initial.pt",
+    "dense.pt", "model.pt",
     "model-compact.pt", "compact.*", "optimizer.pt", "scheduler.pt", "masks-level-*.pt", CHECKPOINT, "summary.json",
 )  # fmt: skip
 
@@ -169,9 +170,12 @@ class RunFolder:
         """Write a CSV file with a header."""
         self.write_file(name, lambda file: table.to_csv(file, index=False))
 
-    def write_figure(self, name: str, figure: Figure) -> None:
-        """Write a figure, in the format of the name's ending."""
-        self.write_file(name, lambda file: figure.savefig(file, format=Path(name).suffix[1:], dpi=150))
+    def write_figure(self, stem: str, figure: Figure, kinds: tuple[str, ...] = ("png", "pdf")) -> None:
+        """Write a figure in each of the formats `kinds`."""
+        from Utils.figures.style import draw
+
+        for kind in kinds:
+            self.write_file(f"{stem}.{kind}", lambda file, kind=kind: draw(figure, file, kind))
 
     def write_state(self, name: str, state: dict[str, Any] | None) -> None:
         """Write a `state_dict` that `torch.load(..., weights_only=True)` reads, tensors on the CPU; None writes nothing."""

@@ -12,6 +12,7 @@ from Utils.errors import Refused
 from Utils.files import read_json
 
 MODEL = "model.pt"
+LONGEST = 40  # letters of a part of a title
 
 
 def saved_networks(names: Iterable[str | Path]) -> list[Path]:
@@ -64,9 +65,24 @@ def read_tensors(file: Path) -> dict[str, torch.Tensor]:
 
 
 def heading(folder: Path) -> str:
-    """Model, dataset and pruner of a saved run, for a title; the folder's name where its `args.json` does not tell."""
+    """Model, dataset and pruner of a saved run, for a title; the folder's name where its `args.json` does not tell.
+
+    Of paths the last part is named.
+    """
     try:
         saved = read_json(folder / "args.json")
     except Refused:
-        return folder.name
-    return ", ".join(str(saved[key]) for key in ("model", "dataset", "pruner") if saved.get(key)) or folder.name
+        saved = {}
+    words = [str(saved[key]) for key in ("model", "dataset", "pruner") if saved.get(key)]
+    return ", ".join(shortened(_last_part(word)) for word in words) or shortened(folder.name)
+
+
+def _last_part(word: str) -> str:
+    """`folder:/a/b` -> `folder:b`, `/a/net.py:build` -> `net.py:build`."""
+    kind, colon, rest = word.partition(":")
+    return f"{kind}:{Path(rest).name}" if colon and "/" in rest and "/" not in kind else Path(word).name or word
+
+
+def shortened(word: str, longest: int = LONGEST) -> str:
+    """The end of a long word, where files differ."""
+    return word if len(word) <= longest else f"...{word[3 - longest :]}"

@@ -45,6 +45,8 @@ def settle(given: Mapping[str, Any]) -> argparse.Namespace:
         raise Refused("--experiment trace needs --trace FILE, a trace of the PyTorch profiler")
     if "run" in options and not options.run:
         raise Refused(f"--experiment {options.experiment} needs --run FOLDER")
+    if "run" in options:
+        options.given = sorted(given)  # these hold for a saved run too, whatever it was made with
     return options
 
 

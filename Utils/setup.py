@@ -22,6 +22,7 @@ from Utils.clock import Clock
 from Utils.data.datasets import Dataset, open_dataset
 from Utils.errors import Refused, out_of_memory
 from Utils.measuring import multiply_adds
+from Utils.precision import Precision
 from Utils.seeds import derive
 
 THREADS = torch.get_num_threads()  # what the machine or OMP_NUM_THREADS gives
@@ -166,14 +167,9 @@ class Subject:
 def build_model(options: argparse.Namespace, data: Dataset, pretrained: bool = False) -> nn.Module:
     """The network that the options name, for the shape of `data`, on the CPU, drawn from the global generator."""
     return registry.build(
-        options.model,
-        options.model_class,
-        data.input_shape,
-        data.num_classes,
-        dense_classifier=options.dense_classifier,
-        pretrained=pretrained,
-        download=not options.no_download,
-    )
+        options.model, options.model_class, data.input_shape, data.num_classes, dense_classifier=options.dense_classifier,
+        pretrained=pretrained, download=not options.no_download,
+    )  # fmt: skip
 
 
 def mask(model: nn.Module, options: argparse.Namespace) -> list[Prunable]:
@@ -207,9 +203,7 @@ def prepare(options: argparse.Namespace, device: torch.device, data: Dataset) ->
     return subject
 
 
-def set_up(
-    options: argparse.Namespace, pruner: Pruner, datasets: Datasets, *, read: bool = True
-) -> tuple[Subject, Clock]:
+def set_up(options: argparse.Namespace, pruner: Pruner, datasets: Datasets, *, read: bool = True) -> tuple[Subject, Clock]:
     """The network and its data, ready to be trained or pruned, and the clock of the run; `read` reads the data now."""
     device = choose_device(options)
     clock = Clock(device)
@@ -219,6 +213,7 @@ def set_up(
             print(f"Loading {options.dataset} dataset.")
             data.load()
     print(f"Creating {options.model_class}-{options.model} model.")
+    Precision.of(options, device).announce()
     subject = prepare(options, device, data)
     print_note(pruner, options)
     return subject, clock

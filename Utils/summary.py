@@ -42,13 +42,20 @@ def pruning_summary(folder: RunFolder, subject: Subject, table: pd.DataFrame, cl
             "effective_density": effective_density(table),
             "collapsed": not has_path(subject.model, subject.prunables, subject.data.input_shape),
             "collapsed_layers": emptied_layers(table),
-            "seconds": {phase: clock.seconds.get(phase, 0.0) for phase in PHASES},
-            "peak_memory_bytes": {word: clock.peaks[phase] for phase, word in MEMORY.items() if phase in clock.peaks},
-            "peak_memory_of": clock.memory.of,
+            **costs(clock),
             "precision": str(Precision.of(folder.options, subject.device)),
             "inference": {},
         }
     )
+
+
+def costs(clock: Clock) -> dict[str, Any]:
+    """Seconds and peak memory of the phases of a run."""
+    return {
+        "seconds": {phase: clock.seconds.get(phase, 0.0) for phase in PHASES},
+        "peak_memory_bytes": {word: clock.peaks[phase] for phase, word in MEMORY.items() if phase in clock.peaks},
+        "peak_memory_of": clock.memory.of,
+    }
 
 
 def untrained_summary() -> dict[str, Any]:

@@ -55,12 +55,14 @@ def print_inference(times: Mapping[str, Any]) -> None:
         return
     setting = f"batches of {times['batch_size']}, {times['device']}, {times['precision']}"
     compact = times.get("network") == "compact"
-    print(f"Inference, {setting} ({'without dead units' if compact else 'masks do not change dense kernels'}):")
+    at_once = f"; measured while up to {times['jobs']} cells ran at once, which disturbs it" if times.get("jobs") else ""
+    print(f"Inference, {setting} ({'without dead units' if compact else 'masks do not change dense kernels'}){at_once}:")
     for name, prefix in (("this network", ""), ("dense", "dense_")):
         laps = times[f"{prefix}batch_seconds"]
         q1, median, q3 = (f"{1e3 * laps[key]:.3f}" for key in ("q1", "median", "q3"))
         middle = f"{median} ms a batch (quartiles {q1} and {q3} of {times['repeats']})"
-        print(f"  {name}: {times[f'{prefix}total_seconds']:.4f} s for the test set, {middle}")
+        passes = f" (median of {times['total_repeats']})" if times.get("total_repeats", 1) > 1 else ""
+        print(f"  {name}: {times[f'{prefix}total_seconds']:.4f} s for the test set{passes}, {middle}")
 
 
 def print_warnings(summary: Mapping[str, Any]) -> None:

@@ -236,7 +236,7 @@ def test_figures_of_any_weights_can_be_drawn(weights, tmp_path):
         for figure in (grid_figure(layers, "$x$", log), layer_figure(layers, "$x$", log), stacked_figure(layers, "$x$")):
             figure.savefig(tmp_path / "figure.pdf", format="pdf")
     (small, empty), texts = grid_figure(layers, "title").axes, "nothing kept"
-    assert [text.get_text() for text in empty.texts][-1] == texts and "0 of 1 kept" in empty.get_title("left")
+    assert [text.get_text() for text in empty.texts][-1] == texts and "0 kept, 1 pruned" in empty.get_title("left")
     drawn = sum(patch.get_data().values.sum() for patch in small.patches if hasattr(patch, "get_data"))
     assert drawn == sum(np.isfinite(weights))
 

@@ -1,58 +1,26 @@
-"""Inference time, traces of one step, mixed precision, memory."""
+"""Traces of one step, mixed precision, memory, histograms of a run."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from conftest import PROJECT
 from torch import nn
 
 from Models.masking import add_masks
-from Utils import timing
 from Utils.memory import PeakMemory
 from Utils.precision import Precision
-from Utils.timing import interleaved, quartiles
 from Utils.training import make_optimizer, train_epoch
 
 CPU = torch.device("cpu")
 NET = ["--dataset", "synthetic:3x8x8:3:60", "--model", "resnet20", "--pruner", "snip", "--compression", "1", "--post-epochs", "1", "--expid", "x"]
 FOLDER = Path("Results/data/singleshot/x")
-
-
-def test_calls_are_timed_in_turn_after_a_warm_up():
-    order = []
-    calls = {"a": lambda x: order.append("a"), "b": lambda x: order.append("b")}
-    laps = interleaved(calls, torch.zeros(1), CPU, 30)
-    assert order == ["a", "b"] * (timing.WARM_UP + 30) and all(len(laps[name]) == 30 and min(laps[name]) >= 0 for name in calls)
-
-
-def test_quartiles():
-    assert quartiles([4.0, 1.0, 3.0, 2.0, 5.0]) == {"median": 3.0, "q1": 2.0, "q3": 4.0}
-
-
-def test_every_run_has_inference_times_beside_the_dense_network(command):
-    assert "Inference, batches of 12" in command(*NET).out
-    times = json.loads((FOLDER / "summary.json").read_text())["inference"]
-    assert times["repeats"] >= 30 and times["batch_size"] == 12 and times["precision"] == "float32" and "thread" in times["device"]
-    for prefix in ("", "dense_"):
-        laps = times[f"{prefix}batch_seconds"]
-        assert 0 < laps["q1"] <= laps["median"] <= laps["q3"] and times[f"{prefix}total_seconds"] > 0
-    before = (FOLDER / "summary.json").read_bytes()
-    done = command("--experiment", "time", "--run", FOLDER, "--test-batch-size", "5")
-    again = json.loads((FOLDER / "time.json").read_text())
-    assert done.status == 0 and again["batch_size"] == 5 and again.keys() == times.keys()
-    assert (FOLDER / "summary.json").read_bytes() == before and "Already done" in command(*NET).out
-
-
-def test_measuring_changes_no_number(command, monkeypatch):
-    assert command(*NET, "--expid", "a").status == 0
-    monkeypatch.setattr(timing, "inference_times", lambda *_: {})
-    assert command(*NET, "--expid", "b").status == 0
-    a, b = (torch.load(f"Results/data/singleshot/{name}/model.pt", weights_only=True) for name in "ab")
-    assert all(torch.equal(a[k], b[k]) for k in a)
 
 
 def test_save_trace_has_exactly_one_step_with_named_layers(command):
@@ -93,11 +61,25 @@ def test_mixed_precision_computes_in_bfloat16_and_keeps_float32(command):
     assert all(p.dtype == torch.float32 for p in net.parameters())
     done = command(*NET, "--quantization")
     summary = json.loads((FOLDER / "summary.json").read_text())
+    said = "Mixed precision: bfloat16 in the forward pass, weights stay float32."
+    assert said in done.out.partition("Pre-Train")[0] and said not in command(*NET, "--expid", "y").out
     assert done.status == 0 and "mixed: bfloat16 and float32" in done.out and summary["precision"] == "mixed: bfloat16 and float32"
     state = torch.load(FOLDER / "model.pt", weights_only=True)
     assert all(t.dtype != torch.bfloat16 for t in state.values())
     tested = command("--experiment", "evaluate", "--run", FOLDER).out.splitlines()
     assert tested[0].partition(": ")[2] == tested[1].partition(": ")[2]
+
+
+def test_the_study_of_training_is_mixed_too_and_has_its_costs(command):
+    words = ["--experiment", "imp-conservation", *NET[:2], "--post-epochs", "2", "--quantization", "--expid", "q"]
+    done = command(*words)
+    assert done.status == 0 and "Mixed precision: bfloat16" in done.out.partition("Training for")[0]
+    summary = json.loads(Path("Results/data/imp-conservation/q/summary.json").read_text())
+    assert summary["precision"] == "mixed: bfloat16 and float32" and summary["seconds"]["post_train"] > 0
+    assert set(summary["peak_memory_bytes"]) == {"train", "evaluate"}
+    assert command(*words[:-3], "--expid", "f").status == 0
+    plain = json.loads(Path("Results/data/imp-conservation/f/summary.json").read_text())
+    assert plain["precision"] == "float32" and plain["test_loss_last"] != summary["test_loss_last"]
 
 
 def test_float16_has_one_scaler_whose_state_is_kept():
@@ -127,6 +109,21 @@ def test_peak_memory_is_of_the_phase():
     memory.reset()
     if memory.of == "resident memory of the process":  # where the system lets it be reset
         assert memory.read() < peak - (32 << 20)
+
+
+def test_freed_memory_is_not_of_the_next_phase():
+    """Where freed memory is kept, as `main.py` has it."""
+    code = (
+        "import torch; from Utils.allocator import keep_freed_memory; from Utils.memory import PeakMemory\n"
+        "keep_freed_memory(); memory = PeakMemory(torch.device('cpu')); memory.reset(); before = memory.read()\n"
+        "blocks = [torch.ones(1 << 20) for _ in range(64)]; del blocks; high = memory.read()\n"
+        "memory.reset(); print(memory.of, before, high, memory.read(), sep=';')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    of, before, high, after = done.stdout.split(";")
+    assert int(high) - int(before) > 200 << 20
+    if of == "resident memory of the process" and sys.platform == "linux":
+        assert int(after) - int(before) < 32 << 20
 
 
 def test_a_run_has_the_peak_of_each_phase(command):

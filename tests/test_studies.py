@@ -25,9 +25,11 @@ def check_study(command, experiment, words, files=()):
     first, again = (command("--experiment", experiment, *words) for _ in range(2))
     assert first.status == again.status == 0, first
     folder = folder_of(experiment)
-    names = {"args.json", "summary.json", f"{experiment}.csv", f"{experiment}.png", *files}
+    names = {"args.json", "summary.json", *(f"{experiment}.{kind}" for kind in ("csv", "png", "pdf")), *files}
     assert {f.name for f in folder.iterdir()} - {".lock"} == names
     assert (folder / f"{experiment}.png").read_bytes()[:4] == b"\x89PNG"
+    pdf = (folder / f"{experiment}.pdf").read_bytes()
+    assert pdf[:4] == b"%PDF" and b"/Type3" not in pdf and b"/CreationDate" not in pdf
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["status"] == "done" and set(summary["files"]) == names - {"summary.json"}
     assert again.out.startswith(f"Already done: {folder}\n") and first.out.endswith(again.out.partition("\n")[2])

@@ -9,6 +9,7 @@ from torch.profiler import ProfilerActivity, profile, record_function, schedule
 from traces import AUTOGRAD, convolution, kernel, mark, op, step, write, x
 from trees import refused
 
+from Utils.trace.report import findings
 from Utils.trace.summary import measure
 from Utils.trace.work import CLASSES, of_kernel, of_operator
 
@@ -98,31 +99,18 @@ def test_kernels_of_other_threads_and_of_the_backward_pass(measured):
     assert rows == [[1, "layer1.conv", "forward", "2x3x8x8", "4x3x3x3", 1], [1, "layer1.conv", "backward", "2x3x8x8", "4x3x3x3", 2]]
 
 
-def test_external_ids_where_no_launch_is_recorded_and_not_where_they_are_correlations(measured):
-    nest = [{**event, "args": {"External id": 50 + i}} for i, event in enumerate(convolution(10, 40))]
-    other = op("aten::add", 60, 9, **{"External id": 60})
-    without = [kernel(1, None, 30, 12, **{"External id": 53}), kernel(2, None, 70, 5, **{"External id": 60})]
-    found = measured(step(0, 0, 100), nest, other, without)
-    assert classes(found) == {"convolution": us(0.012), "elementwise": us(0.005)} and len(found.layers) == 1
-    assert found.summary["attribution"]["by_external_id"] == 2
-    lower = [kernel(1, None, 30, 12, **{"external id": 53}), kernel(2, None, 70, 5, **{"external id": 60})]
-    assert classes(measured(step(0, 0, 100), nest, other, lower)) == classes(found)
-    elsewhere = [kernel(1, 25, 30, 12, tid=5, **{"External id": 53}), kernel(2, 61, 70, 5, tid=5, **{"External id": 60})]
-    assert classes(measured(step(0, 0, 100), nest, other, elsewhere)) == classes(found)  # calls on threads without operators
-    correlations = [kernel(53, 65, 70, 5, **{"External id": 53}), kernel(60, 90, 92, 3, **{"External id": 60})]
-    assert classes(measured(step(0, 0, 100), nest, other, correlations)) == {"elementwise": us(0.005), "other": us(0.003)}
+def test_of_two_steps_with_one_number_the_longest_in_which_something_ran(measured):
+    found = measured(mark("ProfilerStep#1", 0, 50), op("aten::add", 10, 9), mark("ProfilerStep#1", 100, 900))
+    assert found.summary["step"]["wall_ms"] == 0.05
+    both = [mark("ProfilerStep#1", 0, 50), op("aten::add", 10, 9), mark("ProfilerStep#1", 100, 90), op("aten::add", 110, 9)]
+    assert measured(*both).summary["step"]["wall_ms"] == measured(*both, number=1).summary["step"]["wall_ms"] == 0.09
 
 
-def test_graphs_and_lost_launches_are_told_by_name_and_said_to_be(measured):
-    graph = [x("cuda_runtime", "cudaGraphLaunch", 20, 9, correlation=7), op("aten::add", 18, 20)]
-    names = ["sm80_xmma_fprop_implicit_gemm", "void cudnn::bn_fw_inf_1C11_kernel_NCHW<float>", "ampere_sgemm_128x64_tn"]
-    works = [kernel(7, None, 50 + 10 * i, 10, name=name) for i, name in enumerate(names)]
-    found = measured(step(0, 0, 100), graph, works, kernel(8, None, 90, 4, name="dgrad_kernel"))
-    assert classes(found) == {"convolution": us(0.01), "convolution backward": us(0.004), "matmul, linear": us(0.01), "BatchNorm": us(0.01)}
-    assert found.summary["attribution"]["by_name"] == 4 and found.summary["convolution"]["forward"]["kernels_by_name"] == 1
-    assert found.layers.empty
-    lost = measured(step(0, 0, 100), op("aten::add", 5, 9), kernel(1, 6, 20, 9), x("cuda_runtime", "cudaLaunchKernel", 11, 2, correlation=2))
-    assert lost.summary["attribution"]["launches_without_kernel"] == 1
+def test_broken_events_are_reported(measured):
+    found = measured(op("aten::add", 0, 9), op("aten::add", float("nan"), 9), op("aten::add", 0, float("inf")), op("a", 0, -1))
+    assert found.summary["events"]["broken"] == 3
+    assert "WARNING: 3 broken events were left out" in findings(found.summary)[-1]
+    assert not any("WARNING" in line for line in findings(measured(op("aten::add", 0, 9)).summary))
 
 
 def test_a_cuda_program_without_kernels_is_refused_with_advice(measured):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import pairwise
 
+import numpy as np
 import pandas as pd
+import pytest
 from traces import AUTOGRAD, convolution, kernel, mark, op, options, step, write
 from trees import refused
 
@@ -87,3 +90,60 @@ def test_a_picture_without_convolutions_and_with_work_of_an_earlier_step(tmp_pat
     (legend,) = figure.legends
     assert [t.get_text() for t in legend.get_texts()] == ["elementwise", "idle", "earlier step"]
     figure.savefig(tmp_path / "t.svg", format="svg")
+
+
+@pytest.mark.filterwarnings("error")
+def test_odd_names_of_files_and_streams_are_drawn_and_printed_as_they_are(tmp_path, capsys):
+    """Dollars are no formulas, letters that the font lacks no warning, escape sequences no commands to the terminal."""
+    work = [op("aten::add \x1b[2J", 0, 9), kernel(1, 2, 5, 9, stream="$x_{$", device="$卷$"), kernel(2, 4, 5, 9, stream="\x1b[31m$")]
+    run(options(write(tmp_path / "a$b_{$ 卷.json", work), tmp_path / "out"))
+    printed = capsys.readouterr()
+    assert not printed.err and "\x1b" not in printed.out and "a$b_{$ 卷.json" in printed.out and "aten::add \ufffd[2J" in printed.out
+    (folder,) = (tmp_path / "out" / "trace").iterdir()
+    assert json.loads((folder / "summary.json").read_text())["status"] == "done"
+
+
+def test_everything_is_saved_before_anything_is_printed(tmp_path, monkeypatch):
+    """`| head` may end the program at the first line."""
+    def gone(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("Experiments.trace.print_report", gone)
+    with pytest.raises(BrokenPipeError):
+        run(options(write(tmp_path / "t.json", gpu_step(2)), tmp_path / "out"))
+    (folder,) = (tmp_path / "out" / "trace").iterdir()
+    assert json.loads((folder / "summary.json").read_text())["status"] == "done" and (folder / "timeline.pdf").exists()
+
+
+def test_the_same_trace_makes_the_same_pictures(tmp_path):
+    path = write(tmp_path / "t.json", gpu_step(2))
+    folders = [tmp_path / "out" / "trace" / name for name in "ab"]
+    for folder in folders:
+        run(options(path, tmp_path / "out", expid=folder.name))
+    one, two = ({name: (folder / name).read_bytes() for name in ("timeline.png", "timeline.pdf", "timeline.svg")} for folder in folders)
+    assert one == two and b"/Type3" not in one["timeline.pdf"]
+
+
+def test_many_layers_and_streams_are_cut_and_said_to_be(tmp_path, capsys):
+    events = gpu_step(700)
+    for stream in range(30, 45):
+        events.append(kernel(5000 + stream, None, 10 * stream, 1 + stream, stream=stream))
+    path = write(tmp_path / "t.json", events)
+    run(options(path, tmp_path / "out", expid="x"))
+    out = capsys.readouterr().out
+    assert "... and 640 more layers, which trace.csv has" in out and "layer59 " in out and "layer60 " not in out
+    assert len(pd.read_csv(tmp_path / "out/trace/x/trace.csv")) == 700
+    found = measure(path)
+    rows, bars = timeline_figure(found.step, found.layers, "title").axes
+    assert len(rows.get_yticklabels()) == 12 and "; 6 rows in which less ran are not shown" in rows.get_xlabel()
+    assert len(bars.patches) == 234 and bars.get_xlabel() == "layer; the longest of 3 neighbours"
+    assert [round(b.get_height()) for b in bars.patches[:4]] == [42, 45, 46, 44]  # 40 + i % 7 of the layers 0 1 2, 3 4 5, ...
+
+
+def test_a_hundred_thousand_layers_are_drawn_in_seconds(tmp_path):
+    layers = pd.DataFrame({"layer": range(1, 150_001), "pass": "forward", "time_us": 1.0,
+                           "start_ms": np.linspace(0, 0.25, 150_000), "end_ms": np.linspace(0, 0.25, 150_000)})  # fmt: skip
+    found = measure(write(tmp_path / "t.json", gpu_step(2)))
+    began = time.perf_counter()
+    timeline_figure(found.step, layers, "title").savefig(tmp_path / "t.png")
+    assert time.perf_counter() - began < 20  # 1 s here; a bar for each took minutes

@@ -10,6 +10,7 @@ import pytest
 from traces import PID, convolution, kernel, mark, op, step, write, x
 from trees import refused
 
+from Utils.errors import Refused
 from Utils.trace.events import nanoseconds
 from Utils.trace.reading import read
 from Utils.trace.summary import measure
@@ -78,6 +79,37 @@ def test_broken_events_are_left_out_and_counted(tmp_path):
     now = 1_700_000_000_000_000
     trace = read(write(tmp_path / "t", [*broken, far, *(op("b", now + i, 1) for i in range(3))]))
     assert [e.name for e in trace.events] == ["b"] * 3 and trace.broken == len(broken) + 1
+
+
+def test_what_once_broke_the_reader_is_a_broken_event(tmp_path):
+    """Powers of ten that would be written out, numbers of 5000 digits; a process that is a list makes no tool of an event."""
+    digits = "9" * 5000
+    events = [op("a", "1e999990", 1), op("a", 0, "1e999990"), op("a", "1e-999990", 1), mark(f"ProfilerStep#{digits}", 0, 9)]
+    text = json.dumps([*events, *({"ph": "X", "name": "x", "pid": pid, "ts": 0, "dur": 1} for pid in ([1], {"a": 1}))])
+    (tmp_path / "t").write_text(f'{text[:-1]}, {{"ph": "X", "cat": "cpu_op", "name": "n", "ts": {digits}, "dur": 1}}, '
+                                f'{{"ph": "X", "cat": "cpu_op", "name": "n", "ts": 1e999990, "dur": 1}}]')  # fmt: skip
+    began = time.perf_counter()
+    trace = read(tmp_path / "t")
+    assert time.perf_counter() - began < 2
+    assert (len(trace.events), trace.broken, trace.other.total()) == (1, 5, 2)
+
+
+def test_names_are_shown_in_one_line_without_control_characters_and_in_their_own_letters(tmp_path):
+    names = {"plain": "plain", "\x1b[31mred\x1b[0m\n": "\ufffd[31mred\ufffd[0m", "a\nb\r\tc": "a b c", "\u202etxt\x9b1m": "\ufffdtxt\ufffd1m",
+             "größe": "größe", "卷积 😀": "卷积 😀", "lone \ud800": "lone \ufffd"}  # fmt: skip
+    events = [op(name, i, 1, tid=name) for i, name in enumerate(names)]
+    for escaped, encoding in ((True, "utf-8"), (False, "utf-8"), (False, "utf-16")):
+        text = json.dumps({"deviceProperties": [{"id": 0, "name": "G\x1b[2J"}], "traceEvents": events}, ensure_ascii=escaped)
+        (tmp_path / "t").write_bytes(text.encode(encoding, "replace" if not escaped else "strict"))
+        trace = read(tmp_path / "t")
+        wanted = [*names.values()] if escaped else [*names.values()][:-1]
+        assert [e.name for e in trace.events][: len(wanted)] == wanted == [e.thread[1] for e in trace.events][: len(wanted)]
+        assert trace.devices == {"0": "G\ufffd[2J"}
+    (tmp_path / "t").write_bytes('[{"ph": "X", "cat": "cpu_op", "name": "größe \\u00e4 \\u5377", "ts": 1, "dur": 1}]'.encode())
+    assert read(tmp_path / "t").events[0].name == "größe ä 卷"
+    (tmp_path / "t").write_text(json.dumps([x("a\x1bb", "n", 0, 1)]))
+    with pytest.raises(Refused, match="1 a\ufffdb"):
+        read(tmp_path / "t")
 
 
 def test_odd_names_arguments_and_constants_do_not_matter(tmp_path):

@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
-from Utils.figures.style import BLUE, GREY, LATE, PALE, PALE_BLUE, label_axes, make_panels
+from Utils.figures.style import BLUE, GREY, LATE, PALE, PALE_BLUE, label_axes, make_panels, wrapped
 from Utils.histograms import Layer
 
 FILL, EDGE = PALE_BLUE, BLUE  # light inside a dark line: the shape is seen without colour too
 PANEL, GAP = (1.4, 0.8), (0.38, 0.2)  # inches: the axes of a small panel; left of it and below it, for the ticks
 LINE = 0.112  # inches of a line of a small panel's title
+HEADING = 0.15  # inches of a line of a figure's title
 WIDE, TALL = 4.2, 1.3  # inches of the weight axis and the share axis in depth
 FEW = 20  # weights that are too few for a distribution
 LETTERS = 25  # of a layer's name that have room in a line of it
@@ -27,15 +28,17 @@ def grid_figure(layers: Sequence[Layer], title: str, log: bool = False) -> Figur
     rows = math.ceil(len(layers) / columns)
     lines = max((_wrapped(layer.name) + _details(layer)).count("\n") + 2 for layer in layers)
     cell = (PANEL[0] + GAP[0] + 0.06, PANEL[1] + GAP[1] + LINE * lines + 0.12)
-    width, height = max(columns * cell[0] + 0.3, 4.2), rows * cell[1] + 0.48
-    left = (width - columns * cell[0] + 0.2) / 2
+    width = max(columns * cell[0] + 0.3, 4.2)
+    heading = wrapped(title, width, 9)
+    top = 0.25 + HEADING * heading.count("\n")  # inches above the panels
+    height, left = rows * cell[1] + top + 0.23, (width - columns * cell[0] + 0.2) / 2
     figure = Figure((width, height))
-    figure.text(0.5, 1 - 0.06 / height, title, fontsize=9, ha="center", va="top", parse_math=False)
+    figure.text(0.5, 1 - 0.06 / height, heading, fontsize=9, ha="center", va="top", parse_math=False)
     figure.text(0.5, 0.05 / height, "weight", fontsize=8, ha="center")
     figure.text(0.06 / width, 0.5, f"kept weights per bin{' (logarithmic)' if log else ''}", fontsize=8, rotation=90, va="center")
     for index, layer in enumerate(layers):
         x = left + index % columns * cell[0] + GAP[0]
-        y = height - 0.25 - (index // columns + 1) * cell[1] + GAP[1]
+        y = height - top - (index // columns + 1) * cell[1] + GAP[1]
         axes = figure.add_axes((x / width, y / height, PANEL[0] / width, PANEL[1] / height))
         axes.tick_params(labelsize=6, length=2, pad=1.5)
         axes.xaxis.get_offset_text().set_fontsize(6)
@@ -50,7 +53,11 @@ def grid_figure(layers: Sequence[Layer], title: str, log: bool = False) -> Figur
 
 def _details(layer: Layer) -> str:
     lost = f"\n{layer.not_finite:,} not finite" if layer.not_finite else ""
-    return f"{_shape(layer)}, density {layer.density:.3g}\n{layer.kept:,} of {layer.size:,} kept{lost}"
+    return f"{_shape(layer)}, density {layer.density:.3g}\n{_counts(layer)}{lost}"
+
+
+def _counts(layer: Layer) -> str:
+    return f"{layer.kept:,} kept, {layer.size - layer.kept:,} pruned"
 
 
 def _wrapped(name: str) -> str:
@@ -101,8 +108,8 @@ def layer_figure(layers: Sequence[Layer], title: str, log: bool = False) -> Figu
         width = layer.own.edges[1] - layer.own.edges[0]
         if layer in finite:
             label_axes(axes, "weight", f"kept weights per bin of {width:.3g}")
-        title_lines = [f"{layer.name}, {_shape(layer)}", f"{layer.kept:,} of {layer.size:,} kept"]
-        title_lines += [f"{layer.not_finite:,} of them not finite"] if layer.not_finite else []
+        title_lines = [f"{layer.name}, {_shape(layer)}", _counts(layer)]
+        title_lines += [f"{layer.not_finite:,} of the kept are not finite"] if layer.not_finite else []
         title_lines.append(f"density {layer.density:.4g}, sparsity {1 - layer.density:.4g}")
         if layer in finite:
             title_lines.append(f"mean {layer.mean:.3g}, standard deviation {layer.std:.3g}".replace("-", "\u2212"))
@@ -131,10 +138,12 @@ def stacked_figure(layers: Sequence[Layer], title: str) -> Figure:
     corner[0] = max(corner[0], 0.85 - depth[0])
     right = max(0.062 * len(name) + i * step[0] for i, name in enumerate(names)) + 0.15
     size = corner + np.array([WIDE + right, depth[1] + TALL + 0.4])
+    heading = wrapped(title, size[0], 9)
+    size[1] += HEADING * heading.count("\n")
     figure = Figure(tuple(size))
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(0, size[1]))
     axes.set_axis_off()
-    axes.text(size[0] / 2, size[1] - 0.06, title, fontsize=9, ha="center", va="top", parse_math=False)
+    axes.text(size[0] / 2, size[1] - 0.06, heading, fontsize=9, ha="center", va="top", parse_math=False)
     _draw_box(axes, corner, corner + depth, ends, top)
     for index in range(rows):
         x, y = corner + index * step

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import textwrap
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,9 @@ VIRIDIS = colormaps["viridis"]
 LATE = ListedColormap(VIRIDIS(np.linspace(0, 0.9, 256)))  # early to late; without the yellow that is lost on white
 GREY, PALE, LIGHT, FAINT = "#808080", "#D0D0D0", "#E5E5E5", "#EFEFEF"
 WIDTH, HEIGHT = 3.9, 3.5  # inches of one panel
-FONTS = {"pdf.fonttype": 42}  # letters stay letters, which can be searched and edited
+SETTINGS = {"pdf.fonttype": 42, "svg.hashsalt": "figure"}  # letters can be searched and edited; the same ids each time
+UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+RESOLUTION = 200  # dots per inch of a PNG
 
 
 def make_panels(count: int, title: str, **sharing: bool) -> tuple[Figure, list[Axes]]:
@@ -32,7 +36,7 @@ def make_panels(count: int, title: str, **sharing: bool) -> tuple[Figure, list[A
     columns = 2 if count == 4 else min(count, 3)
     rows = math.ceil(count / columns)
     figure = Figure((max(WIDTH * columns, 5.6), HEIGHT * rows + 0.6), layout="constrained")
-    figure.suptitle(title, fontsize=11, parse_math=False)
+    figure.suptitle(wrapped(title, figure.get_figwidth(), 11), fontsize=11, parse_math=False)
     axes = list(figure.subplots(rows, columns, squeeze=False, **sharing).flat)
     for spare in axes[count:]:
         spare.remove()
@@ -55,6 +59,18 @@ def save_figure(figure: Figure, path: Path) -> None:
     Raises:
         RunFailed: it cannot be written.
     """
-    for kind, undated in (("png", {}), ("pdf", {"CreationDate": None})):
-        with atomic(path.with_name(f"{path.name}.{kind}")) as temporary, rc_context(FONTS):
-            figure.savefig(temporary, format=kind, dpi=200, metadata=undated)
+    for kind in ("png", "pdf"):
+        with atomic(path.with_name(f"{path.name}.{kind}")) as temporary:
+            draw(figure, temporary, kind)
+
+
+def draw(figure: Figure, file: Path, kind: str) -> None:
+    """Write a figure in the format `kind`; the same figure gives the same bytes."""
+    with rc_context(SETTINGS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in other letters is shown as boxes
+        figure.savefig(file, format=kind, dpi=RESOLUTION, metadata=UNDATED.get(kind, {}))
+
+
+def wrapped(title: str, inches: float, size: float) -> str:
+    """A title of `size` points on as many lines as it needs in a figure of that width."""
+    return "\n".join(textwrap.wrap(title, int(72 * inches / (0.56 * size)), break_on_hyphens=False))

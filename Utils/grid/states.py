@@ -18,7 +18,9 @@ from Utils.options import ABLATIONS, table
 from Utils.settle import identity
 
 SMALL = 1 << 20  # bytes: files below this are checked each time that a grid is looked at
-MEASURED = ("seconds", "peak_memory_bytes", "inference")  # nested keys of a summary whose numbers become columns
+COMPARED = ("dense", "masked", "compact")  # networks in `compact.json`
+# Nested keys of a summary whose numbers become columns.
+MEASURED = ("seconds", "peak_memory_bytes", "inference", "trace", *COMPARED)
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,69 @@ def state_of(folder: Path) -> State:
         return State("pending")
     try:
         summary = read_json(folder / "summary.json")
-        if (folder / "time.json").exists():
-            summary["inference"] = read_json(folder / "time.json")  # measured again
+        summary |= _measured_again(folder) | _compacted(folder)
     except Refused as error:
         return State("failed", str(error))
     done = summary.get("status") == "done"
     if done and (damaged := _damaged(folder, summary)):
         return State("failed", f"{damaged} is missing or damaged: remove the cell's folder to run it again", summary)
     return State("done" if done else "failed", "" if done else str(summary.get("reason", "")), summary)
+
+
+def _measured_again(folder: Path) -> dict[str, Any]:
+    """What `time.json` has in place of the summary's inference; a damaged one is named and left out."""
+    file = folder / "time.json"
+    if not file.exists():
+        return {}
+    try:
+        times = read_json(file)
+        if "total_seconds" not in times:
+            raise Refused(f"{file}: no inference times")
+    except Refused as error:
+        print(f"NOTE: {' '.join(str(error).split())}; the times of the run itself count")
+        return {}
+    return {"inference": times}
+
+
+def _compacted(folder: Path) -> dict[str, Any]:
+    """What `compact.json` says of each network; a damaged one is named and left out."""
+    file = folder / "compact.json"
+    if not file.exists():
+        return {}
+    try:
+        networks = read_json(file).get("networks")
+        if not isinstance(networks, dict):
+            raise Refused(f"{file}: no networks")
+    except Refused as error:
+        print(f"NOTE: {' '.join(str(error).split())}; --experiment compact writes it again")
+        return {}
+    return {name: networks[name] for name in COMPARED if isinstance(networks.get(name), dict)}
+
+
+def update_cell(folder: Path, key: str, content: Mapping[str, Any]) -> None:
+    """Put the numbers of `content` into the columns `key_...` of the row of the cell in `folder`, where a `grid.csv` has one.
+
+    All else stays as it was written, letter for letter.
+    """
+    path = folder.resolve().parent / "grid.csv"
+    if not path.is_file():
+        return
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        return print(f"NOTE: {path} cannot be read ({' '.join(str(error).split())}); the grid's own command writes it again")
+    rows = frame.index[frame["cell"] == folder.resolve().name] if "cell" in frame else []
+    if not len(rows):
+        return
+    numbers = _flat(key, content)
+    for name in [c for c in frame if c.startswith(f"{key}_") and c not in numbers]:
+        frame.loc[rows, name] = ""
+    for name, value in numbers.items():
+        if name not in frame:
+            frame.insert(frame.shape[1] - (frame.columns[-1] == "reason"), name, "")
+        frame.loc[rows, name] = "" if value is None else str(value)
+    with atomic(path) as temporary:
+        frame.to_csv(temporary, index=False)
 
 
 def _damaged(folder: Path, summary: Mapping[str, Any]) -> Path | None:

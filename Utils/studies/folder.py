@@ -83,7 +83,7 @@ def save_study(
     folder.begin(device)
     for name, table in tables.items():
         folder.write_table(f"{name}.csv", table)
-    folder.write_figure(f"{folder.options.experiment}.png", figure)
+    folder.write_figure(folder.options.experiment, figure)
     folder.finish(study_summary(folder, results))
     if folder.saves:
         print(f"Figure: {folder.path / folder.options.experiment}.png")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from Utils.trace.events import DEVICE, KERNEL, LAUNCH, MARK, OP, Event
@@ -12,12 +12,13 @@ LAUNCHED, EXTERNAL, NAME = "launch", "external id", "name"  # how the operator o
 
 
 def attribute(events: Iterable[Event]) -> None:
-    """Fill in `parent`, `work`, `layer`, `launched` and `found_by` of all events.
+    """Fill in `parent`, `work`, `layer`, `launched`, `found_by` and `contradicted` of all events.
 
     A kernel belongs to the operator around the call that launched it: kernel -> call with the same correlation -> the
-    innermost operator that is open on the thread of that call. Where the call was not recorded, or lies in no operator, the
-    external id of the kernel names its operator. The class of a kernel that has neither, that a graph launched, or whose
-    operators say nothing (compiled regions, functions of the user) is told from its name: `found_by` is then NAME.
+    innermost operator that is open on the thread of that call. Its external id, where it names one operator, says the same
+    by number; where the two differ, the clock of the calls was off, and the id holds. It also serves where the call was not
+    recorded, or lies in no operator. The class of a kernel that has neither, that a graph launched, or whose operators say
+    nothing (compiled regions, functions of the user) is told from its name: `found_by` is then NAME.
     """
     events = list(events)
     _nest(events)
@@ -26,9 +27,9 @@ def attribute(events: Iterable[Event]) -> None:
     for event in events:
         if event.kind == LAUNCH and event.correlation is not None:
             launches.setdefault(event.correlation, event)
-    operators = _by_external_id(events) if device else {}
+    operators, unique = _by_external_id(events) if device else ({}, frozenset())
     for event in device:
-        _find_origin(event, launches, operators)
+        _find_origin(event, launches, operators, unique)
 
 
 def _nest(events: Iterable[Event]) -> None:
@@ -67,27 +68,33 @@ def _set_work(event: Event) -> None:
         event.work = own or event.work
 
 
-def _by_external_id(events: list[Event]) -> dict[int, Event]:
-    """Operators by the id that kernels and launches refer to; empty where they refer to something else.
+def _by_external_id(events: list[Event]) -> tuple[dict[int, Event], frozenset[int]]:
+    """Operators by the id that kernels and launches refer to, and the ids that one operator alone has.
 
-    PyTorch 1.12 to 2.0 wrote the correlation there instead, which may be the id of any operator.
+    Both are empty where kernels refer to something else: PyTorch 1.12 to 2.0 wrote the correlation there instead, which may
+    be the id of any operator. Traces of several processes in one file use ids again.
     """
     named = [e for e in events if e.external is not None and (e.kind in DEVICE or e.kind == LAUNCH)]
     recorded = any(e.kind == LAUNCH for e in events)
     if recorded and sum(e.external == e.correlation for e in named) > len(named) / 2:
-        return {}
-    return {e.external: e for e in events if e.kind == OP and e.external is not None}
+        return {}, frozenset()
+    counts = Counter(e.external for e in events if e.kind == OP and e.external is not None)
+    operators = {e.external: e for e in events if e.kind == OP and e.external is not None}
+    return operators, frozenset(i for i, count in counts.items() if count == 1)
 
 
-def _find_origin(event: Event, launches: dict[int, Event], operators: dict[int, Event]) -> None:
+def _find_origin(event: Event, launches: dict[int, Event], operators: dict[int, Event], unique: frozenset[int]) -> None:
     """Set the operator, the class and the launch of one activity of the device."""
     launch = launches.get(event.correlation)
     event.parent = launch.operator if launch else None
     event.found_by = LAUNCHED if event.parent else NAME
     external = event.external or (launch.external if launch else None)
-    if event.parent is None and external in operators:
-        event.parent, event.found_by = operators[external], EXTERNAL
-    origin = launch or event.parent
+    named = operators.get(external)
+    # An id that equals the correlation may be one of those that older versions wrote.
+    event.contradicted = event.parent not in (None, named) and external in unique and external != event.correlation
+    if named is not None and (event.parent is None or event.contradicted):
+        event.parent, event.found_by = named, EXTERNAL
+    origin = event.parent if event.contradicted else launch or event.parent
     event.launched = origin.start if origin else None
     if event.parent is not None:
         event.work, event.layer = event.parent.work, event.parent.layer

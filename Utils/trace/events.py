@@ -17,8 +17,9 @@ KINDS = {
 }  # fmt: skip
 CALLS = re.compile(r"(.*_)?(runtime|driver)$")  # cuda_runtime, cuda_driver, Runtime, xpu_runtime, privateuse1_driver, ...
 MODULE = "nn.Module: "  # python_function events of modules, with_stack=True
-STEP = re.compile(r"ProfilerStep#(\d+)$")
+STEP = re.compile(r"ProfilerStep#(\d{1,18})$")
 DAY = 86_400 * 10**9  # nanoseconds; anything as long or as far away is a broken clock
+LARGEST = 10**18  # microseconds; far beyond any date, and small enough that no power of ten is written out
 
 
 @dataclass(slots=True, eq=False)
@@ -28,7 +29,8 @@ class Event:
     `kind` is one of the words above; `start` and `end` are whole nanoseconds, as doubles cannot hold a date to the nanosecond.
     `thread` is process and thread, or device and stream. What follows `sequence` is filled in by `attribution`: the
     nearest enclosing event of the same thread (for work of the device: the operator that launched it), the class of work, the
-    outermost enclosing convolution, when and how a device was told to do it.
+    outermost enclosing convolution, when and how a device was told to do it, and whether launch and external id name different
+    operators.
     """
 
     kind: str
@@ -45,6 +47,7 @@ class Event:
     layer: Event | None = None
     launched: int | None = None
     found_by: str = ""
+    contradicted: bool = False
 
     @property
     def length(self) -> int:
@@ -64,7 +67,7 @@ def nanoseconds(value: Any) -> int:
     """Microseconds as a number or as text, exactly, in nanoseconds.
 
     Raises:
-        ValueError: it is no finite number.
+        ValueError: it is no finite number, or beyond all times.
     """
     if type(value) is int:
         return value * 1000
@@ -73,15 +76,18 @@ def nanoseconds(value: Any) -> int:
         if whole.isdecimal() and fraction.isdecimal():
             return int(whole) * 1000 + int(fraction[:3].ljust(3, "0"))
     try:
-        return round(Decimal(str(value)) * 1000)
-    except (ArithmeticError, TypeError) as error:
+        found = Decimal(str(value))
+        if abs(found) < LARGEST:
+            return round(found * 1000)
+    except ArithmeticError as error:
         raise ValueError(value) from error
+    raise ValueError(value)
 
 
 def kind_of(category: Any, name: str, pid: Any) -> str | None:
     """Which of the kinds an event is; None for all that is no work and encloses none."""
     if category is None:  # the profiler of PyTorch 1.7 and older
-        return {"CPU functions": OP, "CUDA functions": KERNEL}.get(pid)
+        return {"CPU functions": OP, "CUDA functions": KERNEL}.get(str(pid))
     words = re.sub(r"[ -]+", "_", str(category).partition(",")[0].strip()).lower()
     kind = KINDS.get(words)
     if kind is OP and (STEP.match(name) or (words == "operator" and "::" not in name and "Backward" not in name)):
@@ -97,3 +103,9 @@ def number(value: Any) -> int | None:
         return int(value) or None
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def one_line(text: str) -> str:
+    """`text` as a terminal can show it: in one line, without escape sequences and other control characters."""
+    joined = " ".join(text.split())
+    return joined if joined.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in joined)

@@ -20,18 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from Utils.errors import Refused
-from Utils.trace.events import DAY, DEVICE, LAUNCH, OP, Event, kind_of, nanoseconds, number
+from Utils.trace.cursor import Cursor, members
+from Utils.trace.events import DAY, DEVICE, LAUNCH, MARK, OP, STEP, Event, kind_of, nanoseconds, number, one_line
 
-SPACE = re.compile(r"[ \t\r\n]*")
-# Numbers with a fraction stay text, so that times are exact; kineto writes raw control characters into names.
-DECODER = json.JSONDecoder(strict=False, parse_float=str)
+BYTES = re.compile(r"[\x80-\xff]+")
 
 
 @dataclass
 class Trace:
     """A trace file: its events in the order of the file, the names of its devices, and how many events were left out.
 
-    `other` counts events by category that are no work, `broken` those without a time that makes sense.
+    `other` counts events by category that are no work, `broken` those without a time that makes sense. `undecoded` says that
+    characters beyond ASCII are bytes of UTF-8.
     """
 
     path: str
@@ -39,6 +39,7 @@ class Trace:
     devices: dict[str, str]
     other: Counter[str] = field(default_factory=Counter)
     broken: int = 0
+    undecoded: bool = False
 
 
 def read(path: str | Path) -> Trace:
@@ -48,7 +49,7 @@ def read(path: str | Path) -> Trace:
         Refused: the file cannot be read, is not JSON, is cut off, is no chrome trace, or holds no work.
     """
     trace = Trace(str(path), [], {})
-    text = _text(path)
+    text, trace.undecoded = _text(path)
     try:
         with _no_collection():
             _collect(trace, text)
@@ -61,13 +62,13 @@ def read(path: str | Path) -> Trace:
         raise Refused(f"{path} is not a trace in JSON: {error}") from error
     _drop_outliers(trace)
     if not any(e.kind == OP or e.kind in DEVICE for e in trace.events):
-        found = ", ".join(f"{count} {category}" for category, count in trace.other.most_common(5)) or "none"
+        found = ", ".join(f"{count} {one_line(category)}" for category, count in trace.other.most_common(5)) or "none"
         raise Refused(f"{path} holds no operators and no kernels, so there is no work to measure (events: {found})")
     return trace
 
 
-def _text(path: str | Path) -> str:
-    """The file's text. Bytes beyond ASCII become one character each, which keeps a large text small; see `_name`."""
+def _text(path: str | Path) -> tuple[str, bool]:
+    """The file's text, and whether bytes beyond ASCII became one character each, which keeps a large text small (`_decoded`)."""
     try:
         content = Path(path).read_bytes()
         if content[:2] == b"\x1f\x8b":
@@ -77,11 +78,11 @@ def _text(path: str | Path) -> str:
     except OSError as error:
         raise Refused(f"{path} cannot be read: {error.strerror or error}") from error
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16", "replace")
+        return content.decode("utf-16", "replace"), False
     text = content.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
     if not text.strip():
         raise Refused(f"{path} is empty")
-    return text
+    return text, not content.isascii()
 
 
 @contextmanager
@@ -99,9 +100,10 @@ def _no_collection() -> Iterator[None]:
 def _collect(trace: Trace, text: str) -> None:
     """Put the events of `text` into `trace`."""
     opened: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for key, value in _members(_Cursor(text)):
+    for key, value in members(Cursor(text)):
         if key == "deviceProperties" and isinstance(value, list):
-            trace.devices = {str(d["id"]): str(d["name"]) for d in value if isinstance(d, dict) and {"id", "name"} <= d.keys()}
+            named = (d for d in value if isinstance(d, dict) and {"id", "name"} <= d.keys())
+            trace.devices = {_word(trace, d["id"]): _word(trace, d["name"]) for d in named}
         elif key is None:
             phase = value.get("ph") if isinstance(value, dict) else None
             if phase == "X":
@@ -119,67 +121,15 @@ def _collect(trace: Trace, text: str) -> None:
     trace.broken += sum(len(begun) for begun in opened.values())
 
 
-class _Cursor:
-    """A place in a JSON text, which goes forward value by value."""
-
-    def __init__(self, text: str) -> None:
-        self.text, self.place = text, 0
-
-    def peek(self) -> str:
-        """The next character that is no white space; "" at the end."""
-        self.place = SPACE.match(self.text, self.place).end()
-        return self.text[self.place : self.place + 1]
-
-    def value(self) -> Any:
-        """The value that begins here."""
-        self.peek()
-        found, self.place = DECODER.raw_decode(self.text, self.place)
-        return found
-
-    def items(self, closing: str) -> Iterator[None]:
-        """Stop at each item of the list or object that begins here, until `closing`; the caller reads the item."""
-        self.place += 1
-        while self.peek() != closing:
-            yield
-            if self.peek() == ",":
-                self.place += 1
-            elif self.peek() != closing:
-                raise self.error("Expecting ',' delimiter")
-        self.place += 1
-
-    def error(self, message: str) -> json.JSONDecodeError:
-        """That something else is expected here."""
-        return json.JSONDecodeError(message, self.text, self.place)
-
-
-def _members(cursor: _Cursor) -> Iterator[tuple[str | None, Any]]:
-    """(key, value) of the outer object, but (None, event) for each of `traceEvents`, or of a list without an object."""
-    opening, seen = cursor.peek(), False
-    if opening == "[":
-        yield from ((None, cursor.value()) for _ in cursor.items("]"))
-        return
-    if opening != "{":
-        raise cursor.error("Expecting '{' or '['")
-    for _ in cursor.items("}"):
-        key = cursor.value()
-        if cursor.peek() != ":":
-            raise cursor.error("Expecting ':' delimiter")
-        cursor.place += 1
-        if key == "traceEvents" and cursor.peek() == "[":
-            seen = True
-            yield from ((None, cursor.value()) for _ in cursor.items("]"))
-        else:
-            yield str(key), cursor.value()
-    if not seen:
-        raise ValueError("it has no list traceEvents")
-
-
 def _add(trace: Trace, found: dict[str, Any], end: Any = None) -> None:
     """Keep a complete event; `end` is the time of the event that ended it, where its duration is not its own."""
-    name = _name(found.get("name"))
+    name = _word(trace, found.get("name"))
     kind = kind_of(found.get("cat"), name, found.get("pid"))
     if kind is None:
         trace.other[str(found.get("cat"))] += 1
+        return
+    if kind == MARK and name.startswith("ProfilerStep#") and not STEP.match(name):
+        trace.broken += 1
         return
     args = found.get("args")
     args = args if isinstance(args, dict) else {}
@@ -192,7 +142,7 @@ def _add(trace: Trace, found: dict[str, Any], end: Any = None) -> None:
     if not 0 <= stop - start < DAY or abs(start) > 2**62:
         trace.broken += 1
         return
-    event = Event(kind, name, start, stop, _place(found, args, kind))
+    event = Event(kind, name, start, stop, _place(trace, found, args, kind))
     if kind in (OP, LAUNCH) or kind in DEVICE:
         event.correlation = number(args.get("correlation"))
         event.external = number(args.get("External id", args.get("external id")))
@@ -204,20 +154,28 @@ def _add(trace: Trace, found: dict[str, Any], end: Any = None) -> None:
     trace.events.append(event)
 
 
-def _name(name: Any) -> str:
-    """One string for all events of that name, with what is not ASCII as it was."""
+def _word(trace: Trace, name: Any) -> str:
+    """A name that can be shown, one string for all events that have it."""
     name = str(name)
-    if not name.isascii():
-        name = name.encode("latin-1", "replace").decode("utf-8", "replace")
-    return sys.intern(" ".join(name.split()))
+    if trace.undecoded and not name.isascii():
+        name = BYTES.sub(_decoded, name)
+    return sys.intern(one_line(name))
 
 
-def _place(found: dict[str, Any], args: dict[str, Any], kind: str) -> tuple[str, str]:
+def _decoded(found: re.Match[str]) -> str:
+    """The letters that these bytes are in UTF-8; where they are none, they are letters already, which JSON had escaped."""
+    try:
+        return found[0].encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return found[0]
+
+
+def _place(trace: Trace, found: dict[str, Any], args: dict[str, Any], kind: str) -> tuple[str, str]:
     """Process and thread, or device and stream."""
     pid, tid = found.get("pid"), found.get("tid")
     if kind in DEVICE:
         pid, tid = args.get("device", pid), args.get("stream", str(tid).removeprefix("stream "))
-    return sys.intern(str(pid)), sys.intern(str(tid))
+    return _word(trace, pid), _word(trace, tid)
 
 
 def _shapes(dims: Any) -> tuple[tuple[int, ...], ...] | None:

@@ -6,9 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from Utils.trace.events import one_line
 from Utils.trace.gaps import short
 
 TOP = 10
+LAYERS = 60  # rows of the table of layers
 
 
 def print_report(summary: dict[str, Any], layers: pd.DataFrame) -> None:
@@ -19,7 +21,9 @@ def print_report(summary: dict[str, Any], layers: pd.DataFrame) -> None:
     if len(layers):
         print("Layers, one per call of a convolution, in the order of the calls; time: at least one of its "
               f"{'kernels' if device else 'operators'} ran:")  # fmt: skip
-        print(_layers(layers, device))
+        print(_layers(layers.head(LAYERS), device))
+        if len(layers) > LAYERS:
+            print(f"... and {len(layers) - LAYERS} more layers, which trace.csv has")
     print("Classes of work; each instant counts once, for the first class in this list that ran:")
     print(_classes(summary, device))
     what = "self device: time of the kernels that it launched itself, self CPU" if device else "self CPU"
@@ -39,7 +43,7 @@ def findings(summary: dict[str, Any]) -> list[str]:
     idle = f"; nothing ran for {busy['idle_ms']:.3f} ms"
     earlier = f", work of earlier steps for {busy['earlier_steps_ms']:.3f} ms" if busy["earlier_steps_ms"] else ""
     lines = [
-        f"Trace: {summary['trace']}",
+        f"Trace: {one_line(summary['trace'])}",
         f"Step: {step['name']} ({step['chosen']}): {step['wall_ms']:.3f} ms" + late * (step["after_annotation_ms"] > 0),
         f"Busy: {busy['ms']:.3f} ms, {busy['share_of_step']:.1%} of the step: {running}{idle}{earlier}",
     ]
@@ -55,6 +59,16 @@ def findings(summary: dict[str, Any]) -> list[str]:
         )
         if found["launches_without_kernel"]:
             lines.append(f"WARNING: {found['launches_without_kernel']} launches have no kernel in the trace: times are too short")
+    return lines + _doubts(summary["events"])
+
+
+def _doubts(events: dict[str, Any]) -> list[str]:
+    """What of the file could not be used, or says two things."""
+    lines = []
+    if broken := events["broken"]:
+        lines.append(f"WARNING: {broken} broken events were left out (no time that makes sense, or begun and never ended)")
+    if links := events.get("contradicting_links"):
+        lines.append(f"NOTE: {links} launches lie in another operator than the external id names; the id was followed")
     return lines
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,15 +50,18 @@ def find_step(trace: Trace, number: int | None = None) -> Step:
     """
     device = [e for e in trace.events if e.kind in DEVICE]
     _check_kernels(trace.path, "", [e for e in trace.events if e.kind == LAUNCH], device)
-    marks = _annotated(trace.events)
+    amount = _amounts(trace.events, device)
+    marks = _annotated(trace.events, amount)
     if number is not None and number not in marks:
         raise Refused(f"{trace.path} has no ProfilerStep#{number}: choose from {', '.join(map(str, marks)) or 'none'}")
     if number is not None:
         return _cut(trace, marks[number], f"ProfilerStep#{number}", f"as asked, of {len(marks)} in the file", device)
     if marks:
-        number, complete = _last_complete(trace.events, marks, device)
-        chosen = f"the last of {complete} complete steps" if complete > 1 else "the only complete step"
-        chosen += f", of {len(marks)} annotated" if len(marks) > complete else ""
+        amounts = {n: amount(mark) for n, mark in marks.items()}
+        complete = [n for n, found in amounts.items() if found >= max(amounts.values()) / 2]
+        number, count = complete[-1], len(complete)
+        chosen = f"the last of {count} complete steps" if count > 1 else "the only complete step"
+        chosen += f", of {len(marks)} annotated" if len(marks) > count else ""
         return _cut(trace, marks[number], f"ProfilerStep#{number}", chosen, device)
     work = [e for e in trace.events if e.kind == OP or e.kind in DEVICE]
     start, end = min(e.start for e in work), max(e.end for e in work)
@@ -67,27 +70,26 @@ def find_step(trace: Trace, number: int | None = None) -> Step:
     return Step("whole trace", chosen, start, end, end, bool(device), host, device, [])
 
 
-def _annotated(events: Sequence[Event]) -> dict[int, Event]:
-    """The annotations of steps by their number, in order of time; of several with one number the longest."""
+def _annotated(events: Sequence[Event], amount: Callable[[Event], int]) -> dict[int, Event]:
+    """The annotations of steps by their number, in order of time; of several with one number the longest in which work was."""
     marks: dict[int, Event] = {}
     for event in sorted((e for e in events if e.kind == MARK), key=lambda e: e.start):
         if (match := STEP.match(event.name)) and event.length:
             kept = marks.get(int(match[1]))
-            marks[int(match[1])] = event if kept is None or event.length > kept.length else kept
-    return marks
+            better = kept is None or (amount(event) > 0, event.length) > (amount(kept) > 0, kept.length)
+            marks[int(match[1])] = event if better else kept
+    return dict(sorted(marks.items(), key=lambda item: item[1].start))
 
 
-def _last_complete(events: Sequence[Event], marks: dict[int, Event], device: list[Event]) -> tuple[int, int]:
-    """The number of the last complete step, and how many are complete."""
+def _amounts(events: Sequence[Event], device: list[Event]) -> Callable[[Event], int]:
+    """A function: how much work began in an annotation; none where there is a device and it was told nothing."""
     hosts = np.sort(np.array([e.start for e in events if e.kind == OP], dtype=np.int64))
     works = np.sort(np.array([_told(e) for e in device], dtype=np.int64))
 
     def count(times: np.ndarray, mark: Event) -> int:
         return int(np.diff(np.searchsorted(times, (mark.start, mark.end)))[0])
 
-    amounts = {n: 0 if device and not count(works, m) else count(hosts, m) + count(works, m) for n, m in marks.items()}
-    complete = [n for n, amount in amounts.items() if amount >= max(amounts.values()) / 2]
-    return complete[-1], len(complete)
+    return lambda mark: 0 if device and not count(works, mark) else count(hosts, mark) + count(works, mark)
 
 
 def _told(event: Event) -> int:

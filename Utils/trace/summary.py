@@ -56,7 +56,12 @@ def measure(path: str | Path, number: int | None = None) -> Measured:
         "operators": _operators(step),
         "gaps": largest_gaps(step, pieces),
         "attribution": _attribution(step),
-        "events": {"used": len(trace.events), "broken": trace.broken, "other": dict(trace.other.most_common())},
+        "events": {
+            "used": len(trace.events),
+            "broken": trace.broken,
+            "contradicting_links": sum(e.contradicted for e in step.device),
+            "other": dict(trace.other.most_common()),
+        },
     }
     return Measured(step, summary, layers)
 

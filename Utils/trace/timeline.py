@@ -24,9 +24,10 @@ COLOURS = {
 }  # fmt: skip
 IDLE, EARLIER = style.FAINT, style.PALE
 WIDTH = 11.0  # inches
-PIXELS = 1650  # across the axes at the resolution of the PNG
+PIXELS = round(WIDTH * style.RESOLUTION)  # across the PNG
 ROWS = 12  # at most; the busiest
 HEIGHT = 0.72  # of a bar, where rows are 1 apart
+BARS = 300  # of the panel of layers, at most
 
 
 def timeline_figure(step: Step, layers: pd.DataFrame, title: str) -> Figure:
@@ -35,13 +36,15 @@ def timeline_figure(step: Step, layers: pd.DataFrame, title: str) -> Figure:
     Above the first row with convolutions stand the numbers of the layers, as many as find room. In a second panel, the
     time of each layer.
     """
-    rows = _rows(step)
+    rows, left_out = _rows(step)
     with_layers = len(layers) > 0
     height = 1.5 + 0.42 * len(rows)
     figure = Figure((WIDTH, height + 2.2 * with_layers), layout="constrained")
     panels = figure.subplots(1 + with_layers, 1, squeeze=False, height_ratios=[height, 2.2][: 1 + with_layers])[:, 0]
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(style.wrapped(title, WIDTH, 11), fontsize=11, parse_math=False)
     _draw_rows(panels[0], step, rows, layers)
+    if left_out:
+        panels[0].set_xlabel(f"{panels[0].get_xlabel()}; {left_out} rows in which less ran are not shown")
     shown = [name for name in of.CLASSES if any((e.work or of.OTHER) == name for _, events, _ in rows for e in events)]
     colours = {name: COLOURS[name] for name in shown} | {"idle": IDLE} | ({"earlier step": EARLIER} if step.foreign else {})
     handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
@@ -52,8 +55,9 @@ def timeline_figure(step: Step, layers: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def _rows(step: Step) -> list[tuple[str, list[Event], list[Event]]]:
-    """(label, events, events of earlier steps) of the threads that ran operators, then of the streams; only the busiest."""
+def _rows(step: Step) -> tuple[list[tuple[str, list[Event], list[Event]]], int]:
+    """(label, events, events of earlier steps) of the threads that ran operators, then of the streams; only the busiest, and
+    how many others there are."""
     host: dict[tuple[str, str], list[Event]] = defaultdict(list)
     for event in step.host:
         if event.kind == OP:
@@ -67,8 +71,9 @@ def _rows(step: Step) -> list[tuple[str, list[Event], list[Event]]]:
     for (gpu, stream), own in sorted(device.items(), key=lambda item: [(len(word), word) for word in item[0]]):
         earlier = [e for e in step.foreign if e.thread == (gpu, stream)]
         rows.append((f"device {gpu}, stream {stream}" if several else f"stream {stream}", own, earlier))
-    kept = sorted(rows, key=lambda row: -intervals.length(intervals.spans(row[1])))[:ROWS]
-    return [row for row in rows if row in kept]
+    times = [intervals.length(intervals.spans(own)) for _, own, _ in rows]
+    kept = sorted(sorted(range(len(rows)), key=lambda i: -times[i])[:ROWS])
+    return [rows[i] for i in kept], len(rows) - len(kept)
 
 
 def _first(item: tuple[tuple[str, str], list[Event]]) -> int:
@@ -93,7 +98,7 @@ def _draw_rows(axes: Axes, step: Step, rows: Sequence[tuple[str, list[Event], li
         _number(axes, layers, target, wall)
     top = -0.95 if step.marked_end < step.end else -0.65
     axes.set(xlim=(0, wall), ylim=(len(rows) - 0.4, top), xlabel="time since the start of the step (ms)")
-    axes.set_yticks(range(len(rows)), [label for label, *_ in rows], fontsize=9)
+    axes.set_yticks(range(len(rows)), [label for label, *_ in rows], fontsize=9, parse_math=False)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=9)
     for side in ("top", "right", "left"):
@@ -129,14 +134,18 @@ def _number(axes: Axes, layers: pd.DataFrame, place: int, wall: float) -> None:
 
 
 def _draw_layers(axes: Axes, layers: pd.DataFrame) -> None:
-    """The time of each layer; forward and backward pass side by side."""
+    """The time of each layer, of very many the longest of neighbours; forward and backward pass side by side."""
+    group = -(-int(layers["layer"].max() - layers["layer"].min() + 1) // BARS)
     passes = [name for name in ("forward", "backward") if (layers["pass"] == name).any()]
-    width = 0.8 / len(passes)
+    width = 0.8 * group / len(passes)
     for index, name in enumerate(passes):
         own = layers[layers["pass"] == name]
-        places = own["layer"] + (index - (len(passes) - 1) / 2) * width
-        axes.bar(places, own["time_us"], width, color=COLOURS[of.CONVOLUTION if name == "forward" else of.BACKWARD], label=name)
-    axes.set(xlabel="layer", ylabel="convolution (µs)", xlim=(layers["layer"].min() - 0.7, layers["layer"].max() + 0.7))
+        first = layers["layer"].min() + (own["layer"] - layers["layer"].min()) // group * group
+        times = own["time_us"].groupby(first).max() if group > 1 else own.set_index("layer")["time_us"]
+        places = times.index + (group - 1) / 2 + (index - (len(passes) - 1) / 2) * width
+        axes.bar(places, times, width, color=COLOURS[of.CONVOLUTION if name == "forward" else of.BACKWARD], label=name)
+    grouped = f"layer; the longest of {group} neighbours" if group > 1 else "layer"
+    axes.set(xlabel=grouped, ylabel="convolution (µs)", xlim=(layers["layer"].min() - 0.7, layers["layer"].max() + 0.7))
     axes.tick_params(labelsize=9)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(True, axis="y", color=style.LIGHT, linewidth=0.6)

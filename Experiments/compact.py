@@ -1,0 +1,201 @@
+"""Compact: write saved runs' networks without their dead units, proved to predict the same, and measure what that saves."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib.metadata
+import math
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from Models.compact import Compact
+from Models.masking import apply_masks
+from Models.shapes import eval_mode
+from Utils.compaction import compacted
+from Utils.comparison import LARGE, Agreement, agreement, kept_units, latencies, sizes, state_file
+from Utils.environment import environment
+from Utils.errors import Refused, RunFailed, out_of_memory
+from Utils.export import Exported, export, has_onnx
+from Utils.files import atomic, write_json
+from Utils.grid.states import update_cell
+from Utils.reopen import Reopened, reopen
+from Utils.saved import MODEL, saved_networks
+from Utils.setup import build_model
+
+STEM = "compact"
+STEPS = ("cutting", "comparing", "exporting", "measuring", "writing")
+SHOWN = 3  # names in the last line
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write `compact.pt`, `.pt2`, `.onnx`, `.csv` and `.json` into each `--run FOLDER`; a grid's folder stands for all its cells.
+
+    Nothing else in the folders is changed, so that they stay finished runs; in a grid's `grid.csv` the cell has the new numbers
+    at once. A run that fails is named, the others go on.
+
+    Raises:
+        Refused: no folder holds a saved network, or none of those that do can be read; nothing was written.
+        RunFailed: the network of some run is constant, cannot be cut, or predicts something else without its dead units.
+    """
+    folders = saved_networks(options.run)
+    if not has_onnx():
+        print("NOTE: no compact.onnx without its packages: pip install -r requirements-onnx.txt")
+    errors: dict[Path, Exception] = {}
+    for folder in folders:
+        try:
+            _compact(folder, options)
+        except Exception as error:  # a network of one's own may raise anything
+            if options.verbose:
+                traceback.print_exc()
+            errors[folder] = error
+            if len(folders) > 1:
+                print(f"{folder}: failed: {_reason(error, options)}")
+    if errors:
+        _give_up(errors, len(folders), options)
+
+
+def _give_up(errors: Mapping[Path, Exception], runs: int, options: argparse.Namespace) -> None:
+    """End with what happened to the only run, or with how many failed."""
+    kind = Refused if len(errors) == runs and all(isinstance(e, Refused) for e in errors.values()) else RunFailed
+    if runs == 1:
+        ((folder, error),) = errors.items()
+        raise kind(_reason(error, options) if kind is Refused else f"{folder}: {_reason(error, options)}") from error
+    names = ", ".join(str(folder) for folder in list(errors)[:SHOWN]) + ", ..." * (len(errors) > SHOWN)
+    raise kind(f"{len(errors)} of {runs} runs have no compact network: {names}")
+
+
+def _reason(error: Exception, options: argparse.Namespace) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, Refused | RunFailed):
+        return text
+    if out_of_memory(error):
+        return f"out of memory with --test-batch-size {options.test_batch_size}, or with {LARGE} images to measure"
+    return f"{type(error).__name__}: {text}"
+
+
+def _compact(folder: Path, options: argparse.Namespace) -> None:
+    run = reopen(folder, options)
+    apply_masks(run.prunables)
+    with tqdm(total=len(STEPS), desc=folder.name, unit="step", leave=False, disable=None) as bar:
+
+        def step(name: str) -> None:
+            bar.set_postfix_str(name)
+            bar.update(STEPS.index(name) - bar.n)
+
+        step("cutting")
+        small = compacted(run.model, run.prunables, run.data)
+        step("comparing")
+        found = agreement(run.model, small.model, run.data, options.test_batch_size)
+        _check(found)
+        step("exporting")
+        images = next(run.data.test_batches(LARGE))[0]
+        plain = _plain(small)
+        exported = export(plain, images[:3].cpu(), has_onnx())
+        step("measuring")
+        rows, repeats = _measure(run, small, plain, folder, images)
+        step("writing")
+        files = {f"{STEM}.pt": state_file(plain), f"{STEM}.pt2": exported.pt2, f"{STEM}.onnx": exported.onnx}
+        _write(folder, {name: content for name, content in files.items() if content is not None}, rows)
+        report = _report(run, small, found, exported) | {"networks": rows, "repeats": repeats}
+        write_json(folder / f"{STEM}.json", report)
+        for name, row in rows.items():
+            update_cell(folder, name, row)
+    _print(folder, report, [name for name, content in files.items() if content is not None])
+
+
+def _check(found: Agreement) -> None:
+    """Raise `RunFailed` where the two networks do not predict the same."""
+    if not math.isfinite(found.largest_difference):
+        raise RunFailed("the network's outputs for the test images are not all finite")
+    if found.differing:
+        raise RunFailed(
+            f"the compact network predicts another class for {found.differing} of {found.images} test images (outputs differ by "
+            f"up to {found.largest_difference:.1e}): nothing was written"
+        )
+
+
+def _plain(small: Compact) -> nn.Module:
+    """The compact network as it is handed out: on the CPU, in eval mode, without masks, nothing to be trained."""
+    model = copy.deepcopy(small.model).cpu().eval().requires_grad_(False)
+    for p in small.prunables:
+        delattr(model.get_submodule(p.module_name), f"{p.param}_mask")
+    return model
+
+
+def _measure(
+    run: Reopened, small: Compact, plain: nn.Module, folder: Path, images: torch.Tensor
+) -> tuple[dict[str, dict[str, Any]], dict[int, int]]:
+    """A row for each of the dense, the masked and the compact network, and how often each batch size was timed."""
+    with torch.random.fork_rng(devices=[]):
+        dense = build_model(run.options, run.data).to(run.device)
+    shape = run.data.input_shape
+    rows: dict[str, dict[str, Any]] = {
+        "dense": sizes(dense, shape),
+        "masked": sizes(run.model, shape) | {"file_bytes": (folder / MODEL).stat().st_size},
+        "compact": sizes(plain, shape),
+    }
+    networks, repeats = {"dense": dense, "masked": run.model, "compact": small.model}, {}
+    with eval_mode(dense), eval_mode(run.model), eval_mode(small.model):
+        for count in sorted({1, len(images)}):
+            seconds, repeats[count] = latencies(networks, images[:count])
+            for name, quartiles in seconds.items():
+                rows[name][f"batch{count}_seconds"] = quartiles
+    return rows, repeats
+
+
+def _write(folder: Path, files: Mapping[str, bytes], rows: Mapping[str, Mapping[str, Any]]) -> None:
+    for name, content in files.items():
+        with atomic(folder / name) as temporary:
+            temporary.write_bytes(content)
+    table = pd.json_normalize([{"network": name} | row for name, row in rows.items()], sep="_")
+    with atomic(folder / f"{STEM}.csv") as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def _report(run: Reopened, small: Compact, found: Agreement, exported: Exported) -> dict[str, Any]:
+    """What `compact.json` says beside the table."""
+    made = environment(run.device)
+    versions = {p: importlib.metadata.version(p) for p in ("torch-pruning", *(("onnx", "onnxscript") if has_onnx() else ()))}
+    return asdict(found) | {
+        "top1": dict(zip(("masked", "compact"), found.top1, strict=True)),
+        "units": kept_units(run.model, small.model),
+        "any_batch": exported.any_batch,
+        "notes": exported.notes,
+        "precision": "float32",
+        "threads": torch.get_num_threads(),
+        **made,
+        "versions": made["versions"] | versions,
+    }
+
+
+def _print(folder: Path, report: Mapping[str, Any], files: list[str]) -> None:
+    ties = f" ({report['ties']} exact ties)" if report["ties"] else ""
+    top1, units, repeats = report["top1"], report["units"].values(), report["repeats"]
+    print(folder)
+    print(
+        f"All {report['images']} test images: the same predictions{ties}, top-1 {top1['masked']:.2f} % masked and "
+        f"{top1['compact']:.2f} % compact; outputs of up to {report['largest_output']:.4g} differ by up to "
+        f"{report['largest_difference']:.2g}."
+    )
+    print(f"Units: {sum(kept for kept, _ in units)} of {sum(whole for _, whole in units)} kept, {len(units)} layers.")
+    rows = []
+    for name, row in report["networks"].items():
+        shown = {"network": name, "parameters": row["parameters"], "file bytes": row["file_bytes"], "MACs": row["macs"]}
+        rows.append(shown | {f"batch {n} (ms)": f"{1e3 * row[f'batch{n}_seconds']['median']:.3f}" for n in repeats})
+    print(pd.DataFrame(rows).to_string(index=False))
+    counts = " and ".join(str(n) for n in repeats.values())
+    print(f"Latency: median of {counts} calls in turn, {report['device']}, {report['precision']}; MACs: dense, for one image.")
+    if LARGE not in repeats:
+        print(f"NOTE: a batch of {max(repeats)} instead of {LARGE}: there are no more test images")
+    for note in report["notes"]:
+        print(f"NOTE: {note}")
+    print(f"Files: {', '.join((*files, f'{STEM}.csv', f'{STEM}.json'))}")
