@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core; more threads than cores only wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pandas as pd
 import pytest

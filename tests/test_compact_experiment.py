@@ -164,8 +164,9 @@ FAMILIES = {
     "fc": (DATA, "default", []),
     "conv": (DATA, "default", ["--prune-bias", "--compact"]),
     "vgg11-bn": ("synthetic:3x16x16:4:40", "lottery", ["--pruner", "synflow"]),
-    "resnet20": (RGB, "lottery", ["--prune-residual", "--prune-bias", "--prune-batchnorm", "--pruner", "synflow", "--density", "0.1"]),
-    "mobilenet_v2": (RGB, "torchvision", ["--pruner", "synflow"]),
+    "resnet20": (RGB, "lottery", ["--prune-residual", "--prune-bias", "--prune-batchnorm", "--pruner", "synflow", "--density", "0.1",
+                 "--prune-epochs", "20"]),
+    "mobilenet_v2": (RGB, "torchvision", ["--pruner", "synflow", "--prune-epochs", "20"]),
 }
 
 
