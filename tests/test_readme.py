@@ -19,7 +19,7 @@ def test_it_opens_with_exactly_two_commands():
     opening = README[: README.index("\n## ", README.index("```"))]
     commands = [body.strip() for language, body in re.findall(r"```(\w+)\n(.*?)```", opening, re.DOTALL) if language == "bash"]
     assert len(commands) == 2 and all("\n" not in c and "venv" in c for c in commands)
-    assert commands[0].endswith("main.py --pruner synflow --compression 1") and commands[1].endswith("-m pytest")
+    assert commands[0].endswith("main.py --pruner synflow --compression 1") and "-m pytest" in commands[1]
 
 
 def test_ci_runs_the_second_command_word_for_word():
