@@ -47,7 +47,7 @@ def test_every_flag_that_readme_names_exists():
     from Utils.flags import ANCESTOR_FLAGS
 
     known = set(build_parser()._option_string_actions) | set(ANCESTOR_FLAGS)
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--flag", "--no-flag", "--against", "--nproc-per-node"} <= known
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--flag", "--no-flag", "--against", "--nproc-per-node", "--dist"} <= known
 
 
 @pytest.mark.parametrize("words", [["check"]])
