@@ -43,7 +43,7 @@ class Option:
 
 # Headings of the help, and the readers under each.
 GROUPS = {
-    "experiment": ("always", "save", "run", "histogram", "trace", "seed", "device", "verbose"),
+    "experiment": ("always", "save", "run", "histogram", "report", "trace", "seed", "device", "verbose"),
     "data": ("dataset", "data", "image", "augment", "mirror"),
     "model": ("model",),
     "training": ("dense", "train", "compact", "test", "profile"),
@@ -141,6 +141,8 @@ def table() -> tuple[Option, ...]:
         Option("--layer", "histogram", "layers or blocks to draw alone, by name, or all", (), nargs="+"),
         Option("--log-counts", "histogram", "logarithmic counts", False, None),
         Option("--bins", "histogram", "bins of a layer's weights", 60, integer(1, 1000)),
+        Option("--layer-compression", "report", "compression whose layers and weights are shown; default: the middle one", None,
+               COMPRESSION),
         Option("--expid", "save", "name of the run's folder; default: made from the options", ""),
         Option("--result-dir", "save", "where run folders are made", "Results/data"),
         Option("--no-save", "save", "write nothing", False, None),

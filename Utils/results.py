@@ -31,7 +31,8 @@ OWN = (
     "*-conservation.csv", "*-conservation.png", "*-conservation.pdf", "schedule-rounds.csv", "trace.json", "trace.csv",
     "trace_summary.json", "timeline.*", "time.json", "histogram*.csv", "histogram*.png", "histogram*.pdf", "initial.pt",
     "dense.pt", "model.pt",
-    "model-compact.pt", "compact.*", "optimizer.pt", "scheduler.pt", "masks-level-*.pt", CHECKPOINT, "summary.json",
+    "model-compact.pt", "compact.*", "report.md", "report.html", "figures/*", "tables/*", "optimizer.pt",
+    "scheduler.pt", "masks-level-*.pt", CHECKPOINT, "summary.json",
 )  # fmt: skip
 
 
@@ -45,10 +46,10 @@ def run_name(options: argparse.Namespace) -> str:
     digest = hashlib.blake2b(json.dumps(chosen, sort_keys=True).encode(), digest_size=4).hexdigest()
     given = vars(options)
     pruners = "-".join(given.get("pruner_list", ())) or given.get("pruner")
-    trace = Path(options.trace).stem if "trace" in given else None
+    about = Path(options.trace).stem if "trace" in given else Path(options.run[0]).resolve().name if "run" in given else None
     compression = f"c{options.compression:.4g}" if "compression" in given else None
     seed = f"s{options.seed}" if "seed" in given else None
-    words = [trace, pruners, given.get("model"), given.get("dataset"), compression, seed, digest]
+    words = [about, pruners, given.get("model"), given.get("dataset"), compression, seed, digest]
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(word))[-60:] for word in words if word is not None)
 
 

@@ -95,7 +95,7 @@ def identity(options: argparse.Namespace) -> dict[str, Any]:
 
     Files that an option names count by their content, under `contents`.
     """
-    kept = {k: v for k, v in vars(options).items() if k not in (*INCIDENTAL, "expid")}
+    kept = {k: v for k, v in vars(options).items() if k not in (*INCIDENTAL, "expid", "given")}
     files = [file for name in FILES if (file := getattr(options, name, None))]
     if getattr(options, "model_class", None) == registry.USER:
         files.append(options.model.rpartition(":")[0])
