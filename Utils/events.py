@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,9 @@ class EventLog:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
+            # Files are read in the order of their names, which tell seconds: those of one second might be read the wrong way.
+            while any(self._path.glob(f"{FILES[:-1]}{int(time.time()):010d}.*")):
+                time.sleep(0.05)
             self._writer = SummaryWriter(str(self._path), purge_step=self._waiting[0][0] if self._goes_on else None)
         for step, tag, value in self._waiting:
             if isinstance(value, dict):
