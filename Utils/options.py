@@ -53,7 +53,7 @@ GROUPS = {
 }
 # Options that do not make two runs different; everything else does, defaults included.
 INCIDENTAL = (
-    "gpu", "workers", "no_cuda", "verbose", "result_dir", "data_dir", "overwrite", "no_save", "checkpoint_every",
+    "gpu", "workers", "no_cuda", "verbose", "result_dir", "data_dir", "overwrite", "no_save", "checkpoint_every", "tensorboard",
     "jobs", "dry_run", "launcher", "slurm_partition", "slurm_time", "slurm_memory", "slurm_gpus", "slurm_cpus", "slurm_option",
 )  # fmt: skip
 
@@ -94,6 +94,7 @@ def table() -> tuple[Option, ...]:
         Option("--save-trace", "profile", "profile one inference step after training, into trace.json", False, None),
         Option("--checkpoint-every", "dense", "epochs between checkpoints, 0 for none; default: each epoch of 2 s or more, and "
                "whenever 10 s have passed", None, COUNT),
+        Option("--tensorboard", "dense", "while training, write what TensorBoard shows into the run's folder", False, None),
         Option("--pruner", "prune", "pruning method", "rand", choices=pruners),
         Option("--compression", "prune", "log10 of total over kept prunable weights: density is 10^-C", None, COMPRESSION),
         Option("--density", "prune", "the same as kept over total", None, DENSITY),

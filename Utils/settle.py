@@ -12,6 +12,7 @@ from typing import Any
 from Models import registry
 from Utils.data.catalogue import ALIASES, NAMES, check_name
 from Utils.errors import Refused
+from Utils.events import check_package
 from Utils.options import INCIDENTAL, defaults
 
 FILES = ("weights", "trace")  # options that name a file: its content makes two runs different
@@ -33,6 +34,8 @@ def settle(given: Mapping[str, Any]) -> argparse.Namespace:
         options.model_class, options.model = registry.resolve(options.model, options.model_class, options.dataset)
         if options.pretrained and options.weights:
             raise Refused(f"--pretrained and --weights {options.weights} exclude each other")
+    if getattr(options, "tensorboard", False):
+        check_package()
     if "lr_drops" in options:
         options.lr_drops = sorted(options.lr_drops)
     if "pruner" in given and given.get("pruner_list"):
