@@ -58,15 +58,17 @@ def test_the_numbers_of_a_single_run_by_hand(command):
     assert done.out.startswith("Single runs: 0 done, 0 running, 1 pending, 0 failed; about 00:06 left at 1 at a time")
 
 
-def test_a_running_cell_is_seen(command):
-    make(Path("one"), rows=[(0, 10, 0), (1, 60, 2)])
-    make(Path("two"), rows=[(0, 10, 0), (1, 60, 2)])
-    for name in ("one", "two"):
-        lock = Lock(Path(name, ".lock"))
-        assert lock.take(1)
-        done = command(*STATUS, name, *(["one"] if name == "two" else []))
-        lock.leave() if name == "two" else None
-    assert "2 running" in done.out or "1 running, 1 pending" in done.out
+def test_what_runs_divides_the_time_left(command):
+    """3 epochs of 2 s in each of three runs: 18 s, by two processes."""
+    for name in "abc":
+        make(Path(name), rows=[(0, 10, 0), (1, 60, 2)])
+    locks = [Lock(Path(name, ".lock")) for name in "ab"]
+    assert all(lock.take(1) for lock in locks)
+    done = command(*STATUS, *"abc")
+    assert "0 done, 2 running, 1 pending, 0 failed; about 00:09 left at 2 at a time" in done.out
+    for lock in locks:
+        lock.leave()
+    assert "0 running, 3 pending, 0 failed; about 00:18 left at 1 at a time" in command(*STATUS, *"abc").out
 
 
 def test_time_left_by_hand(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,7 +49,8 @@ def plan(given: Mapping[str, Any]) -> argparse.Namespace:
 
 def _name(preset: Preset, scale: float) -> str:
     """The folder's name. It has no hash of the options: a preset that has grown goes on in the folder that is there."""
-    return preset.name if scale == 1 else f"{preset.name}-scale-{scale:g}"
+    name = re.sub(r"[^A-Za-z0-9._+-]+", "_", preset.name)[-60:]
+    return name if scale == 1 else f"{name}-scale-{scale:g}"
 
 
 def _grid(part: Part, shared: Mapping[str, Any], seeds: list[int] | None, scale: float) -> argparse.Namespace:
