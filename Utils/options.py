@@ -43,13 +43,13 @@ class Option:
 
 # Headings of the help, and the readers under each.
 GROUPS = {
-    "experiment": ("always", "save", "run", "histogram", "report", "trace", "seed", "device", "verbose"),
+    "experiment": ("always", "assignment", "save", "run", "histogram", "report", "trace", "seed", "device", "verbose"),
     "data": ("dataset", "data", "image", "augment", "mirror"),
     "model": ("model",),
     "training": ("dense", "train", "compact", "test", "profile"),
     "pruning": ("prunable", "prune", "ablations"),
     "levels (multishot)": ("levels",),
-    "grids (a list runs every combination)": ("lists", "pruner list", "schedule lists", "grid"),
+    "grids (a list runs every combination)": ("lists", "seed list", "pruner list", "schedule lists", "overrides", "grid"),
 }
 # Options that do not make two runs different; everything else does, defaults included.
 INCIDENTAL = (
@@ -63,6 +63,9 @@ def table() -> tuple[Option, ...]:
     pruners = Pruners.names()
     return (
         Option("--experiment", "always", "what to do (see --list experiments)", "singleshot", choices=tuple(EXPERIMENTS)),
+        Option("--preset", "assignment", "an assignment: a name in Experiments/presets, or a file of your own, FILE.toml"),
+        Option("--scale", "assignment", "factor on the preset's epochs, of which at least one stays", 1.0,
+               number(above=0, high=1000)),
         Option("--dataset", "dataset", DATASETS, "mnist"),
         Option("--data-dir", "data", "where datasets lie", "Data"),
         Option("--no-download", "data", "never use the network", False, None),
@@ -125,8 +128,8 @@ def table() -> tuple[Option, ...]:
                nargs="+", axis="level"),
         Option("--ablate", "lists", "each cell as it is, with shuffled masks, new weights, inverted scores", (),
                choices=tuple(ABLATIONS), nargs="+", axis="ablate"),
-        Option("--seed-list", "lists", "seeds", (), LARGE, nargs="+", axis="seed"),
-        Option("--for", "grid", "an option for one pruner's cells, as mag:pre-epochs=200", (), override, nargs="+"),
+        Option("--seed-list", "seed list", "seeds", (), LARGE, nargs="+", axis="seed"),
+        Option("--for", "overrides", "an option for one pruner's cells, as mag:pre-epochs=200", (), override, nargs="+"),
         Option("--jobs", "grid", "processes that run cells, in turn on the CUDA devices there are", 1, integer(1, 1024)),
         Option("--dry-run", "grid", "print the cells and what is done; run and write nothing", False, None),
         Option("--launcher", "grid", "where cells run", "local", choices=("local", "slurm")),
@@ -164,6 +167,11 @@ def read_by(experiment: str) -> tuple[Option, ...]:
 def is_axis(option: Option, experiment: str) -> bool:
     """Whether `option` given to `experiment` makes a grid: a list, unless the experiment is about that list itself."""
     return option.axis is not None and "grid" in EXPERIMENTS[experiment].reads
+
+
+def pop_lists(given: dict[str, Any], experiment: str) -> dict[str, Any]:
+    """Take the lists that make a grid out of `given`: option that varies -> its values."""
+    return {o.axis: given.pop(o.dest) for o in read_by(experiment) if is_axis(o, experiment) and o.dest in given}
 
 
 def defaults(experiment: str) -> dict[str, Any]:

@@ -54,8 +54,11 @@ def run_name(options: argparse.Namespace) -> str:
 
 
 def path_of(options: argparse.Namespace) -> Path:
-    """Where a run's folder is, or will be: RESULT_DIR/EXPERIMENT/EXPID, for a cell RESULT_DIR/EXPERIMENT/GRID/CELL."""
-    return Path(options.result_dir, options.experiment, options.expid or run_name(options))
+    """Where a run's folder is, or will be: RESULT_DIR/EXPERIMENT/EXPID, for a cell RESULT_DIR/EXPERIMENT/GRID/CELL.
+
+    `place` stands for the experiment where a run is a cell of another one, as those of an assignment are.
+    """
+    return Path(options.result_dir, getattr(options, "place", options.experiment), options.expid or run_name(options))
 
 
 class RunFolder:

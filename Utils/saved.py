@@ -12,6 +12,7 @@ from Utils.errors import Refused
 from Utils.files import read_json
 
 MODEL = "model.pt"
+NO_RUNS = ("report", "slurm")  # folders of a grid that are no cells
 LONGEST = 40  # letters of a part of a title
 
 
@@ -39,7 +40,7 @@ def saved_networks(names: Iterable[str | Path]) -> list[Path]:
 def _runs(folder: Path) -> list[Path]:
     if not (folder / "grid.csv").is_file():
         return [folder]
-    return sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+    return sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith(".") and f.name not in NO_RUNS)
 
 
 def read_tensors(file: Path) -> dict[str, torch.Tensor]:

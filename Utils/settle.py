@@ -94,11 +94,11 @@ def _check_expid(expid: str) -> None:
 
 
 def identity(options: argparse.Namespace) -> dict[str, Any]:
-    """The options that make two runs different, as JSON keeps them; `expid` names the folder and is not among them.
+    """The options that make two runs different, as JSON keeps them; `expid` and `place` name the folder and are not among them.
 
     Files that an option names count by their content, under `contents`.
     """
-    kept = {k: v for k, v in vars(options).items() if k not in (*INCIDENTAL, "expid", "given")}
+    kept = {k: v for k, v in vars(options).items() if k not in (*INCIDENTAL, "expid", "given", "place")}
     files = [file for name in FILES if (file := getattr(options, name, None))]
     if getattr(options, "model_class", None) == registry.USER:
         files.append(options.model.rpartition(":")[0])
