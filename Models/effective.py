@@ -44,6 +44,21 @@ NORMING = {F.batch_norm: (3, True), F.instance_norm: (3, True), F.group_norm: (2
 TIMES = (torch.mul, torch.Tensor.mul, torch.Tensor.mul_, torch.Tensor.__mul__, torch.Tensor.__rmul__, torch.Tensor.__imul__)
 
 
+def _layer_means(x: torch.Tensor, normalized_shape: Sequence[int], *_rest: Any, **_named: Any) -> torch.Tensor:
+    """What the units of a layer norm have in common, in their places."""
+    return x.mean([*range(-len(normalized_shape), 0)], keepdim=True)
+
+
+def _group_means(x: torch.Tensor, num_groups: int, *_rest: Any, **_named: Any) -> torch.Tensor:
+    """What the units of each group of a group norm have in common, in their places."""
+    grouped = x.unflatten(1, (num_groups, -1))
+    return grouped.mean(2, keepdim=True).expand_as(grouped).flatten(1, 2)
+
+
+# What a unit says moves the mean and the variance, and so what these norms make of the other units.
+MIXING = {F.layer_norm: _layer_means, F.group_norm: _group_means}
+
+
 @dataclass(frozen=True)
 class Paths:
     """What of a network lies on a path from its input to its output, by full parameter name.
@@ -61,8 +76,9 @@ class Paths:
 def find_paths(model: nn.Module, prunables: Sequence[Prunable], input_shape: tuple[int, ...]) -> Paths:
     """The paths of kept weights through `model` for images of `input_shape`; the network is left as it was.
 
-    A norm passes each unit on by itself; squeeze-and-excitation and other gates pass what they multiply. Parameters outside
-    layers, norms and `Identity2d` are all live.
+    BatchNorm passes each unit on by itself; in layer and group norms a path leads from every unit to all that are normalised
+    with it. Squeeze-and-excitation and other gates pass what they multiply. Parameters outside layers, norms and `Identity2d`
+    are all live.
 
     Raises:
         RuntimeError: the network does something with its tensors that cannot be followed.
@@ -169,6 +185,8 @@ class _Following(TorchFunctionMode):
     def _norm(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> torch.Tensor:
         place, second = NORMING[func]
         x, weight = args[0], kwargs.get("weight", args[place] if len(args) > place else None)
+        if func in MIXING:
+            x = x + MIXING[func](*args, **kwargs)
         if weight is None:
             return x
         return x * (weight.view(-1, *[1] * (x.dim() - 2)) if second else weight)

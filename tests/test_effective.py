@@ -99,6 +99,17 @@ def test_grouped_convolutions_connect_within_their_groups():
     assert found["2.weight"] == [[1, 0, 1, 0]]
 
 
+@pytest.mark.parametrize("norm", [nn.LayerNorm(4), nn.GroupNorm(2, 4)])
+def test_units_that_are_normalised_together_hear_each_other(norm):
+    """Nobody listens to units 1 and 3, but they move the mean of those who are heard: in a layer norm 0, in a group of two 0 and 1."""
+    model = nn.Sequential(nn.Linear(1, 4), norm, nn.Linear(4, 1))
+    found = live(model, (1,), **{"2": [[1, 0, 0, 0]]})
+    assert found["0.weight"] == ([[1], [1], [1], [1]] if isinstance(norm, nn.LayerNorm) else [[1], [1], [0], [0]])
+    assert found["2.weight"] == [[1, 0, 0, 0]]
+    assert live(model, (1,), **{"0": [0, 1, 0, 0], "2": [[1, 0, 0, 0]]})["2.weight"] == [[1, 0, 0, 0]]
+    assert live(model, (1,), **{"0": [0, 0, 0, 0]})["2.weight"] == [[0, 0, 0, 0]]
+
+
 def test_gates_pass_what_they_multiply():
     class Gate(nn.Module):
         def __init__(self):
