@@ -33,11 +33,15 @@ PRODUCTS = (
 PASSING = (
     F.relu, torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_, F.relu6, F.hardtanh, F.hardswish, F.silu, F.gelu,
     F.leaky_relu, F.elu, F.selu, F.celu, F.mish, F.softplus, F.prelu, F.softsign, F.tanh, torch.tanh, torch.Tensor.tanh,
-    F.local_response_norm,
+    F.local_response_norm, torch.neg, torch.Tensor.neg, torch.Tensor.__neg__,
 )  # fmt: skip
 # Functions that give something where nothing arrives: what they multiply passes.
 GATES = (
     F.sigmoid, torch.sigmoid, torch.Tensor.sigmoid, F.hardsigmoid, F.softmax, torch.softmax, torch.Tensor.softmax,
+)  # fmt: skip
+# What two paths say may cancel out; that both lead here may not.
+MINUS = (
+    torch.sub, torch.subtract, torch.Tensor.sub, torch.Tensor.sub_, torch.Tensor.__sub__, torch.Tensor.__isub__,
 )  # fmt: skip
 # Norm -> the place of its weight among the arguments, and whether units are the second dimension (else the last ones).
 NORMING = {F.batch_norm: (3, True), F.instance_norm: (3, True), F.group_norm: (2, True), F.layer_norm: (2, False)}
@@ -176,6 +180,8 @@ class _Following(TorchFunctionMode):
             return self._norm(func, args, kwargs)
         if func in PRODUCTS:
             return self._product(func, *args, **kwargs)
+        if func in MINUS:
+            return args[0] + args[1]
         if func in TIMES:  # a parameter that scales: its stand-in is zero
             args = tuple(a + 1 if self._scales(a) else a for a in args)
         if func is F.multi_head_attention_forward:
