@@ -62,5 +62,9 @@ EXPERIMENTS = {
         "read a trace of PyTorch's profiler: convolution time, idle gaps, layers, a timeline",
         frozenset({"trace", "verbose", "save"}),
     ),
+    "report": Experiment(
+        "turn saved runs and grids into one document, HTML and Markdown, with figures and tables: --run FOLDER ...",
+        frozenset({"run", "histogram", "report", "verbose", "save"}),
+    ),
     "data": Experiment("fetch and check a dataset ahead of a job", frozenset({"dataset", "data", "mirror"})),
 }

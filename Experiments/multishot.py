@@ -77,7 +77,8 @@ class _Ladder:
         phase = "post_train" if last or options.no_rewind else "pre_train"
         order = f"fine-tune-{level}" if options.no_rewind and not last else phase
         rest = (subject.model, subject.prunables, subject.data, options, phase, self.clock)
-        return Training(*rest, order=order, first=options.rewind_epoch)
+        watch = self.folder.events.watch(sum(len(rows) - 1 for rows in self.trained))
+        return Training(*rest, order=order, first=options.rewind_epoch, watch=watch)
 
     def rows(self) -> pd.DataFrame:
         """All finished trainings one below the other; `level` is that of the pruning before, 0 in the dense network."""
@@ -114,7 +115,7 @@ def _begin(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, subje
     fresh = Training(subject.model, subject.prunables, subject.data, options, "pre_train", clock)
     start = copied(without_masks(fresh.state()))
     print(f"Pre-Train for {options.pre_epochs} epochs.")
-    dense = train_densely(subject, options, clock)
+    dense = train_densely(subject, options, clock, folder.events.watch())
     ladder = _Ladder(options, pruner, folder, subject, clock, initial, dense.rewind or start, [dense.rows])
     masks = [p.mask for p in subject.prunables]
     ladder.count(0, compression_table(subject.model, subject.prunables, masks, subject.data.input_shape))

@@ -47,7 +47,8 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
         network = TrainedNetwork(subject, clock)
 
     trained = network.subject
-    training = Training(trained.model, trained.prunables, trained.data, options, "post_train", clock)
+    watch = folder.events.watch(options.pre_epochs)
+    training = Training(trained.model, trained.prunables, trained.data, options, "post_train", clock, watch=watch)
     if saved:
         training.restore(saved)
         clock.restore(saved["clock"])
@@ -80,7 +81,7 @@ def _prune(
         folder.begin(subject.device)
     initial = folder.snapshot(model)
     print(f"Pre-Train for {options.pre_epochs} epochs.")
-    pre = train_densely(subject, options, clock).rows
+    pre = train_densely(subject, options, clock, folder.events.watch()).rows
     dense = folder.snapshot(model) if options.pre_epochs else None
 
     print_target(options)

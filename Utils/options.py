@@ -43,7 +43,7 @@ class Option:
 
 # Headings of the help, and the readers under each.
 GROUPS = {
-    "experiment": ("always", "assignment", "save", "run", "histogram", "trace", "seed", "device", "verbose"),
+    "experiment": ("always", "assignment", "save", "run", "histogram", "report", "trace", "seed", "device", "verbose"),
     "data": ("dataset", "data", "image", "augment", "mirror"),
     "model": ("model",),
     "training": ("dense", "train", "compact", "test", "profile"),
@@ -53,7 +53,7 @@ GROUPS = {
 }
 # Options that do not make two runs different; everything else does, defaults included.
 INCIDENTAL = (
-    "gpu", "workers", "no_cuda", "verbose", "result_dir", "data_dir", "overwrite", "no_save", "checkpoint_every",
+    "gpu", "workers", "no_cuda", "verbose", "result_dir", "data_dir", "overwrite", "no_save", "checkpoint_every", "tensorboard",
     "jobs", "dry_run", "launcher", "slurm_partition", "slurm_time", "slurm_memory", "slurm_gpus", "slurm_cpus", "slurm_option",
 )  # fmt: skip
 
@@ -97,6 +97,7 @@ def table() -> tuple[Option, ...]:
         Option("--save-trace", "profile", "profile one inference step after training, into trace.json", False, None),
         Option("--checkpoint-every", "dense", "epochs between checkpoints, 0 for none; default: each epoch of 2 s or more, and "
                "whenever 10 s have passed", None, COUNT),
+        Option("--tensorboard", "dense", "while training, write what TensorBoard shows into the run's folder", False, None),
         Option("--pruner", "prune", "pruning method", "rand", choices=pruners),
         Option("--compression", "prune", "log10 of total over kept prunable weights: density is 10^-C", None, COMPRESSION),
         Option("--density", "prune", "the same as kept over total", None, DENSITY),
@@ -144,6 +145,8 @@ def table() -> tuple[Option, ...]:
         Option("--layer", "histogram", "layers or blocks to draw alone, by name, or all", (), nargs="+"),
         Option("--log-counts", "histogram", "logarithmic counts", False, None),
         Option("--bins", "histogram", "bins of a layer's weights", 60, integer(1, 1000)),
+        Option("--layer-compression", "report", "compression whose layers and weights are shown; default: the middle one", None,
+               COMPRESSION),
         Option("--expid", "save", "name of the run's folder; default: made from the options", ""),
         Option("--result-dir", "save", "where run folders are made", "Results/data"),
         Option("--no-save", "save", "write nothing", False, None),

@@ -75,10 +75,10 @@ def heading(folder: Path) -> str:
     except Refused:
         saved = {}
     words = [str(saved[key]) for key in ("model", "dataset", "pruner") if saved.get(key)]
-    return ", ".join(shortened(_last_part(word)) for word in words) or shortened(folder.name)
+    return ", ".join(shortened(last_part(word)) for word in words) or shortened(folder.name)
 
 
-def _last_part(word: str) -> str:
+def last_part(word: str) -> str:
     """`folder:/a/b` -> `folder:b`, `/a/net.py:build` -> `net.py:build`."""
     kind, colon, rest = word.partition(":")
     return f"{kind}:{Path(rest).name}" if colon and "/" in rest and "/" not in kind else Path(word).name or word

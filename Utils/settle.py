@@ -12,6 +12,7 @@ from typing import Any
 from Models import registry
 from Utils.data.catalogue import ALIASES, NAMES, check_name
 from Utils.errors import Refused
+from Utils.events import check_package
 from Utils.options import INCIDENTAL, defaults
 
 FILES = ("weights", "trace")  # options that name a file: its content makes two runs different
@@ -33,6 +34,8 @@ def settle(given: Mapping[str, Any]) -> argparse.Namespace:
         options.model_class, options.model = registry.resolve(options.model, options.model_class, options.dataset)
         if options.pretrained and options.weights:
             raise Refused(f"--pretrained and --weights {options.weights} exclude each other")
+    if getattr(options, "tensorboard", False):
+        check_package()
     if "lr_drops" in options:
         options.lr_drops = sorted(options.lr_drops)
     if "pruner" in given and given.get("pruner_list"):
@@ -95,7 +98,7 @@ def identity(options: argparse.Namespace) -> dict[str, Any]:
 
     Files that an option names count by their content, under `contents`.
     """
-    kept = {k: v for k, v in vars(options).items() if k not in (*INCIDENTAL, "expid", "place")}
+    kept = {k: v for k, v in vars(options).items() if k not in (*INCIDENTAL, "expid", "given", "place")}
     files = [file for name in FILES if (file := getattr(options, name, None))]
     if getattr(options, "model_class", None) == registry.USER:
         files.append(options.model.rpartition(":")[0])

@@ -136,6 +136,7 @@ class Training:
         phase: what the seconds are booked under, and the name of a failure.
         order: the name of the data order; default: the phase.
         first: the epoch that the network stands at, where it was rewound to a later one than 0.
+        watch: called after each evaluation with this and the epoch that `run` goes up to; it changes nothing.
     """
 
     def __init__(
@@ -149,6 +150,7 @@ class Training:
         *,
         order: str = "",
         first: int = 0,
+        watch: Callable[[Training, int], None] | None = None,
     ) -> None:
         self.model, self.data, self.options, self.phase, self.clock = model, data, options, phase, clock
         self.order, self.first = order or phase, first
@@ -156,7 +158,7 @@ class Training:
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, options.lr_drops, options.lr_drop_rate)
         self.precision = Precision.of(options, next(model.parameters()).device)
         self.rows: list[tuple[float | None, ...]] = []
-        self._prunables = prunables
+        self.prunables, self.watch = prunables, watch
         hold_masks(self.optimizer, prunables)
 
     @property
@@ -177,13 +179,13 @@ class Training:
         model = distributed.parallel(self.model)
         with bar:
             while self.epoch < epochs:
-                self._next(model, self.epoch + 1)
+                self._next(model, self.epoch + 1, epochs)
                 _show(bar, self.phase, self.rows[-1], epochs, self.options.verbose)
                 if after_epoch and self.epoch < epochs:
                     after_epoch(self)
         return self.table()
 
-    def _next(self, model: nn.Module, epoch: int) -> None:
+    def _next(self, model: nn.Module, epoch: int, epochs: int) -> None:
         train_loss = lr = None
         seconds = 0.0
         share = distributed.share()
@@ -196,6 +198,8 @@ class Training:
         with self.clock("eval"):
             tested = evaluate(self.model, self.data.test_batches(self.options.test_batch_size, share), self.precision)
         self.rows.append((epoch, train_loss, *tested, lr, seconds))
+        if self.watch:
+            self.watch(self, epochs)
         if train_loss is not None and not (math.isfinite(train_loss) and math.isfinite(tested[0])):
             raise Diverged(self.phase, epoch, self.table())
 
@@ -230,7 +234,7 @@ class Training:
         self.scheduler.load_state_dict(state["scheduler"])
         self.precision.restore(state["scaler"])
         self.rows = [tuple(row) for row in state["rows"]]
-        apply_masks(self._prunables)
+        apply_masks(self.prunables)
 
 
 def _show(bar: tqdm, phase: str, row: tuple[Any, ...], epochs: int, verbose: bool) -> None:

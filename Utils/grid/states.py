@@ -186,20 +186,25 @@ def write_grid(
         for row in rows:
             row["summary"]["density_kept"] = row["summary"].get("density")
     keys = dict.fromkeys(k for row in rows for k in row["summary"] if k not in (*axes, "reason"))
-    frame = pd.DataFrame(
+    table = [
         {"cell": row["cell"]}
         | {axis: row["value"](axis) for axis in axes}
         | {key: row["summary"].get(key) for key in keys}
         | {"reason": row["reason"]}
         for row in rows
-    )
-    for name in frame:  # a cell without a number must not make floats of the others'
-        whole = [v for v in frame[name] if v is not None and v == v]
-        if whole and all(isinstance(v, int) and not isinstance(v, bool) for v in whole):
-            frame[name] = pd.array([pd.NA if v is None or v != v else int(v) for v in frame[name]], dtype="Int64")
+    ]
+    frame = pd.DataFrame({name: _column([row[name] for row in table]) for name in table[0]} if table else {})
     with atomic(folder / "grid.csv") as temporary:
         frame.to_csv(temporary, index=False)
     return frame
+
+
+def _column(values: list[Any]) -> Any:
+    """A column of a table; one without a number must not make floats of the others' whole numbers."""
+    there = [v for v in values if v is not None and v == v]
+    if len(there) < len(values) and there and all(isinstance(v, int) and not isinstance(v, bool) for v in there):
+        return pd.array([v if v is not None and v == v else pd.NA for v in values], dtype="Int64")
+    return values
 
 
 def varying(cells: Sequence[Cell]) -> list[str]:
