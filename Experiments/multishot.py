@@ -190,6 +190,11 @@ def _finish(ladder: _Ladder, training: Training) -> None:
     folder.write_table("post-train.csv", post)
     levels = pd.DataFrame([left | _outcome(rows) for left, rows in zip(ladder.counts, ladder.trained, strict=True)])
     folder.write_table("levels.csv", levels)
+    # Before it is measured: a measurement that fails is not worth a trained network.
+    folder.write_state("model.pt", subject.model.state_dict())
+    folder.write_state("model-compact.pt", ladder.network.small_state())
+    folder.write_state("optimizer.pt", training.optimizer.state_dict())
+    folder.write_state("scheduler.pt", training.scheduler.state_dict())
     summary = pruning_summary(folder, subject, table, ladder.clock) | training_summary(post, subject.data)
     summary |= ladder.network.summary() | inference_summary(ladder.network.subject, folder)
     print_training(ladder.trained[0], post)
@@ -197,10 +202,6 @@ def _finish(ladder: _Ladder, training: Training) -> None:
     print_pruning(table, summary)
     print_inference(summary["inference"])
     print_warnings(summary)
-    folder.write_state("model.pt", subject.model.state_dict())
-    folder.write_state("model-compact.pt", ladder.network.small_state())
-    folder.write_state("optimizer.pt", training.optimizer.state_dict())
-    folder.write_state("scheduler.pt", training.scheduler.state_dict())
     folder.finish(summary)
 
 

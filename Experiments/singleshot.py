@@ -57,18 +57,18 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
         print(f"Post-Training for {options.post_epochs} epochs.")
     post = training.run(options.post_epochs, Checkpoints(lambda t: _keep(folder, t, network), options.checkpoint_every))
     network.write_back()
+    # Before it is measured: a measurement that fails is not worth a trained network.
+    folder.write_table("post-train.csv", post)
+    folder.write_state("model.pt", subject.model.state_dict())
+    folder.write_state("model-compact.pt", network.small_state())
+    folder.write_state("optimizer.pt", training.optimizer.state_dict())
+    folder.write_state("scheduler.pt", training.scheduler.state_dict())
     summary = pruning_summary(folder, subject, table, clock) | training_summary(post, subject.data) | network.summary()
     summary |= inference_summary(trained, folder)
     print_training(pre, post)
     print_pruning(table, summary)
     print_inference(summary["inference"])
     print_warnings(summary)
-
-    folder.write_table("post-train.csv", post)
-    folder.write_state("model.pt", subject.model.state_dict())
-    folder.write_state("model-compact.pt", network.small_state())
-    folder.write_state("optimizer.pt", training.optimizer.state_dict())
-    folder.write_state("scheduler.pt", training.scheduler.state_dict())
     folder.finish(summary)
 
 

@@ -57,8 +57,8 @@ SWITCHES = [option for option in table() if option.parse is None]
 
 def reader_of(option):
     """Words that choose an experiment which reads the option, and what that needs."""
-    if option.reader in ("trace", "histogram"):
-        return ["--experiment", option.reader, *(["--trace", "t.json"] if option.dest == "step" else []), *(["--run", "x"] if option.reader == "histogram" else [])]
+    if option.reader in ("trace", "histogram", "report"):
+        return ["--experiment", option.reader, *(["--trace", "t.json"] if option.dest == "step" else []), *(["--run", "x"] if option.reader != "trace" else [])]
     if option.reader == "assignment":
         return ["--experiment", "assignment", "--preset", "demo"]
     if option.reader == "levels":

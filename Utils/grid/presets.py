@@ -7,7 +7,6 @@ its `name` and its flags, which come before the common ones. Flags are written w
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from Utils.command import build_parser
 from Utils.errors import Refused
 from Utils.flags import Parser
 from Utils.options import INCIDENTAL, Option, pop_lists, read_by
+from Utils.report.choices import check
 
 FOLDER = Path(__file__).resolve().parents[2] / "Experiments" / "presets"
 EXPERIMENT = "singleshot"  # what every cell of an assignment is
@@ -66,9 +66,9 @@ def read_preset(word: str) -> Preset:
     content = _content(file, word)
     report = content.get("report", {})
     try:
-        json.dumps(report, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise Refused(f"{word}, [report]: text, finite numbers, truth values, lists and tables are expected ({error})") from error
+        check(report)
+    except Refused as error:
+        raise Refused(f"{word}, {error}") from error
     parts: dict[str, Part] = {}
     for number, table in enumerate(content.get("part", []), 1):
         part = _part(table, content.get("common", {}), f"{word}, part {number}")

@@ -42,6 +42,11 @@ class Document:
     missing: list[Missing] = field(default_factory=list)
 
     @property
+    def description(self) -> str:
+        """What an assignment says of itself."""
+        return str(self.collection.settings.get("description") or "")
+
+    @property
     def blocks(self) -> Iterable[Any]:
         """The blocks of all sections."""
         return (block for section in self.sections for block in section.blocks)
@@ -54,7 +59,7 @@ def compose(names: Iterable[str | Path], choices: Choices = Choices()) -> Docume
         Refused: there is no finished run in any of them.
     """
     found = collect(names)
-    asked = choices.updated(found.settings.get("report") or {})
+    asked = choices.beside(found.settings.get("report") or {})
     tables = groups(found)
     makers: list[Callable[[], Section | None]] = [
         lambda: environment(found),

@@ -16,7 +16,7 @@ DEPTH = 4  # folders below a named one that are searched for runs
 PRUNING = ("singleshot", "multishot", "prune")  # experiments whose runs are the rows of the tables
 STUDIES = ("layer-conservation", "unit-conservation", "imp-conservation", "schedule-conservation")
 BESIDE = ("expid", "argv", "commit", "dirty", "versions", "device", "part")  # what `args.json` has beside the recipe
-SETTINGS = ("title", "preset", "scale", "report")  # what an assignment's grid says about its report
+SETTINGS = ("title", "description", "preset", "scale", "report")  # what an assignment's grid says about its report
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from Utils.report.pivot import percent
 from Utils.report.runs import Run
 from Utils.saved import MODEL, read_tensors
 
+ALL = "all"  # every layer in a figure of its own
+
 
 def histograms(groups: list[Group], choices: Choices) -> Section | None:
     """Of one run per method: every layer, all layers in depth, and the layers that `choices` names alone."""
@@ -24,7 +26,7 @@ def histograms(groups: list[Group], choices: Choices) -> Section | None:
             run = next((r for r in sorted(own, key=lambda r: r["seed"]) if r.done and r.file(MODEL)), None)
             if run and (layers := _layers(run, choices.bins)):
                 section.blocks += _of(group, run, layers, choices)
-                found |= {name for name in choices.histogram_layers if select(layers, name)}
+                found |= {name for name in choices.histogram_layers if _chosen(layers, name)}
     if section.blocks and (unknown := [name for name in choices.histogram_layers if name not in found]):
         names = ", ".join(layer.name for layer in layers)
         raise Refused(f"--layer {unknown[0]}: no network of the report has such a layer; the last one has {names}")
@@ -39,6 +41,12 @@ def _layers(run: Run, bins: int) -> list[Layer]:
         return []
 
 
+def _chosen(layers: list[Layer], name: str) -> list[list[Layer]]:
+    """The layers of each figure that `name` asks for: those that it means, together; of `all` each alone."""
+    meant = select(layers, name)
+    return [meant] if meant else [[layer] for layer in layers] if name == ALL else []
+
+
 def _of(group: Group, run: Run, found: list[Layer], choices: Choices) -> list[Block]:
     at = f"{run['pruner']} at compression {run['compression']:.6g}, {group.label}"
     kept, size = sum(layer.kept for layer in found), sum(layer.size for layer in found)
@@ -46,11 +54,12 @@ def _of(group: Group, run: Run, found: list[Layer], choices: Choices) -> list[Bl
     stem = slug("weights", str(run["pruner"]), group.label)
     blocks: list[Block] = []
     for name in choices.histogram_layers:
-        if meant := select(found, name):
+        for meant in _chosen(found, name):
+            alone = meant[0].name if name == ALL else name
             each = "; ".join(f"{layer.name}: sparsity {percent(1 - layer.density)}" for layer in meant)
-            caption = f"{at}, seed {run['seed']}: kept weights of {name}. {each}."
+            caption = f"{at}, seed {run['seed']}: kept weights of {alone}. {each}."
             drawing = layer_figure(meant, at, choices.log_counts)
-            blocks.append(Figure(slug(stem, name), caption, f"Histograms of the kept weights of {name}.", drawing))
+            blocks.append(Figure(slug(stem, alone), caption, f"Histograms of the kept weights of {alone}.", drawing))
     grid = f"{words}. Kept weights of each layer; pruned ones are counted in the titles, not drawn."
     depth = f"{words}. All layers in depth, each as shares of its own kept weights."
     return [
