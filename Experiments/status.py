@@ -35,18 +35,19 @@ def _print(group: Group) -> None:
     print(f"{group.folder or 'Single runs'}: {counts}{_time_left(group)}")
     if group.rows:
         frame = pd.DataFrame([_row(row) for row in group.rows])
-        print(frame.to_string(index=False, na_rep="", float_format="%.2f", justify="left"))
+        print(frame.to_string(index=False, na_rep="", float_format="%.2f"))
 
 
 def _time_left(group: Group) -> str:
     """When the rest will be done, in words; nothing where nothing is left."""
     if not group.count("running") + group.count("pending"):
         return ""
-    seconds, reason = seconds_left(group.rows)
+    seconds, unknown = seconds_left(group.rows)
     if seconds is None:
-        return f"; time left unknown: {reason}"
+        return f"; time left unknown: {unknown}"
     running = max(group.count("running"), 1)
-    return f"; about {tqdm.format_interval(seconds / running)} left at {running} at a time, by the epochs measured here"
+    left = f"; about {tqdm.format_interval(seconds / running)} left at {running} at a time, by the epochs measured here"
+    return left + (f" ({unknown})" if unknown else "")
 
 
 def _row(row: Standing) -> dict[str, object]:

@@ -80,7 +80,8 @@ def test_time_left_by_hand(tmp_path):
     make(tmp_path / "c", model="conv", pre=3, post=1)
     make(tmp_path / "d", model="conv", pre=3, post=2)
     rows = groups_of([tmp_path / n for n in "abcd"])[0][0].rows
-    assert seconds_left(rows) == (None, "no epoch of conv on mnist has been measured yet")
+    assert seconds_left(rows) == (pytest.approx(4 * 4.5), "2 runs unknown, no epoch of conv on mnist has been measured yet")
+    assert seconds_left(rows[2:]) == (None, "2 runs unknown, no epoch of conv on mnist has been measured yet")
     make(tmp_path / "e", {"status": "failed", "reason": "no luck"}, model="conv", rows=[(0, 1, 0), (1, 2, 10)])
     rows = groups_of([tmp_path / n for n in "abcde"])[0][0].rows
     assert seconds_left(rows)[0] == pytest.approx(4 * 4.5 + (3 + 1 + 2) * 10)
@@ -98,7 +99,7 @@ def test_epochs_in_all(work, epochs):
 
 def test_nothing_noted_is_unknown(tmp_path):
     rows = [Standing("x", State("pending"), progress_of(tmp_path), {})]
-    assert seconds_left(rows) == (None, "nobody noted what x trains")
+    assert seconds_left(rows) == (None, "1 run unknown, nobody noted what they train")
 
 
 def test_grids_of_before_and_spoilt_cells(command):
@@ -111,7 +112,7 @@ def test_grids_of_before_and_spoilt_cells(command):
     (GRID / "pruner=dense,seed=2" / "summary.json").write_text("[]")
     shutil.rmtree(GRID / "pruner=mag,compression=0.5,seed=2")
     done = command(*STATUS, GRID, "nowhere", GRID / "pruner=mag,compression=0.5,seed=1")
-    assert done.status == 0 and "3 done, 0 running, 1 pending, 2 failed; time left unknown: nobody noted" in done.out
+    assert done.status == 0 and "3 done, 0 running, 1 pending, 2 failed; time left unknown: 1 run unknown, nobody noted" in done.out
     assert "cannot be read as JSON" in done.out and "a JSON object was expected" in done.out and "nowhere: no run there" in done.out
     assert "Single runs: 1 done" in done.out
 

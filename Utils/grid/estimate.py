@@ -196,7 +196,7 @@ def _score(subject: Subject, pruner: Pruner) -> float:
 
 
 def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    """The median time of a few calls after one that warms up; of a long one on a CPU, where that costs little, of one call."""
+    """The median time of a few calls, of a long one of one, after one that warms up: the first takes up to twice as long."""
     laps: list[float] = []
     for _ in range(STEPS + 1):
         began = time.perf_counter()
@@ -204,9 +204,9 @@ def _seconds(call: Callable[[], object], device: torch.device) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         laps.append(time.perf_counter() - began)
-        if sum(laps) > LONG and len(laps) > (device.type == "cuda"):
+        if len(laps) > 1 and sum(laps) > LONG:
             break
-    return statistics.median(laps[1:] or laps)
+    return statistics.median(laps[1:])
 
 
 def _line(options: argparse.Namespace, costs: tuple[float, float]) -> str:

@@ -87,25 +87,37 @@ def seconds_left(rows: Sequence[Standing]) -> tuple[float | None, str]:
     """Seconds of computing that running and pending runs still need, by the epochs that were measured among `rows`.
 
     Returns:
-        The seconds, and an empty reason; or None, and what has not been measured yet.
+        The seconds of all runs whose epochs were measured, None where there is no such run; and why others are left out.
     """
     paces = _paces(rows)
     dense = {_dense(row) for row in rows if row.progress.pre}
-    seconds = 0.0
-    for row in rows:
-        if row.state.status not in ("running", "pending"):
-            continue
+    known: list[float] = []
+    unknown: dict[str, int] = {}
+    for row in (row for row in rows if row.state.status in ("running", "pending")):
         if row.total is None:
-            return None, f"{row.name} trains no epochs" if row.work else f"nobody noted what {row.name} trains"
-        pre, post = row.total
-        left = max(post - row.progress.post, 0)
-        if "level" in row.work or _dense(row) not in dense:
-            left += max(pre - row.progress.pre, 0)
-            dense.add(_dense(row))
-        if left and row.pace not in paces:
-            return None, f"no epoch of {row.work.get('model')} on {row.work.get('dataset')} has been measured yet"
-        seconds += left * paces.get(row.pace, 0.0)
-    return seconds, ""
+            reason = "no epochs to train" if row.work else "nobody noted what they train"
+        else:
+            mixed = " in mixed precision" if row.work.get("quantization") else ""
+            reason = f"no epoch of {row.work.get('model')} on {row.work.get('dataset')}{mixed} has been measured yet"
+        left = _epochs_left(row, dense)
+        if left is None or (left and row.pace not in paces):
+            unknown[reason] = unknown.get(reason, 0) + 1
+        else:
+            known.append(left * paces.get(row.pace, 0.0))
+    reasons = "; ".join(f"{count} {'run' if count == 1 else 'runs'} unknown, {reason}" for reason, count in unknown.items())
+    return sum(known) if known else None, reasons
+
+
+def _epochs_left(row: Standing, dense: set[Key]) -> int | None:
+    """Epochs that a run still trains; those of a dense training that is done, or counted before, are not among them."""
+    if row.total is None:
+        return None
+    pre, post = row.total
+    left = max(post - row.progress.post, 0)
+    if "level" in row.work or _dense(row) not in dense:
+        left += max(pre - row.progress.pre, 0)
+        dense.add(_dense(row))
+    return left
 
 
 def _dense(row: Standing) -> Key:
