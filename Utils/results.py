@@ -18,6 +18,7 @@ from Utils import distributed, events
 from Utils.environment import environment
 from Utils.errors import Refused
 from Utils.files import Lock, atomic, json_text, on_cpu, read_json, seal, sha256, unseal
+from Utils.options import defaults
 from Utils.settle import identity
 
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ class RunFolder:
 def check_same(path: Path, options: argparse.Namespace) -> None:
     """Refuse options that are not those of the run in `path`, naming what differs."""
     saved, asked, missing = read_json(path / "args.json"), identity(options), object()
+    saved = defaults(options.experiment) | saved  # an option that is newer than the run was as it is by default
     differing = [k for k in asked if saved.get(k, missing) != asked[k]]
     if differing:
         changes = ", ".join(f"{k} {saved.get(k)!r} there, {asked[k]!r} asked" for k in differing)

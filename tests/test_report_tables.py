@@ -111,7 +111,7 @@ def test_one_seed_says_nothing_of_the_spread_and_untrained_networks_lead_nothing
     one = group_of(made("snip", top1=91), made("mag", top1=90), made("dense", 0, top1=91.5))
     assert findings.leaders(one) == [
         "At compression 1, snip leads with 91.00 %, 1.00 points above mag; with one seed of a method, nothing is known of the spread.",
-        "The largest compression with accuracy near dense: snip stays within 1 point of the dense network (91.50 %) at compression 1.",
+        "The largest compression with an accuracy within 1 point of the dense network (91.50 %): snip 1.",
         "Nowhere within 1 point of the dense network (91.50 %): mag.",
     ]
     dead = {"untrained": True}

@@ -43,10 +43,10 @@ def settings(groups: list[Group]) -> Section:
     for name in names:
         values: dict[str, list[str]] = {}
         for run, group in runs:
-            if name in run.options:
+            if name in run.options and (name, run[name]) != ("scale", 1):
                 values.setdefault(text_of(run[name]), []).append(_place(run, group))
-        if len(values) == 1:
-            shared.append(f"{name.replace('_', ' ')}: {next(iter(values))}")
+        if len(values) < 2:
+            shared += [f"{name.replace('_', ' ')}: {value}" for value in values]
             continue
         for value, whose in values.items():
             rows.append({"option": name.replace("_", " "), "value": value, "for": _whose(whose, groups)})

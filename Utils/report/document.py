@@ -19,7 +19,7 @@ from Utils.report.curves import training_curves
 from Utils.report.groups import Group, groups
 from Utils.report.layers import layers
 from Utils.report.missing import missing
-from Utils.report.precision import mixed_precision
+from Utils.report.precision import mixed_precision, single_of
 from Utils.report.results import accuracy, flops, inference
 from Utils.report.runs import Collection, collect
 from Utils.report.studies import ablations, levels, studies
@@ -61,16 +61,17 @@ def compose(names: Iterable[str | Path], choices: Choices = Choices()) -> Docume
     found = collect(names)
     asked = choices.beside(found.settings.get("report") or {})
     tables = groups(found)
+    masks = [group for group in tables if not single_of(group, tables)]  # mixed precision has the masks of single precision
     makers: list[Callable[[], Section | None]] = [
         lambda: environment(found),
         lambda: settings(tables) if tables else None,
         lambda: accuracy(tables),
-        lambda: tradeoff(tables),
+        lambda: tradeoff(masks),
         lambda: inference(tables),
-        lambda: flops(tables),
-        lambda: training_curves(tables),
-        lambda: layers(tables, asked.layer_compression),
-        lambda: histograms(tables, asked),
+        lambda: flops(masks),
+        lambda: training_curves(masks),
+        lambda: layers(masks, asked.layer_compression),
+        lambda: histograms(masks, asked),
         lambda: traces(found),
         lambda: mixed_precision(tables),
         lambda: levels(tables),

@@ -45,16 +45,12 @@ def _leader(compression: float, first: pd.Series, second: pd.Series) -> str:
 def _near_dense(pruned: pd.DataFrame, dense: float) -> list[str]:
     reached = {}
     for method, rows in pruned.groupby("pruner", sort=False):
-        near = [c for c, mean in sorted(zip(rows["compression"], rows["mean"], strict=True)) if mean >= dense - NEAR]
-        reached[method] = max(near, default=None)
-    far = [method for method, compression in reached.items() if compression is None]
-    lines = [
-        f"{method} stays within {NEAR:g} point of the dense network ({dense:.2f} %) at compression {compression:.6g}"
-        for method, compression in reached.items()
-        if compression is not None
-    ]
-    text = [f"The largest compression with accuracy near dense: {'; '.join(lines)}."] if lines else []
-    return text + ([f"Nowhere within {NEAR:g} point of the dense network ({dense:.2f} %): {', '.join(far)}."] if far else [])
+        reached[method] = rows.loc[rows["mean"] >= dense - NEAR, "compression"].max()
+    far = [method for method, compression in reached.items() if pd.isna(compression)]
+    near = [f"{method} {compression:.6g}" for method, compression in reached.items() if method not in far]
+    close = f"within {NEAR:g} point of the dense network ({dense:.2f} %)"
+    lines = [f"The largest compression with an accuracy {close}: {', '.join(near)}."] if near else []
+    return lines + ([f"Nowhere {close}: {', '.join(far)}."] if far else [])
 
 
 def doubtful(group: Group) -> list[str]:

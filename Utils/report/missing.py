@@ -40,7 +40,7 @@ def _of_group(group: Group) -> list[Missing]:
     trained = table["accuracy"].notna().any()
     if not trained:
         found.append(Missing(f"accuracies: {group.label} was pruned and not trained", command_of(run, experiment="singleshot")))
-    elif not any(r.done for r in group.dense):
+    elif not (any(r.done for r in group.dense) or group.key["quantization"]):
         dense = dict.fromkeys(("compression", "prune_epochs", "pre_epochs"))
         found.append(Missing(f"the dense network beside {group.label}", command_of(run, pruner=DENSE, **dense)))
     found += _holes(group, run)

@@ -17,8 +17,8 @@ QUANTITIES = {"memory": ("train_memory", MEGA, "peak memory (MB)"), "seconds": (
 def mixed_precision(groups: list[Group]) -> Section | None:
     """Every pair of tables that differ in `--quantization` alone."""
     section = Section("Mixed precision")
-    for mixed in (g for g in groups if g.key["quantization"]):
-        single = next((g for g in groups if not g.key["quantization"] and _alike(g, mixed)), None)
+    for mixed in groups:
+        single = single_of(mixed, groups)
         rows = _rows(mixed, single) if single else []
         if rows:
             name, caption = slug("mixed-precision", single.label), f"{single.label}: {_caption(mixed, single)}"
@@ -27,8 +27,10 @@ def mixed_precision(groups: list[Group]) -> Section | None:
     return section if section.blocks else None
 
 
-def _alike(one: Group, other: Group) -> bool:
-    return all(one.key[name] == other.key[name] for name in SPLIT if name != "quantization")
+def single_of(mixed: Group, groups: list[Group]) -> Group | None:
+    """The table that differs from one in mixed precision in that alone; None for any other."""
+    alike = (g for g in groups if all(g.key[n] == mixed.key[n] for n in SPLIT if n != "quantization"))
+    return next((g for g in alike if not g.key["quantization"]), None) if mixed.key["quantization"] else None
 
 
 def _rows(mixed: Group, single: Group) -> list[dict[str, object]]:
