@@ -49,6 +49,7 @@ GROUPS = {
     "training": ("dense", "train", "validation", "compact", "test", "profile"),
     "pruning": ("prunable", "prune", "ablations"),
     "levels (multishot)": ("levels",),
+    "masks that move in training (set, rigl)": ("updates",),
     "grids (a list runs every combination)": ("lists", "pruner list", "schedule lists", "grid"),
 }
 # Options that do not make two runs different; everything else does, defaults included.
@@ -123,6 +124,11 @@ def table() -> tuple[Option, ...]:
                None, number(above=0, below=1)),
         Option("--rewind-epoch", "levels", "go back to the network after this epoch of the first level's training", 0, COUNT),
         Option("--no-rewind", "levels", "keep the weights: --post-epochs of fine-tuning after each level's pruning", False, None),
+        Option("--update-interval", "updates", "training steps from one update of the masks to the next", 100, POSITIVE),
+        Option("--update-end-fraction", "updates", "share of the training after which the masks stay", 0.75,
+               number(above=0, high=1)),
+        Option("--drop-fraction", "updates", "share of the active weights that the first update replaces", 0.3,
+               number(above=0, high=1)),
         Option("--model-list", "lists", "networks", (), nargs="+", axis="model"),
         Option("--pruner-list", "pruner list", "pruning methods", (), choices=pruners, nargs="+", axis="pruner"),
         Option("--compression-list", "schedule lists", "compressions", (), COMPRESSION, nargs="+", axis="compression"),

@@ -250,8 +250,15 @@ def check_budget(options: argparse.Namespace, layers: Sequence[Layer]) -> None:
 
 
 def load_pruner(options: argparse.Namespace) -> Pruner:
-    """The pruner that the options name; its own number of rounds becomes `prune_epochs` where none was given."""
+    """The pruner that the options name; its own number of rounds becomes `prune_epochs` where none was given.
+
+    Raises:
+        Refused: its masks move in training, and what is asked needs them to stay.
+    """
     pruner = Pruners.load(options.pruner)()
+    if pruner.growth and (getattr(options, "compact", False) or "level" in options):
+        asked = "--experiment multishot" if "level" in options else "--compact"
+        raise Refused(f"--pruner {options.pruner} moves its masks in training, {asked} needs masks that stay")
     if options.prune_epochs is None:
         options.prune_epochs = pruner.rounds
     return pruner

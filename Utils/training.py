@@ -13,6 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from Models.masking import Prunable, apply_masks, hold_masks, load_state
+from Pruners.updates import MaskUpdates
 from Utils import distributed
 from Utils.clock import Clock
 from Utils.data.datasets import Dataset
@@ -48,9 +49,11 @@ def train_epoch(
     batches: Batches,
     sizes: Iterable[int] | None = None,
     precision: Precision | None = None,
+    after_step: Callable[[int], None] | None = None,
 ) -> torch.Tensor:
     """One pass over `batches`; returns the mean training loss as a float64 scalar on the device, which is not read here.
 
+    `after_step` is called with the number of each step, from 1, while the parameters still have its gradients.
     With `sizes`, `batches` are the shares that this process has of batches of these sizes: the mean over all processes of
     their gradients, and of what they return, is what one process comes to.
     """
@@ -58,12 +61,15 @@ def train_epoch(
     layout = image_format(model)
     precision = precision or Precision(next(model.parameters()).device)
     total, count = 0.0, 0
-    for (images, labels), whole in zip(batches, itertools.repeat(0) if sizes is None else sizes, strict=False):
+    parts = zip(batches, itertools.repeat(0) if sizes is None else sizes, strict=False)
+    for step, ((images, labels), whole) in enumerate(parts, 1):
         with precision.autocast():
             logits = model(images.contiguous(memory_format=layout)).float()
         loss = _share_of_mean(logits, labels, whole) if whole else nn.functional.cross_entropy(logits, labels)
         optimizer.zero_grad()
         precision.step(loss, optimizer)
+        if after_step:
+            after_step(step)
         size = whole or len(labels)
         total = total + loss.detach().double() * size
         count += size
@@ -120,6 +126,7 @@ class Training:
         order: the name of the data order; default: the phase.
         first: the epoch that the network stands at, where it was rewound to a later one than 0.
         epochs: the length of the phase, over which a cosine falls; default: `--pre-epochs` or `--post-epochs`, by `phase`.
+        updates: what moves the masks on the way.
     """
 
     def __init__(
@@ -134,9 +141,10 @@ class Training:
         order: str = "",
         first: int = 0,
         epochs: int | None = None,
+        updates: MaskUpdates | None = None,
     ) -> None:
         self.model, self.data, self.options, self.phase, self.clock = model, data, options, phase, clock
-        self.order, self.first = order or phase, first
+        self.order, self.first, self.updates = order or phase, first, updates
         self.optimizer = make_optimizer(model, options.optimizer, options.lr, options.weight_decay)
         if epochs is None:
             epochs = getattr(options, "pre_epochs" if phase == "pre_train" else "post_epochs", 0)
@@ -218,9 +226,17 @@ class Training:
         torch.manual_seed(derive(seed, self.order, epoch, *([rank] if rank else [])))  # dropout's draws
         batches = self.data.train_batches(batch_size, seed, self.order, epoch, share)
         sizes = batch_sizes(self.data.train_size, batch_size) if processes > 1 else None
-        loss = train_epoch(model, self.optimizer, batches, sizes, self.precision).item()
+        loss = train_epoch(model, self.optimizer, batches, sizes, self.precision, self._after_step(epoch)).item()
         distributed.follow_statistics(self.model)
         return distributed.add_up([loss])[0] / processes
+
+    def _after_step(self, epoch: int) -> Callable[[int], None] | None:
+        """What moves the masks after a step of `epoch`, steps being counted over the whole phase."""
+        updates = self.updates
+        if updates is None:
+            return None
+        before = (epoch - 1) * updates.steps_per_epoch
+        return lambda step: updates.after_step(before + step, self.optimizer)
 
     def table(self) -> pd.DataFrame:
         """The rows so far."""
@@ -228,13 +244,16 @@ class Training:
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as it is now; tensors are not copied."""
-        return {
+        state: dict[str, Any] = {"best": self._best} if self.patience else {}
+        if self.updates:
+            state["updates"] = self.updates.state()
+        return state | {
             "rows": self.rows,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.precision.state(),
-        } | ({"best": self._best} if self.patience else {})
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to `state`; the network keeps its masks where that has none; without rows, it is not evaluated yet."""
@@ -244,6 +263,8 @@ class Training:
         self.precision.restore(state["scaler"])
         self.rows = [tuple(row) for row in state["rows"]]
         self._best = state.get("best") if self.rows else None
+        if self.updates:
+            self.updates.restore(state["updates"])
         apply_masks(self._prunables)
 
 

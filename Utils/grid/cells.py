@@ -19,7 +19,7 @@ from Utils.settle import SAME_THING, identity, settle
 
 BUDGET = (*SAME_THING, "prune_epochs")  # what a network that is not pruned has no use for
 # Readers of what `--for` may set.
-OVERRIDABLE = ("dense", "train", "validation", "test", "augment", "prune", "prunable", "ablations", "levels")
+OVERRIDABLE = ("dense", "train", "validation", "test", "augment", "prune", "prunable", "ablations", "levels", "updates")
 
 
 @dataclass(frozen=True)
