@@ -2,7 +2,7 @@
 
 After every `--update-interval`-th step each layer drops its smallest weights and grows as many others. The share f of a layer's
 active weights falls with the step t from a = `--drop-fraction` to 0 at T_end = `--update-end-fraction` of all steps:
-f = a/2 (1 + cos(pi t / T_end)) (Evci, Gale, Menick, Castro and Elsen 2020, arXiv 1911.11134, section 3 and equation 1).
+f = a/2 (1 + cos(pi t / T_end)) (Evci, Gale, Menick, Castro and Elsen 2020, arXiv 1911.11134, section 3).
 
 What is grown was inactive before the update, so that what it dropped does not come back at once; it starts at 0, and the
 optimizer's state of every entry that moved is cleared. In RigL's algorithm 1 an update takes the place of a step; here it follows
@@ -111,7 +111,7 @@ class MaskUpdates:
     def summary(self) -> dict[str, Any]:
         """How often masks moved, and which share of the weights was active at some time.
 
-        The latter is R_s of Liu, Yin, Mocanu and Pechenizkiy 2021, arXiv 2102.02887, section 3.
+        The latter is R_s of Liu, Yin, Mocanu and Pechenizkiy 2021, arXiv 2102.02887.
         """
         seen, size = sum(int(e.sum()) for e in self._explored), sum(e.numel() for e in self._explored)
         return {"mask_updates": len({row[0] for row in self.rows}), "explored": seen / size}
