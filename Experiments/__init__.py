@@ -7,7 +7,7 @@ from dataclasses import dataclass
 COMMON = frozenset({"dataset", "data", "image", "model", "seed", "device", "verbose", "save"})
 PRUNING = COMMON | {"prunable", "prune"}
 TRAINING = {"train", "validation", "compact", "profile", "dense", "test", "augment"}
-GRID = {"grid", "lists", "pruner list", "schedule lists", "ablations"}
+GRID = {"grid", "overrides", "lists", "seed list", "pruner list", "schedule lists", "ablations"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ EXPERIMENTS = {
     ),
     "prune": Experiment(
         "prune and count: masks and tables, no training; data-free methods need no dataset on disk", PRUNING | GRID
+    ),
+    "assignment": Experiment(
+        "--preset NAME|FILE.toml: everything that a course assignment asks for, as one grid, then the report",
+        frozenset({"assignment", "grid", "seed list", "data", "device", "verbose", "save"}),
     ),
     "layer-conservation": Experiment("average score of each layer against the inverse of its size", PRUNING | {"pruner list"}),
     "unit-conservation": Experiment("scores that enter each hidden unit against those that leave it", PRUNING | {"pruner list"}),
@@ -50,12 +54,17 @@ EXPERIMENTS = {
         "write saved runs' networks without their dead units, also as .pt2 and .onnx, and measure them: --run FOLDER ...",
         frozenset({"run", "test", "device", "verbose", "data"}),
     ),
+    "status": Experiment("how far the cells of grids and single runs are: --run FOLDER ...", frozenset({"run"})),
     "histogram": Experiment(
         "draw how the kept weights of saved runs are distributed: --run FOLDER ...", frozenset({"run", "histogram", "verbose"})
     ),
     "trace": Experiment(
         "read a trace of PyTorch's profiler: convolution time, idle gaps, layers, a timeline",
         frozenset({"trace", "verbose", "save"}),
+    ),
+    "report": Experiment(
+        "turn saved runs and grids into one document, HTML and Markdown, with figures and tables: --run FOLDER ...",
+        frozenset({"run", "histogram", "report", "verbose", "save"}),
     ),
     "data": Experiment("fetch and check a dataset ahead of a job", frozenset({"dataset", "data", "mirror"})),
 }

@@ -58,8 +58,10 @@ SWITCHES = [option for option in table() if option.parse is None]
 
 def reader_of(option):
     """Words that choose an experiment which reads the option, and what that needs."""
-    if option.reader in ("trace", "histogram"):
-        return ["--experiment", option.reader, *(["--trace", "t.json"] if option.dest == "step" else []), *(["--run", "x"] if option.reader == "histogram" else [])]
+    if option.reader in ("trace", "histogram", "report"):
+        return ["--experiment", option.reader, *(["--trace", "t.json"] if option.dest == "step" else []), *(["--run", "x"] if option.reader != "trace" else [])]
+    if option.reader == "assignment":
+        return ["--experiment", "assignment", "--preset", "demo"]
     if option.reader == "levels":
         return ["--experiment", "multishot", "--level-list", "1", "--pre-epochs", "5"]
     return {"launcher": ["--seed-list", "1"], "patience": ["--val-fraction", "0.1"]}.get(option.dest, [])
@@ -184,7 +186,7 @@ def test_experiments_without_a_reader_refuse_the_flag():
 
 
 
-OTHERS = ("experiment", "run", "data_mirror", "for", "trace")
+OTHERS = ("experiment", "run", "data_mirror", "for", "trace", "preset")
 
 
 @pytest.mark.parametrize("option", [o for o in table() if o.dest not in OTHERS and not o.axis], ids=lambda o: o.dest)
