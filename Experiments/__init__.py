@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 COMMON = frozenset({"dataset", "data", "image", "model", "seed", "device", "verbose", "save"})
 PRUNING = COMMON | {"prunable", "prune"}
-TRAINING = {"train", "compact", "profile", "dense", "test", "augment"}
+TRAINING = {"train", "validation", "compact", "profile", "dense", "test", "augment"}
 GRID = {"grid", "overrides", "lists", "seed list", "pruner list", "schedule lists", "ablations"}
 
 
@@ -20,7 +20,7 @@ class Experiment:
 
 EXPERIMENTS = {
     "singleshot": Experiment(
-        "train densely (--pre-epochs), prune once, train (--post-epochs), measure, save", PRUNING | TRAINING | GRID
+        "train densely (--pre-epochs), prune once, train (--post-epochs), measure, save", PRUNING | TRAINING | GRID | {"updates"}
     ),
     "multishot": Experiment(
         "--level-list: train, prune a little, rewind, and again; then train what is left", PRUNING | TRAINING | GRID | {"levels"}

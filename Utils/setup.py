@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,13 +13,17 @@ import Pruners
 from Models import registry
 from Models.masking import Prunable, add_masks, apply_masks, load_state
 from Models.weights import load_weights
+from Pruners import layerwise
 from Pruners.base import Pruner
+from Pruners.layerwise import Layer, layers_of
 from Pruners.loop import NonFiniteScores, prune_loop, shuffle_masks
 from Pruners.masks import kept_count
 from Pruners.problem import Batch, Problem
 from Utils import distributed
 from Utils.clock import Clock
-from Utils.data.datasets import Dataset, open_dataset
+from Utils.data.datasets import Dataset
+from Utils.data.opening import Datasets as Datasets
+from Utils.data.opening import open_data as open_data
 from Utils.errors import Refused, out_of_memory
 from Utils.measuring import multiply_adds
 from Utils.precision import Precision
@@ -46,39 +50,6 @@ def choose_device(options: argparse.Namespace) -> torch.device:
     if distributed.share()[1] > 1:
         torch.cuda.set_device(index)  # nccl would take the first one otherwise
     return torch.device("cuda", index)
-
-
-class Datasets:
-    """The datasets that a process has opened: runs that name the same one share it, so that it is read once.
-
-    `processes` such processes share the machine, and with it the `--workers` that read large images.
-    """
-
-    def __init__(self, processes: int = 1) -> None:
-        self._processes = processes
-        self._opened: dict[tuple[object, ...], Dataset] = {}
-
-    def open(self, options: argparse.Namespace, device: torch.device) -> Dataset:
-        """`open_data` of the same options before, or now."""
-        names = ("dataset", "data_dir", "image_size", "augment", "no_download", "workers")
-        key = (*(getattr(options, name, None) for name in names), device)
-        if key not in self._opened:
-            workers = -(-options.workers // self._processes)
-            self._opened[key] = open_data(argparse.Namespace(**vars(options) | {"workers": workers}), device)
-        return self._opened[key]
-
-
-def open_data(options: argparse.Namespace, device: torch.device) -> Dataset:
-    """The dataset that the options name; nothing of it is read yet where its sizes are known beforehand."""
-    return open_dataset(
-        options.dataset,
-        options.data_dir,
-        image_size=options.image_size,
-        augment=getattr(options, "augment", None),
-        download=not options.no_download,
-        workers=options.workers,
-        device=device,
-    )
 
 
 def use_threads(model: nn.Module, options: argparse.Namespace, input_shape: tuple[int, ...]) -> None:
@@ -125,7 +96,8 @@ class Subject:
         try:
             scores = prune_loop(
                 problem, pruner, options.density if density is None else density, start=start, rounds=options.prune_epochs,
-                schedule=options.compression_schedule, scope=options.mask_scope, invert=options.invert, verbose=options.verbose,
+                schedule=options.compression_schedule, scope=options.mask_scope, distribution=options.mask_distribution,
+                invert=options.invert, verbose=options.verbose,
             )  # fmt: skip
         except (NonFiniteScores, RuntimeError) as error:
             if out_of_memory(error):
@@ -190,7 +162,7 @@ def prepare(options: argparse.Namespace, device: torch.device, data: Dataset) ->
         Refused: the network cannot take the data's shape, or the budget keeps no weight at all.
     """
     torch.manual_seed(options.seed)
-    subset = torch.randperm(data.train_size)[: data.num_classes * options.prune_dataset_ratio]
+    subset = data.scoring_subset(data.num_classes * options.prune_dataset_ratio)
     model = build_model(options, data, options.pretrained)
     if options.weights:
         load_weights(model, options.weights)
@@ -199,7 +171,7 @@ def prepare(options: argparse.Namespace, device: torch.device, data: Dataset) ->
     subject = Subject(model.to(device), prunables, data, subset, options, device)
     if not prunables:
         raise Refused(f"--model {options.model}: no Conv2d or Linear layer is left to prune")
-    check_budget(options, subject.size)
+    check_budget(options, layers_of(prunables))
     return subject
 
 
@@ -219,15 +191,31 @@ def set_up(options: argparse.Namespace, pruner: Pruner, datasets: Datasets, *, r
     return subject, clock
 
 
-def check_budget(options: argparse.Namespace, size: int) -> None:
-    """Refuse a density that keeps none of `size` prunable weights."""
-    if kept_count(size, options.density) < 1:
+def check_budget(options: argparse.Namespace, layers: Sequence[Layer]) -> None:
+    """Refuse a density that keeps no prunable weight at all, or fewer than the method or `--mask-distribution` has to."""
+    size = sum(layer.size for layer in layers)
+    kept = kept_count(size, options.density)
+    if kept < 1:
         raise Refused(f"--compression {options.compression:g} keeps none of the {size} prunable weights")
+    if "pruner" in options:
+        pruner = Pruners.load(options.pruner)
+        one_each = pruner.one_each and options.mask_scope == "global" and not options.invert
+        try:
+            layerwise.check_budget(options.mask_distribution or pruner.distribution, layers, kept, one_each)
+        except Refused as error:
+            raise Refused(f"--pruner {options.pruner}, density {options.density:.6g}: {error}") from error
 
 
 def load_pruner(options: argparse.Namespace) -> Pruner:
-    """The pruner that the options name; its own number of rounds becomes `prune_epochs` where none was given."""
+    """The pruner that the options name; its own number of rounds becomes `prune_epochs` where none was given.
+
+    Raises:
+        Refused: its masks move in training, and what is asked needs them to stay.
+    """
     pruner = Pruners.load(options.pruner)()
+    if pruner.growth and (getattr(options, "compact", False) or "level" in options):
+        asked = "--experiment multishot" if "level" in options else "--compact"
+        raise Refused(f"--pruner {options.pruner} moves its masks in training, {asked} needs masks that stay")
     if options.prune_epochs is None:
         options.prune_epochs = pruner.rounds
     return pruner

@@ -1,10 +1,9 @@
-"""Training and evaluation: one epoch, one pass over the test set, and the loop of both."""
+"""Training: the epochs of a phase, each with its evaluation, left and taken up again wherever that is wanted."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,16 +11,19 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from Models.masking import Prunable, apply_masks, hold_masks, load_state, trainable_parameters
+from Models.masking import Prunable, apply_masks, hold_masks, load_state
+from Pruners.updates import MaskUpdates
 from Utils import distributed
 from Utils.clock import Clock
 from Utils.data.datasets import Dataset
 from Utils.data.shares import batch_sizes
+from Utils.epochs import evaluate, train_epoch
 from Utils.errors import RunFailed
+from Utils.optimization import make_optimizer, make_schedule
 from Utils.precision import Precision
 from Utils.seeds import derive
+from Utils.stopping import VALIDATION, best_index, is_over
 
-Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 COLUMNS = ("epoch", "train_loss", "test_loss", "top1_accuracy", "top5_accuracy", "lr", "seconds")
 
 
@@ -31,95 +33,6 @@ class Diverged(RunFailed):
     def __init__(self, phase: str, epoch: int, rows: pd.DataFrame) -> None:
         super().__init__(f"diverged at epoch {epoch} of {phase}: the loss is not finite")
         self.phase, self.rows = phase, rows
-
-
-def make_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """The optimizer of a training phase over all trainable parameters.
-
-    `sgd`, `adam` and `rms` (RMSprop) are torch's with its defaults; `momentum` is SGD with Nesterov momentum 0.9.
-    """
-    parameters = trainable_parameters(model)
-    common: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
-    fused = {"fused": True} if all(p.device.type in ("cpu", "cuda") for p in parameters) else {}
-    makers: dict[str, Callable[[], torch.optim.Optimizer]] = {
-        "sgd": lambda: torch.optim.SGD(parameters, **common, **fused),
-        "momentum": lambda: torch.optim.SGD(parameters, momentum=0.9, nesterov=True, **common, **fused),
-        "adam": lambda: torch.optim.Adam(parameters, **common, **fused),
-        "rms": lambda: torch.optim.RMSprop(parameters, **common),
-    }
-    if name not in makers:
-        raise ValueError(f"optimizer {name!r}: choose from {', '.join(makers)}")
-    return makers[name]()
-
-
-def image_format(model: nn.Module) -> torch.memory_format:
-    """The memory format in which `model` wants its images: channels last for convolutions on a CPU, a third quicker there."""
-    convolves = any(isinstance(m, nn.Conv2d) for m in model.modules())
-    on_cpu = next(model.parameters()).device.type == "cpu"
-    return torch.channels_last if convolves and on_cpu else torch.contiguous_format
-
-
-def train_epoch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batches: Batches,
-    sizes: Iterable[int] | None = None,
-    precision: Precision | None = None,
-) -> torch.Tensor:
-    """One pass over `batches`; returns the mean training loss as a float64 scalar on the device, which is not read here.
-
-    With `sizes`, `batches` are the shares that this process has of batches of these sizes: the mean over all processes of
-    their gradients, and of what they return, is what one process comes to.
-    """
-    model.train()
-    layout = image_format(model)
-    precision = precision or Precision(next(model.parameters()).device)
-    total, count = 0.0, 0
-    for (images, labels), whole in zip(batches, itertools.repeat(0) if sizes is None else sizes, strict=False):
-        with precision.autocast():
-            logits = model(images.contiguous(memory_format=layout)).float()
-        loss = _share_of_mean(logits, labels, whole) if whole else nn.functional.cross_entropy(logits, labels)
-        optimizer.zero_grad()
-        precision.step(loss, optimizer)
-        size = whole or len(labels)
-        total = total + loss.detach().double() * size
-        count += size
-    return total / count
-
-
-def _share_of_mean(logits: torch.Tensor, labels: torch.Tensor, whole: int) -> torch.Tensor:
-    """What a share adds to the mean loss of a batch of `whole` images, times the processes, as their mean is what counts."""
-    processes = distributed.share()[1]
-    return nn.functional.cross_entropy(logits, labels, reduction="sum") * (processes / whole)
-
-
-@torch.no_grad()
-def test_sums(model: nn.Module, batches: Batches, precision: Precision | None = None) -> tuple[torch.Tensor, int]:
-    """Sums over a test set in eval mode: (loss, hits in the first, hits in the first five) [3] on the device, and images."""
-    model.eval()
-    layout = image_format(model)
-    device = next(model.parameters()).device
-    precision = precision or Precision(device)
-    sums = torch.zeros(3, dtype=torch.float64, device=device)
-    count = 0
-    for images, labels in batches:
-        with precision.autocast():
-            logits = model(images.contiguous(memory_format=layout)).float()
-        hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-        loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
-        sums = sums + torch.stack([loss.double(), hits[:, 0].sum().double(), hits.sum().double()])
-        count += len(labels)
-    return sums, count
-
-
-def evaluate(model: nn.Module, batches: Batches, precision: Precision | None = None) -> tuple[float, float, float]:
-    """Mean loss, top-1 and top-5 accuracy in percent over `batches` (fewer than five classes: among all of them).
-
-    Several processes each come with their share of the batches, and all get the same numbers.
-    """
-    sums, images = test_sums(model, batches, precision)
-    loss, top1, top5, count = distributed.add_up([*sums.tolist(), images])
-    return loss / count, 100.0 * top1 / count, 100.0 * top5 / count
 
 
 class Training:
@@ -136,6 +49,8 @@ class Training:
         phase: what the seconds are booked under, and the name of a failure.
         order: the name of the data order; default: the phase.
         first: the epoch that the network stands at, where it was rewound to a later one than 0.
+        epochs: the length of the phase, over which a cosine falls; default: `--pre-epochs` or `--post-epochs`, by `phase`.
+        updates: what moves the masks on the way.
         watch: called after each evaluation with this and the epoch that `run` goes up to; it changes nothing.
     """
 
@@ -150,14 +65,21 @@ class Training:
         *,
         order: str = "",
         first: int = 0,
+        epochs: int | None = None,
+        updates: MaskUpdates | None = None,
         watch: Callable[[Training, int], None] | None = None,
     ) -> None:
         self.model, self.data, self.options, self.phase, self.clock = model, data, options, phase, clock
-        self.order, self.first = order or phase, first
+        self.order, self.first, self.updates = order or phase, first, updates
         self.optimizer = make_optimizer(model, options.optimizer, options.lr, options.weight_decay)
-        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, options.lr_drops, options.lr_drop_rate)
+        if epochs is None:
+            epochs = getattr(options, "pre_epochs" if phase == "pre_train" else "post_epochs", 0)
+        self.scheduler = make_schedule(self.optimizer, options, epochs)
         self.precision = Precision.of(options, next(model.parameters()).device)
         self.rows: list[tuple[float | None, ...]] = []
+        self.columns = COLUMNS + (VALIDATION if data.val_size else ())
+        self.patience = getattr(options, "patience", None)
+        self._best: dict[str, torch.Tensor] | None = None
         self.prunables, self.watch = prunables, watch
         hold_masks(self.optimizer, prunables)
 
@@ -166,11 +88,20 @@ class Training:
         """The last epoch that was trained and evaluated."""
         return self.first + len(self.rows) - 1
 
-    def run(self, epochs: int, after_epoch: Callable[[Training], None] | None = None) -> pd.DataFrame:
-        """Evaluate, then train up to epoch `epochs`, evaluating after each; a row of `COLUMNS` for each evaluation.
+    @property
+    def over(self) -> bool:
+        """Whether `--patience` is at its end."""
+        return is_over(self._accuracies(), self.patience)
+
+    def run(
+        self, epochs: int, after_epoch: Callable[[Training], None] | None = None, *, whole: bool = True
+    ) -> pd.DataFrame:
+        """Evaluate, then train up to epoch `epochs`, evaluating after each; a row of `columns` for each evaluation.
 
         The first row is before training; `seconds` are those of training, without evaluation. `after_epoch` is called after
-        each epoch but the last.
+        each epoch but the last. With `--patience` the phase may end earlier, and in the end the network is that of the row with
+        the best validation accuracy; the optimizer stays as it was after the last epoch. Unless this is not the `whole` phase
+        yet.
 
         Raises:
             Diverged: the training loss of an epoch is not finite.
@@ -178,11 +109,13 @@ class Training:
         bar = tqdm(total=epochs, initial=max(self.epoch, 0), desc=self.phase, unit="epoch", leave=False, disable=None)
         model = distributed.parallel(self.model)
         with bar:
-            while self.epoch < epochs:
+            while self.epoch < epochs and not (whole and self.over):
                 self._next(model, self.epoch + 1, epochs)
                 _show(bar, self.phase, self.rows[-1], epochs, self.options.verbose)
                 if after_epoch and self.epoch < epochs:
                     after_epoch(self)
+        if whole and self._best is not None:
+            load_state(self.model, self._best)
         return self.table()
 
     def _next(self, model: nn.Module, epoch: int, epochs: int) -> None:
@@ -197,11 +130,23 @@ class Training:
             seconds = lap.seconds
         with self.clock("eval"):
             tested = evaluate(self.model, self.data.test_batches(self.options.test_batch_size, share), self.precision)
-        self.rows.append((epoch, train_loss, *tested, lr, seconds))
+            validated = self._validate(share)
+        self.rows.append((epoch, train_loss, *tested, lr, seconds, *validated))
+        if self.patience and best_index(self._accuracies()) == len(self.rows) - 1:
+            self._best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         if self.watch:
             self.watch(self, epochs)
         if train_loss is not None and not (math.isfinite(train_loss) and math.isfinite(tested[0])):
             raise Diverged(self.phase, epoch, self.table())
+
+    def _validate(self, share: tuple[int, int]) -> tuple[float, ...]:
+        """Loss and accuracy over the images held out, if there are any."""
+        if not self.data.val_size:
+            return ()
+        return evaluate(self.model, self.data.val_batches(self.options.test_batch_size, share), self.precision)[:2]
+
+    def _accuracies(self) -> list[float]:
+        return [row[self.columns.index("val_top1")] for row in self.rows] if self.patience else []
 
     def _train(self, model: nn.Module, epoch: int, share: tuple[int, int]) -> float:
         """One epoch; returns the mean loss over all images of all processes."""
@@ -209,17 +154,28 @@ class Training:
         torch.manual_seed(derive(seed, self.order, epoch, *([rank] if rank else [])))  # dropout's draws
         batches = self.data.train_batches(batch_size, seed, self.order, epoch, share)
         sizes = batch_sizes(self.data.train_size, batch_size) if processes > 1 else None
-        loss = train_epoch(model, self.optimizer, batches, sizes, self.precision).item()
+        loss = train_epoch(model, self.optimizer, batches, sizes, self.precision, self._after_step(epoch)).item()
         distributed.follow_statistics(self.model)
         return distributed.add_up([loss])[0] / processes
 
+    def _after_step(self, epoch: int) -> Callable[[int], None] | None:
+        """What moves the masks after a step of `epoch`, steps being counted over the whole phase."""
+        updates = self.updates
+        if updates is None:
+            return None
+        before = (epoch - 1) * updates.steps_per_epoch
+        return lambda step: updates.after_step(before + step, self.optimizer)
+
     def table(self) -> pd.DataFrame:
         """The rows so far."""
-        return pd.DataFrame(self.rows, columns=COLUMNS).astype({"train_loss": float, "lr": float})
+        return pd.DataFrame(self.rows, columns=self.columns).astype({"train_loss": float, "lr": float})
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as it is now; tensors are not copied."""
-        return {
+        state: dict[str, Any] = {"best": self._best} if self.patience else {}
+        if self.updates:
+            state["updates"] = self.updates.state()
+        return state | {
             "rows": self.rows,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -234,6 +190,9 @@ class Training:
         self.scheduler.load_state_dict(state["scheduler"])
         self.precision.restore(state["scaler"])
         self.rows = [tuple(row) for row in state["rows"]]
+        self._best = state.get("best") if self.rows else None
+        if self.updates:
+            self.updates.restore(state["updates"])
         apply_masks(self.prunables)
 
 
@@ -243,4 +202,4 @@ def _show(bar: tqdm, phase: str, row: tuple[Any, ...], epochs: int, verbose: boo
     bar.set_postfix_str(f"top-1 {top1:.2f} %")
     if verbose:
         trained = "" if train_loss is None else f"train loss {train_loss:.4f}, "
-        bar.write(f"{phase} epoch {epoch}/{epochs}: {trained}test loss {test_loss:.4f}, top-1 {top1:.2f} %, {row[-1]:.1f} s")
+        bar.write(f"{phase} epoch {epoch}/{epochs}: {trained}test loss {test_loss:.4f}, top-1 {top1:.2f} %, {row[6]:.1f} s")

@@ -2,8 +2,9 @@
 
 `TensorSplit` holds small images as one uint8 tensor on the device and prepares a few hundred at a time, without PIL, worker
 processes, or waiting for the device. `LoaderSplit` reads large images from disk through a `DataLoader`. Both offer
-`labels`, `train_batches` and `plain_batches`; a batch is (float32 [B, C, H, W], int64 [B]). `train_batches` prepares no
-more than what is `taken` of the epoch (see `Utils/data/shares.py`), by default all of it.
+`labels`, `train_batches` and `plain_batches`; a batch is (float32 [B, C, H, W], int64 [B]). `train_batches` are shuffled and
+augmented as (seed, phase, epoch) says, and no more is prepared than what is `taken` of the epoch (see
+`Utils/data/shares.py`), by default all of it.
 """
 
 from __future__ import annotations
@@ -103,11 +104,13 @@ class TensorSplit:
         self.images, self.labels, self.augment, self.size = images, labels, augment, size
         self.normalise = Normaliser(mean, std, images.device)
 
-    def train_batches(self, batch_size: int, seed: int, phase: str, epoch: int, taken: Taken | None = None) -> Batches:
-        """Batches of `batch_size` (the last may be smaller), shuffled and augmented as (seed, phase, epoch) says."""
-        count, device = len(self.images), self.images.device
+    def train_batches(
+        self, batch_size: int, seed: int, phase: str, epoch: int, taken: Taken | None = None, among: Tensor | None = None
+    ) -> Batches:
+        """Batches of `batch_size` (the last may be smaller) of the images `among` (int64, CPU) or of all, see above."""
+        count, device = len(self.images) if among is None else len(among), self.images.device
         at, sizes = (taken.positions, taken.sizes) if taken else (slice(None), batch_sizes(count, batch_size))
-        order = epoch_order(count, seed, phase, epoch)[at].to(device)
+        order = epoch_order(count, seed, phase, epoch, among)[at].to(device)
         if self.augment == "none":
             yield from self._picked(order, sizes)
             return
@@ -216,12 +219,14 @@ class LoaderSplit:
         parts = torch.arange(0, len(self.source), every).split(64)
         return statistics(torch.cat(list(self._read(_Decoded(self.source, recipe("none", self.size)), parts))))
 
-    def train_batches(self, batch_size: int, seed: int, phase: str, epoch: int, taken: Taken | None = None) -> Batches:
-        """Batches of `batch_size` (the last may be smaller), shuffled and augmented as (seed, phase, epoch) says."""
-        count = len(self.source)
+    def train_batches(
+        self, batch_size: int, seed: int, phase: str, epoch: int, taken: Taken | None = None, among: Tensor | None = None
+    ) -> Batches:
+        """Batches of `batch_size` (the last may be smaller) of the images `among` (int64, CPU) or of all, see above."""
+        count = len(self.source) if among is None else len(among)
         at, sizes = (taken.positions, taken.sizes) if taken else (slice(None), batch_sizes(count, batch_size))
         decoded = _Decoded(self.source, recipe(self.augment, self.size), seeds.derive(seed, "augment", phase, epoch))
-        return self._batches(decoded, epoch_order(count, seed, phase, epoch)[at], sizes)
+        return self._batches(decoded, epoch_order(count, seed, phase, epoch, among)[at], sizes)
 
     def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Batches:
         """All images, or those that `order` (int64) names, in order and not augmented."""

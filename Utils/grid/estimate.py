@@ -21,15 +21,16 @@ from Pruners.base import Pruner
 from Pruners.problem import Problem
 from Utils.checkpoints import dense_path
 from Utils.data.datasets import Dataset
+from Utils.epochs import test_sums, train_epoch
 from Utils.grid.cells import Cell
 from Utils.grid.progress import progress_of
 from Utils.grid.states import State
 from Utils.grid.workers import cores
+from Utils.optimization import make_optimizer
 from Utils.precision import Precision
 from Utils.results import path_of
 from Utils.setup import Datasets, Subject, choose_device, load_pruner, prepare
 from Utils.timing import ENOUGH, PASSES, REPEATS, WARM_UP
-from Utils.training import make_optimizer, test_sums, train_epoch
 
 STEPS, LONG = 3, 1.0  # calls that are timed, and seconds after which no further one is begun
 SCORED = 64  # images of the scoring pass that is timed
