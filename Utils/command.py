@@ -7,30 +7,10 @@ from collections.abc import Sequence
 
 from Experiments import EXPERIMENTS
 from Utils.errors import Refused
-from Utils.flags import Parser, Switch
 from Utils.grid.cells import expand, overridden
-from Utils.options import GROUPS, pop_lists, read_by, table
+from Utils.options import pop_lists, read_by, table
+from Utils.parser import build_parser
 from Utils.settle import settle
-
-DESCRIPTION = "Prune neural networks and measure what is left: scores, masks, training, FLOPs, one folder per run."
-LISTS = ("pruners", "models", "datasets", "experiments")
-
-
-def build_parser(kind: type[Parser] = Parser) -> Parser:
-    """The parser of the whole command line, of class `kind`; it leaves out what is not given."""
-    usage = "main.py [--experiment NAME] [flags]"
-    parser = kind("main.py", usage, DESCRIPTION, allow_abbrev=False, argument_default=argparse.SUPPRESS)
-    parser.add_argument("--list", choices=LISTS, help="print what there is to choose from, and exit")
-    for title, readers in GROUPS.items():
-        group = parser.add_argument_group(title)
-        for option in (o for o in table() if o.reader in readers):
-            shown = "" if option.default in (None, False, "", ()) else f" (default: {option.default})"
-            if option.parse is None:
-                group.add_argument(option.flag, action=Switch, help=option.help)
-            else:
-                extra = {"choices": option.choices} if option.choices else {"metavar": option.dest.rpartition("_")[2].upper()}
-                group.add_argument(option.flag, type=option.parse, nargs=option.nargs, help=option.help + shown, **extra)
-    return parser
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:

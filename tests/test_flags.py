@@ -8,10 +8,11 @@ import sys
 import pytest
 from conftest import PROJECT
 
-from Utils.command import build_parser, parse
+from Utils.command import parse
 from Utils.errors import Refused
 from Utils.flags import ANCESTOR_FLAGS
 from Utils.options import INCIDENTAL, table
+from Utils.parser import build_parser
 from Utils.settle import identity
 
 
@@ -71,6 +72,10 @@ def single(words):
     """The options of the one run, or of the last cell."""
     options = parse(words)
     return options.cells[-1].options if "cells" in options else options
+
+
+def test_a_list_given_in_parts_is_one_list():
+    assert parse(["--experiment", "histogram", "--run", "a", "b", "--run", "c"]).run == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("option", SWITCHES, ids=lambda o: o.flag)

@@ -43,11 +43,11 @@ def test_adding_a_pruner_touches_one_file(command, tmp_path, monkeypatch):
 
 
 def test_every_flag_that_readme_names_exists():
-    from Utils.command import build_parser
     from Utils.flags import ANCESTOR_FLAGS
+    from Utils.parser import build_parser
 
     known = set(build_parser()._option_string_actions) | set(ANCESTOR_FLAGS)
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--flag", "--no-flag", "--against", "--nproc-per-node", "--dist"} <= known
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--flag", "--no-flag", "--against", "--nproc-per-node", "--logdir", "--dist"} <= known
 
 
 @pytest.mark.parametrize("words", [["check"]])

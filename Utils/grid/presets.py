@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from Utils.command import build_parser
 from Utils.errors import Refused
 from Utils.flags import Parser
 from Utils.options import INCIDENTAL, Option, pop_lists, read_by
+from Utils.parser import build_parser
 from Utils.report.choices import check
 
 FOLDER = Path(__file__).resolve().parents[2] / "Experiments" / "presets"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import pandas as pd
 
 import Pruners
 from Utils.options import INCIDENTAL, defaults, read_by
-from Utils.report.runs import Run
+from Utils.report.runs import Collection, Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -108,6 +108,27 @@ class Missing:
 
     what: str
     command: str
+
+
+@dataclass
+class Document:
+    """A report before it is written."""
+
+    title: str
+    subtitle: str
+    collection: Collection
+    sections: list[Section] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+
+    @property
+    def description(self) -> str:
+        """What an assignment says of itself."""
+        return str(self.collection.settings.get("description") or "")
+
+    @property
+    def blocks(self) -> Iterable[Any]:
+        """The blocks of all sections."""
+        return (block for section in self.sections for block in section.blocks)
 
 
 def slug(*words: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from Utils.files import atomic, json_text
 from Utils.report import render
 from Utils.report.background import environment, settings
-from Utils.report.blocks import Data, Figure, Missing, Section, Table
+from Utils.report.blocks import Data, Document, Figure, Section, Table
 from Utils.report.choices import Choices
 from Utils.report.curves import training_curves
 from Utils.report.groups import Group, groups
@@ -29,27 +29,6 @@ from Utils.report.weights import histograms
 
 OWN = ("report.md", "report.html", "figures/*", "tables/*")  # what a report writes, and a later one replaces
 Write = Callable[[str, Callable[[Path], Any]], None]
-
-
-@dataclass
-class Document:
-    """A report before it is written."""
-
-    title: str
-    subtitle: str
-    collection: Collection
-    sections: list[Section] = field(default_factory=list)
-    missing: list[Missing] = field(default_factory=list)
-
-    @property
-    def description(self) -> str:
-        """What an assignment says of itself."""
-        return str(self.collection.settings.get("description") or "")
-
-    @property
-    def blocks(self) -> Iterable[Any]:
-        """The blocks of all sections."""
-        return (block for section in self.sections for block in section.blocks)
 
 
 def compose(names: Iterable[str | Path], choices: Choices = Choices()) -> Document:  # noqa: B008 (frozen)

@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -16,10 +16,7 @@ from markupsafe import Markup, escape
 from matplotlib import rc_context
 
 from Utils.figures.style import draw
-from Utils.report.blocks import Figure, Table
-
-if TYPE_CHECKING:
-    from Utils.report.document import Document
+from Utils.report.blocks import Document, Figure, Table
 
 TEMPLATES = Path(__file__).parent / "templates"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so for a formula
