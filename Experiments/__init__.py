@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 COMMON = frozenset({"dataset", "data", "image", "model", "seed", "device", "verbose", "save"})
 PRUNING = COMMON | {"prunable", "prune"}
-TRAINING = {"train", "compact", "profile", "dense", "test", "augment"}
+TRAINING = {"train", "validation", "compact", "profile", "dense", "test", "augment"}
 GRID = {"grid", "lists", "pruner list", "schedule lists", "ablations"}
 
 

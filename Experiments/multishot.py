@@ -24,6 +24,7 @@ from Utils.measuring import compression_table, totals, with_effective
 from Utils.results import RunFolder
 from Utils.running import run_once
 from Utils.setup import Datasets, Subject, set_up
+from Utils.stopping import kept_row, validation_summary
 from Utils.summary import pruning_summary, training_summary
 from Utils.tables import print_inference, print_levels, print_pruning, print_training, print_warnings, read_table
 from Utils.timing import inference_summary
@@ -187,11 +188,13 @@ def _finish(ladder: _Ladder, training: Training) -> None:
     post, table = training.table(), with_effective(ladder.table, subject.model, subject.prunables, subject.data.input_shape)
     folder.write_table("compression.csv", table)
     folder.write_table("post-train.csv", post)
-    levels = pd.DataFrame([left | _outcome(rows) for left, rows in zip(ladder.counts, ladder.trained, strict=True)])
+    pairs = zip(ladder.counts, ladder.trained, strict=True)
+    levels = pd.DataFrame([left | _outcome(rows, ladder.options.patience) for left, rows in pairs])
     folder.write_table("levels.csv", levels)
-    summary = pruning_summary(folder, subject, table, ladder.clock) | training_summary(post, subject.data)
+    patience = ladder.options.patience
+    summary = pruning_summary(folder, subject, table, ladder.clock) | training_summary(post, subject.data, patience)
     summary |= ladder.network.summary() | inference_summary(ladder.network.subject, folder)
-    print_training(ladder.trained[0], post)
+    print_training(ladder.trained[0], post, patience)
     print_levels(levels)
     print_pruning(table, summary)
     print_inference(summary["inference"])
@@ -203,8 +206,10 @@ def _finish(ladder: _Ladder, training: Training) -> None:
     folder.finish(summary)
 
 
-def _outcome(rows: pd.DataFrame) -> dict[str, float]:
-    """What the training of one level's network came to; `epochs` is the last one."""
-    last = rows.iloc[-1]
+def _outcome(rows: pd.DataFrame, patience: int | None) -> dict[str, float]:
+    """What the training of one level's network came to; `epochs` is the last one, `top1_best` as in the summary."""
+    last, validated = kept_row(rows, patience), validation_summary(rows, patience)
     ends = {"test_loss_last": last["test_loss"], "top1_last": last["top1_accuracy"], "top5_last": last["top5_accuracy"]}
-    return {"epochs": int(last["epoch"])} | ends | {"top1_best": rows["top1_accuracy"].max()}
+    best = rows.loc[rows["val_top1" if validated else "top1_accuracy"].idxmax(), "top1_accuracy"]
+    chosen = {key: validated[key] for key in ("val_top1_last", "kept_epoch") if key in validated}
+    return {"epochs": int(rows["epoch"].iloc[-1])} | ends | {"top1_best": best} | chosen

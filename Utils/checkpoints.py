@@ -27,7 +27,7 @@ CACHE = "dense-networks"
 RECIPE = (
     "dataset", "image_size", "augment", "model", "model_class", "dense_classifier", "pretrained", "weights", "contents",
     "optimizer", "train_batch_size", "test_batch_size", "pre_epochs", "lr", "lr_drops", "lr_drop_rate", "weight_decay",
-    "quantization",
+    "quantization", "val_fraction", "patience",
     "seed",
 )  # fmt: skip
 
@@ -131,7 +131,7 @@ def _train(
     """Train up to `epochs`, copying the state at `rewind_epoch` into `network` on the way."""
     network = network or DenseNetwork(training.table(), None)
     if rewind_epoch and network.rewind is None:
-        training.run(rewind_epoch)
+        training.run(rewind_epoch, whole=False)
         network.rewind = copied(without_masks(training.state()) | {"rows": []})
     network.rows = training.run(epochs, after_epoch)
     return network

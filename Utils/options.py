@@ -46,7 +46,7 @@ GROUPS = {
     "experiment": ("always", "save", "run", "histogram", "trace", "seed", "device", "verbose"),
     "data": ("dataset", "data", "image", "augment", "mirror"),
     "model": ("model",),
-    "training": ("dense", "train", "compact", "test", "profile"),
+    "training": ("dense", "train", "validation", "compact", "test", "profile"),
     "pruning": ("prunable", "prune", "ablations"),
     "levels (multishot)": ("levels",),
     "grids (a list runs every combination)": ("lists", "pruner list", "schedule lists", "grid"),
@@ -89,6 +89,10 @@ def table() -> tuple[Option, ...]:
         Option("--weight-decay", "train", "L2 penalty", 0.0, number(0)),
         Option("--quantization", "train", "mixed precision in training and evaluation: bfloat16, on older GPUs float16; weights "
                "stay float32", False, None),
+        Option("--val-fraction", "validation", "share of the training images that is held out and tested after each epoch", 0.0,
+               number(0, below=1)),
+        Option("--patience", "validation", "epochs without a better validation accuracy after which a phase of training ends; "
+               "its best state is kept then", None, POSITIVE),
         Option("--compact", "compact", "train the pruned network without its dead units: the same function, in smaller layers",
                False, None),
         Option("--save-trace", "profile", "profile one inference step after training, into trace.json", False, None),

@@ -35,6 +35,8 @@ def settle(given: Mapping[str, Any]) -> argparse.Namespace:
             raise Refused(f"--pretrained and --weights {options.weights} exclude each other")
     if "lr_drops" in options:
         options.lr_drops = sorted(options.lr_drops)
+    if getattr(options, "patience", None) and not options.val_fraction:
+        raise Refused(f"--patience {options.patience} needs --val-fraction: the test set chooses nothing")
     if "pruner" in given and given.get("pruner_list"):
         raise Refused(f"--pruner {options.pruner} and --pruner-list exclude each other: give one of them")
     if "no_rewind" in options:

@@ -59,17 +59,29 @@ class Datasets:
         self._opened: dict[tuple[object, ...], Dataset] = {}
 
     def open(self, options: argparse.Namespace, device: torch.device) -> Dataset:
-        """`open_data` of the same options before, or now."""
+        """`open_data` of the same options before, or now; what is held out of it may differ."""
         names = ("dataset", "data_dir", "image_size", "augment", "no_download", "workers")
         key = (*(getattr(options, name, None) for name in names), device)
         if key not in self._opened:
             workers = -(-options.workers // self._processes)
-            self._opened[key] = open_data(argparse.Namespace(**vars(options) | {"workers": workers}), device)
-        return self._opened[key]
+            self._opened[key] = _open_whole(argparse.Namespace(**vars(options) | {"workers": workers}), device)
+        return _held_out(self._opened[key], options)
 
 
 def open_data(options: argparse.Namespace, device: torch.device) -> Dataset:
-    """The dataset that the options name; nothing of it is read yet where its sizes are known beforehand."""
+    """The dataset that the options name, without what `--val-fraction` holds out of its training images.
+
+    Nothing of it is read yet where its sizes are known beforehand.
+    """
+    return _held_out(_open_whole(options, device), options)
+
+
+def _held_out(data: Dataset, options: argparse.Namespace) -> Dataset:
+    fraction = getattr(options, "val_fraction", 0.0)
+    return data.hold_out(fraction, options.seed) if fraction else data
+
+
+def _open_whole(options: argparse.Namespace, device: torch.device) -> Dataset:
     return open_dataset(
         options.dataset,
         options.data_dir,
@@ -190,7 +202,7 @@ def prepare(options: argparse.Namespace, device: torch.device, data: Dataset) ->
         Refused: the network cannot take the data's shape, or the budget keeps no weight at all.
     """
     torch.manual_seed(options.seed)
-    subset = torch.randperm(data.train_size)[: data.num_classes * options.prune_dataset_ratio]
+    subset = data.scoring_subset(data.num_classes * options.prune_dataset_ratio)
     model = build_model(options, data, options.pretrained)
     if options.weights:
         load_weights(model, options.weights)

@@ -14,6 +14,7 @@ from Utils.measuring import effective_density, emptied_layers, has_path, totals
 from Utils.precision import Precision
 from Utils.results import SCHEMA, RunFolder
 from Utils.setup import Subject
+from Utils.stopping import kept_row, validation_summary
 
 MEMORY = {"pre_train": "dense", "prune": "prune", "post_train": "train", "eval": "evaluate"}
 PHASES = ("data", "pre_train", "prune", "post_train", "eval")
@@ -63,10 +64,13 @@ def untrained_summary() -> dict[str, Any]:
     return dict.fromkeys(("untrained", "top1_last", "top5_last", "top1_best", "best_epoch", "test_loss_last"))
 
 
-def training_summary(post: pd.DataFrame, data: Dataset) -> dict[str, Any]:
-    """What the training after pruning came to; the headline is the last epoch, the best one stands beside it."""
-    last = post.iloc[-1]
-    best = post.loc[post["top1_accuracy"].idxmax()]
+def training_summary(post: pd.DataFrame, data: Dataset, patience: int | None = None) -> dict[str, Any]:
+    """What the training after pruning came to; the headline is the last epoch, the best one stands beside it.
+
+    With `--patience` the headline is the epoch whose network is kept. Where images are held out, they say which one is best.
+    """
+    last = kept_row(post, patience)
+    best = post.loc[post["val_top1" if "val_top1" in post else "top1_accuracy"].idxmax()]
     return {
         "untrained": bool(not last["test_loss"] < LEARNT * class_frequency_loss(data)),
         "top1_last": float(last["top1_accuracy"]),
@@ -74,6 +78,7 @@ def training_summary(post: pd.DataFrame, data: Dataset) -> dict[str, Any]:
         "top1_best": float(best["top1_accuracy"]),
         "best_epoch": int(best["epoch"]),
         "test_loss_last": float(last["test_loss"]),
+        **validation_summary(post, patience),
     }
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from Utils.distributed import decided
 from Utils.files import read_json
 from Utils.measuring import uncounted
+from Utils.stopping import VALIDATION, kept_row
 
 TRAIN_COLUMNS = ("train_loss", "test_loss", "top1_accuracy", "top5_accuracy")
 PRUNE_COLUMNS = (
@@ -19,11 +20,21 @@ PRUNE_COLUMNS = (
 )  # fmt: skip
 
 
-def print_training(pre: pd.DataFrame, post: pd.DataFrame) -> None:
-    """The rows at the start, before pruning, after pruning and at the end."""
-    frames = [pre.head(1), pre.tail(1), post.head(1), post.tail(1)]
+def print_training(pre: pd.DataFrame, post: pd.DataFrame, patience: int | None = None) -> None:
+    """The rows at the start, before pruning, after pruning and at the end: with `--patience`, of the states that are kept."""
+    ends = [kept_row(rows, patience).to_frame().T.astype({"epoch": int}) for rows in (pre, post)]
+    frames = [pre.head(1), ends[0], post.head(1), ends[1]]
     table = pd.concat(frames, keys=["Init.", "Pre-Prune", "Post-Prune", "Final"]).set_index("epoch", append=True).droplevel(1)
-    print("Train results:\n", table[list(TRAIN_COLUMNS)].to_string(float_format="%.4f", na_rep="NaN"))
+    shown = [*TRAIN_COLUMNS, *(c for c in VALIDATION if c in post)]
+    print("Train results:\n", table[shown].astype(float).to_string(float_format="%.4f", na_rep="NaN"))
+    if patience:
+        last, kept = int(post["epoch"].iloc[-1]), int(kept_row(post, patience)["epoch"])
+        print(f"The network is that of epoch {kept} of the {last} trained, which has the best validation accuracy.")
+
+
+def first_phase(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the dense training, where those of multishot's levels follow it."""
+    return rows[rows["level"] == 0] if "level" in rows else rows
 
 
 def print_pruning(table: pd.DataFrame, sums: Mapping[str, Any]) -> None:
@@ -95,7 +106,8 @@ def _print_saved(folder: Path) -> None:
     summary = read_json(folder / "summary.json")
     print(f"Already done: {folder}")
     if (folder / "post-train.csv").exists():
-        print_training(read_table(folder / "pre-train.csv"), read_table(folder / "post-train.csv"))
+        patience = summary["options"].get("patience")
+        print_training(first_phase(read_table(folder / "pre-train.csv")), read_table(folder / "post-train.csv"), patience)
     if (folder / "levels.csv").exists():
         print_levels(read_table(folder / "levels.csv"))
     print_pruning(read_table(folder / "compression.csv"), summary)

@@ -20,6 +20,7 @@ from Utils.data.shares import batch_sizes
 from Utils.errors import RunFailed
 from Utils.precision import Precision
 from Utils.seeds import derive
+from Utils.stopping import VALIDATION, best_index, is_over
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 COLUMNS = ("epoch", "train_loss", "test_loss", "top1_accuracy", "top5_accuracy", "lr", "seconds")
@@ -156,6 +157,9 @@ class Training:
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, options.lr_drops, options.lr_drop_rate)
         self.precision = Precision.of(options, next(model.parameters()).device)
         self.rows: list[tuple[float | None, ...]] = []
+        self.columns = COLUMNS + (VALIDATION if data.val_size else ())
+        self.patience = getattr(options, "patience", None)
+        self._best: dict[str, torch.Tensor] | None = None
         self._prunables = prunables
         hold_masks(self.optimizer, prunables)
 
@@ -164,11 +168,20 @@ class Training:
         """The last epoch that was trained and evaluated."""
         return self.first + len(self.rows) - 1
 
-    def run(self, epochs: int, after_epoch: Callable[[Training], None] | None = None) -> pd.DataFrame:
-        """Evaluate, then train up to epoch `epochs`, evaluating after each; a row of `COLUMNS` for each evaluation.
+    @property
+    def over(self) -> bool:
+        """Whether `--patience` is at its end."""
+        return is_over(self._accuracies(), self.patience)
+
+    def run(
+        self, epochs: int, after_epoch: Callable[[Training], None] | None = None, *, whole: bool = True
+    ) -> pd.DataFrame:
+        """Evaluate, then train up to epoch `epochs`, evaluating after each; a row of `columns` for each evaluation.
 
         The first row is before training; `seconds` are those of training, without evaluation. `after_epoch` is called after
-        each epoch but the last.
+        each epoch but the last. With `--patience` the phase may end earlier, and in the end the network is that of the row with
+        the best validation accuracy; the optimizer stays as it was after the last epoch. Unless this is not the `whole` phase
+        yet.
 
         Raises:
             Diverged: the training loss of an epoch is not finite.
@@ -176,11 +189,13 @@ class Training:
         bar = tqdm(total=epochs, initial=max(self.epoch, 0), desc=self.phase, unit="epoch", leave=False, disable=None)
         model = distributed.parallel(self.model)
         with bar:
-            while self.epoch < epochs:
+            while self.epoch < epochs and not (whole and self.over):
                 self._next(model, self.epoch + 1)
                 _show(bar, self.phase, self.rows[-1], epochs, self.options.verbose)
                 if after_epoch and self.epoch < epochs:
                     after_epoch(self)
+        if whole and self._best is not None:
+            load_state(self.model, self._best)
         return self.table()
 
     def _next(self, model: nn.Module, epoch: int) -> None:
@@ -195,9 +210,21 @@ class Training:
             seconds = lap.seconds
         with self.clock("eval"):
             tested = evaluate(self.model, self.data.test_batches(self.options.test_batch_size, share), self.precision)
-        self.rows.append((epoch, train_loss, *tested, lr, seconds))
+            validated = self._validate(share)
+        self.rows.append((epoch, train_loss, *tested, lr, seconds, *validated))
+        if self.patience and best_index(self._accuracies()) == len(self.rows) - 1:
+            self._best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         if train_loss is not None and not (math.isfinite(train_loss) and math.isfinite(tested[0])):
             raise Diverged(self.phase, epoch, self.table())
+
+    def _validate(self, share: tuple[int, int]) -> tuple[float, ...]:
+        """Loss and accuracy over the images held out, if there are any."""
+        if not self.data.val_size:
+            return ()
+        return evaluate(self.model, self.data.val_batches(self.options.test_batch_size, share), self.precision)[:2]
+
+    def _accuracies(self) -> list[float]:
+        return [row[self.columns.index("val_top1")] for row in self.rows] if self.patience else []
 
     def _train(self, model: nn.Module, epoch: int, share: tuple[int, int]) -> float:
         """One epoch; returns the mean loss over all images of all processes."""
@@ -211,7 +238,7 @@ class Training:
 
     def table(self) -> pd.DataFrame:
         """The rows so far."""
-        return pd.DataFrame(self.rows, columns=COLUMNS).astype({"train_loss": float, "lr": float})
+        return pd.DataFrame(self.rows, columns=self.columns).astype({"train_loss": float, "lr": float})
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as it is now; tensors are not copied."""
@@ -221,7 +248,7 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.precision.state(),
-        }
+        } | ({"best": self._best} if self.patience else {})
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to `state`; the network keeps its masks where that has none; without rows, it is not evaluated yet."""
@@ -230,6 +257,7 @@ class Training:
         self.scheduler.load_state_dict(state["scheduler"])
         self.precision.restore(state["scaler"])
         self.rows = [tuple(row) for row in state["rows"]]
+        self._best = state.get("best") if self.rows else None
         apply_masks(self._prunables)
 
 
@@ -239,4 +267,4 @@ def _show(bar: tqdm, phase: str, row: tuple[Any, ...], epochs: int, verbose: boo
     bar.set_postfix_str(f"top-1 {top1:.2f} %")
     if verbose:
         trained = "" if train_loss is None else f"train loss {train_loss:.4f}, "
-        bar.write(f"{phase} epoch {epoch}/{epochs}: {trained}test loss {test_loss:.4f}, top-1 {top1:.2f} %, {row[-1]:.1f} s")
+        bar.write(f"{phase} epoch {epoch}/{epochs}: {trained}test loss {test_loss:.4f}, top-1 {top1:.2f} %, {row[6]:.1f} s")

@@ -61,7 +61,7 @@ def reader_of(option):
         return ["--experiment", option.reader, *(["--trace", "t.json"] if option.dest == "step" else []), *(["--run", "x"] if option.reader == "histogram" else [])]
     if option.reader == "levels":
         return ["--experiment", "multishot", "--level-list", "1", "--pre-epochs", "5"]
-    return ["--seed-list", "1"] if option.dest == "launcher" else []
+    return {"launcher": ["--seed-list", "1"], "patience": ["--val-fraction", "0.1"]}.get(option.dest, [])
 
 
 def single(words):

@@ -85,6 +85,11 @@ def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(means), tuple(stds)
 
 
+def _named(order: Tensor, among: Tensor | None) -> Tensor:
+    """The images at the places `order` of `among`, or of all of them."""
+    return order if among is None else among[order]
+
+
 class TensorSplit:
     """Images held as one uint8 tensor [N, C, H, W], with labels int64 [N] on the same device.
 
@@ -103,11 +108,16 @@ class TensorSplit:
         self.images, self.labels, self.augment, self.size = images, labels, augment, size
         self.normalise = Normaliser(mean, std, images.device)
 
-    def train_batches(self, batch_size: int, seed: int, phase: str, epoch: int, taken: Taken | None = None) -> Batches:
-        """Batches of `batch_size` (the last may be smaller), shuffled and augmented as (seed, phase, epoch) says."""
-        count, device = len(self.images), self.images.device
+    def train_batches(
+        self, batch_size: int, seed: int, phase: str, epoch: int, taken: Taken | None = None, among: Tensor | None = None
+    ) -> Batches:
+        """Batches of `batch_size` (the last may be smaller), shuffled and augmented as (seed, phase, epoch) says.
+
+        `among` (int64 [N], CPU) are the images there are; default: all.
+        """
+        count, device = len(self.images) if among is None else len(among), self.images.device
         at, sizes = (taken.positions, taken.sizes) if taken else (slice(None), batch_sizes(count, batch_size))
-        order = epoch_order(count, seed, phase, epoch)[at].to(device)
+        order = _named(epoch_order(count, seed, phase, epoch)[at], among).to(device)
         if self.augment == "none":
             yield from self._picked(order, sizes)
             return
@@ -216,12 +226,17 @@ class LoaderSplit:
         parts = torch.arange(0, len(self.source), every).split(64)
         return statistics(torch.cat(list(self._read(_Decoded(self.source, recipe("none", self.size)), parts))))
 
-    def train_batches(self, batch_size: int, seed: int, phase: str, epoch: int, taken: Taken | None = None) -> Batches:
-        """Batches of `batch_size` (the last may be smaller), shuffled and augmented as (seed, phase, epoch) says."""
-        count = len(self.source)
+    def train_batches(
+        self, batch_size: int, seed: int, phase: str, epoch: int, taken: Taken | None = None, among: Tensor | None = None
+    ) -> Batches:
+        """Batches of `batch_size` (the last may be smaller), shuffled and augmented as (seed, phase, epoch) says.
+
+        `among` (int64 [N], CPU) are the images there are; default: all.
+        """
+        count = len(self.source) if among is None else len(among)
         at, sizes = (taken.positions, taken.sizes) if taken else (slice(None), batch_sizes(count, batch_size))
         decoded = _Decoded(self.source, recipe(self.augment, self.size), seeds.derive(seed, "augment", phase, epoch))
-        return self._batches(decoded, epoch_order(count, seed, phase, epoch)[at], sizes)
+        return self._batches(decoded, _named(epoch_order(count, seed, phase, epoch)[at], among), sizes)
 
     def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Batches:
         """All images, or those that `order` (int64) names, in order and not augmented."""

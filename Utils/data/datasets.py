@@ -40,9 +40,9 @@ __all__ = ["CHOICES", "NAMES", "Dataset", "check_name", "describe", "open_datase
 class Dataset:
     """A dataset in two parts, and batches of both; made by `open_dataset`.
 
-    `input_shape` (C, H, W), `num_classes`, `train_size`, `test_size` and `augment` are known from the start; `mean` and
-    `std` per channel (in units of pixel / 255) are final after `load`, and `train_labels`, `test_labels` (int64, CPU) exist
-    from then on. Batches are (float32 [B, C, H, W], int64 [B]) on the device.
+    `input_shape` (C, H, W), `num_classes`, `train_size`, `val_size`, `test_size` and `augment` are known from the start; `mean`
+    and `std` per channel (in units of pixel / 255) are final after `load`, and `train_labels`, `test_labels` (int64, CPU)
+    exist from then on. Batches are (float32 [B, C, H, W], int64 [B]) on the device.
     """
 
     def __init__(
@@ -65,6 +65,16 @@ class Dataset:
         if size:
             self.input_shape = (facts.shape[0], *size)
         self._train: Any = None
+        self.val_size = 0
+        self._among: Tensor | None = None  # the training images that are not held out; None: all
+
+    def hold_out(self, fraction: float, seed: int) -> Dataset:
+        """This set without a `fraction` of its training images, which `val_batches` has; with 0 this set itself."""
+        if not fraction:
+            return self
+        from Utils.data.validation import HeldOut
+
+        return HeldOut(self, fraction, seed)
 
     def load(self) -> None:
         """Read the set, fetching it first if need be; does nothing the second time. Raises `Refused` if that cannot be."""
@@ -116,11 +126,11 @@ class Dataset:
         """
         self.load()
         if share[1] == 1:
-            return self._train.train_batches(batch_size, seed, phase, epoch)
+            return self._train.train_batches(batch_size, seed, phase, epoch, among=self._among)
         from Utils.data import shares
 
         taken = shares.take(shares.batch_sizes(self.train_size, batch_size), share)
-        return shares.hide_filling(self._train.train_batches(batch_size, seed, phase, epoch, taken), taken)
+        return shares.hide_filling(self._train.train_batches(batch_size, seed, phase, epoch, taken, self._among), taken)
 
     def test_batches(self, batch_size: int, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
         """The test images in order, or a `share` of them, never augmented; the last batch may be smaller."""
@@ -132,6 +142,16 @@ class Dataset:
         from Utils.data import shares
 
         return self._test.plain_batches(batch_size, torch.arange(*shares.part(self.test_size, share)))
+
+    def val_batches(self, batch_size: int, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
+        """The training images held out: see `hold_out`."""
+        raise ValueError("no training images are held out")
+
+    def scoring_subset(self, count: int) -> Tensor:
+        """Indices of `count` training images (int64), drawn from the global generator: of a permutation of all, the first."""
+        import torch
+
+        return torch.randperm(self.train_size)[:count]
 
     def subset_batches(self, indices: Tensor, batch_size: int) -> list[tuple[Tensor, Tensor]]:
         """The training images `indices` (int64) in the given order, never augmented, read once."""

@@ -18,7 +18,8 @@ from Utils.options import ABLATIONS, defaults, is_axis, read_by, table
 from Utils.settle import SAME_THING, identity, settle
 
 BUDGET = (*SAME_THING, "prune_epochs")  # what a network that is not pruned has no use for
-OVERRIDABLE = ("dense", "train", "test", "augment", "prune", "prunable", "ablations", "levels")  # readers of what `--for` may set
+# Readers of what `--for` may set.
+OVERRIDABLE = ("dense", "train", "validation", "test", "augment", "prune", "prunable", "ablations", "levels")
 
 
 @dataclass(frozen=True)
