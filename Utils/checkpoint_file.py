@@ -76,7 +76,8 @@ def _load(file: Path) -> Any:
     except OSError as error:
         raise Refused(f"{file} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # the readers of zip, pickle and tar raise nearly anything on a foreign or spoilt file
-        raise Refused(f"{file} is not a whole file of tensors and plain values ({type(error).__name__}); nothing in it was run") from error
+        kind = type(error).__name__
+        raise Refused(f"{file} is not a whole file of tensors and plain values ({kind}); nothing in it was run") from error
 
 
 def _take_apart(file: Path, tensors: dict[str, torch.Tensor], beside: dict[str, Any]) -> Checkpoint:

@@ -53,9 +53,21 @@ def check_sources(start: Start) -> None:
     if init in ("reference", "original") and start.sources.values(init) is None:
         raise Refused(f"--regrow-init {init}: {options.regrow_start} comes without these values; --regrow-dense FILE has some")
     if selection == "magnitude" and start.sources.original is None:
-        raise Refused(f"--regrow-selection magnitude: {options.regrow_start} comes without stored values; --regrow-dense FILE has some")
+        without = f"{options.regrow_start} comes without stored values; --regrow-dense FILE has some"
+        raise Refused(f"--regrow-selection magnitude: {without}")
     if allocation in NEEDS_SSIM and all(s is None for s in similarities(start).values()):
-        raise Refused(f"--regrow-allocation {allocation}: no layer of --model {options.model} has an SSIM, which needs maps of 3 x 3")
+        raise Refused(f"--regrow-allocation {allocation}: no layer of --model {options.model} has maps of 3 x 3 to compare")
+
+
+def check_places(start: Start, places: Mapping[str, torch.Tensor]) -> None:
+    """Refuse a `--regrow-replay` that names layers or weights which this network does not have."""
+    word = f"--regrow-replay {start.options.regrow_replay}"
+    for name, at in places.items():
+        if name not in start.layers:
+            raise Refused(f"{word} regrows {name}, which is no layer of this network")
+        size = start.layers[name].mask.numel()
+        if at.is_floating_point() or at.dim() != 1 or (len(at) and not 0 <= int(at.min()) <= int(at.max()) < size):
+            raise Refused(f"{word} does not fit {name}, which has {size} weights")
 
 
 def grow(start: Start, progress: Progress, clock: Clock, step: int, count: int) -> dict[str, Any]:
@@ -96,13 +108,9 @@ def replay(start: Start, places: Mapping[str, torch.Tensor], step: int) -> dict[
     """Turn on the weights that a saved regrowth turned on; those that are alive already stay as they are. As `grow`."""
     options = start.options
     ssim, caps, notes = similarities(start), capacities(start.layers), []
-    if strange := [name for name in places if name not in start.layers]:
-        raise Refused(f"--regrow-replay {options.regrow_replay} regrows {', '.join(strange[:3])}, which this network does not have")
     pruned = {}
     for name, at in places.items():
         mask = start.layers[name].mask
-        if len(at) and int(at.max()) >= mask.numel():
-            raise Refused(f"--regrow-replay {options.regrow_replay} does not fit {name}, which has {mask.numel()} weights")
         at = at.to(mask.device)
         pruned[name] = at[mask.reshape(-1)[at] == 0]
     asked, left = sum(map(len, places.values())), sum(map(len, pruned.values()))
@@ -115,7 +123,9 @@ def replay(start: Start, places: Mapping[str, torch.Tensor], step: int) -> dict[
             "places": {name: at.cpu() for name, at in pruned.items()}, "model": start.copy()}  # fmt: skip
 
 
-def _regrow(start: Start, allocation: Mapping[str, int], scores: Mapping[str, torch.Tensor], step: int) -> dict[str, torch.Tensor]:
+def _regrow(
+    start: Start, allocation: Mapping[str, int], scores: Mapping[str, torch.Tensor], step: int
+) -> dict[str, torch.Tensor]:
     init = start.options.regrow_init
     return regrow_(start.layers, allocation, scores, init, start.sources.values(init), _seed(start.options, step))
 

@@ -40,7 +40,7 @@ class Progress:
             self._done[name] = make()
             self._half.pop(name, None)
             now = time.monotonic()
-            if self._every is None and (now - began >= SLOW or now - self._written >= LONG) or self._every:
+            if self._every or (self._every is None and (now - began >= SLOW or now - self._written >= LONG)):
                 self._write()
         return self._done[name]
 

@@ -10,9 +10,8 @@ from torch import nn
 
 from Models.masking import Prunable
 from Pruners.masks import keep_largest
+from Utils.options import INITS
 from Utils.seeds import generator
-
-INITS = ("zero", "reference", "kaiming", "original")
 
 
 def choose(scores: torch.Tensor, mask: torch.Tensor, count: int) -> torch.Tensor:

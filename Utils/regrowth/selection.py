@@ -11,9 +11,8 @@ from torch import nn
 
 from Models.masking import Prunable
 from Models.shapes import eval_mode
+from Utils.options import SELECTIONS as KINDS
 from Utils.seeds import generator
-
-KINDS = ("reference", "saliency", "gradient", "magnitude", "random")
 
 Tensors = Mapping[str, torch.Tensor]
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]

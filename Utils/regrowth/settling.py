@@ -16,7 +16,20 @@ PRUNABLE = ("prune_bias", "prune_batchnorm", "prune_residual")
 NEEDS_DENSE = ("ssim", "greedy")
 
 
-def settle_start(options: argparse.Namespace, given: Collection[str]) -> None:
+def settle_regrowth(options: argparse.Namespace, given: Collection[str]) -> None:
+    """Settle all options of regrowth; torch is not needed, and nothing is read but the run's `args.json`.
+
+    Raises:
+        Refused: see `_settle_start` and `_check`.
+    """
+    if "regrow_to" in given and "regrow_fraction" not in given:
+        options.regrow_fraction = None
+    _settle_start(options, given)
+    _check(options, given)
+    _settle_files(options)
+
+
+def _settle_start(options: argparse.Namespace, given: Collection[str]) -> None:
     """Say in `options` what is regrown: `regrow_start` is its file, `split_seed` the seed of the images held out.
 
     Network, data and prunable parameters are those of `--run`; of a foreign `--checkpoint` all weights of Conv2d and Linear are
@@ -39,18 +52,16 @@ def settle_start(options: argparse.Namespace, given: Collection[str]) -> None:
             raise Refused(f"--checkpoint {options.checkpoint} has the weights: leave out --pretrained and --weights")
     if not options.val_fraction:
         raise Refused("--val-fraction 0: regrowth chooses by validation images, the test set chooses nothing")
-    _settle_files(options)
 
 
-def check_regrowth(options: argparse.Namespace, given: Collection[str]) -> None:
+def _check(options: argparse.Namespace, given: Collection[str]) -> None:
     """Refuse what contradicts itself: the target, a replay, a choice that has no dense network to look at."""
     both = [f for f in ("regrow_to", "regrow_fraction") if getattr(options, f, None) is not None]
     replay = getattr(options, "regrow_replay", None)
     if len(both) > 1:
         raise Refused("--regrow-to and --regrow-fraction exclude each other: give one of them")
     if replay:
-        rivals = ("regrow_to", "regrow_fraction", "regrow_steps", "regrow_allocation", "regrow_selection", "regrow_layers",
-                  "regrow_episodes", "regrow_mini_epochs", "regrow_score_batches")  # fmt: skip
+        rivals = ("regrow_to", "regrow_fraction", "regrow_steps", "regrow_allocation", "regrow_selection", "regrow_layers")
         if clash := next((r for r in rivals if r in given), None):
             raise Refused(f"--regrow-replay {replay} says what is regrown: leave out --{clash.replace('_', '-')}")
     elif not both:
@@ -79,6 +90,8 @@ def _from_run(options: argparse.Namespace, given: Collection[str]) -> None:
     for name in (*NETWORK, *PRUNABLE):
         setattr(options, name, saved.get(name, False if name in PRUNABLE else getattr(options, name)))
     options.pretrained, options.weights = False, None  # the run's file has the weights
+    if options.model_class == "user":
+        options.model_class = None  # as it is when the command line names a file
     if options.augment is None:
         options.augment = saved.get("augment")
     options.split_seed = saved.get("split_seed", saved.get("seed", options.seed))

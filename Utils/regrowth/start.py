@@ -123,10 +123,10 @@ def open_start(options: argparse.Namespace, datasets: Datasets) -> Start:
     start = Start(model, prunables, layers, data, options, device, state, sources, dense, saved, list(sources.notes))
     if not any(capacities(layers).values()):
         raise Refused(f"{options.regrow_start}: no weight of these layers is pruned")
-    if saved is not None and not (getattr(saved, "val_fraction", 0) == options.val_fraction):
+    if saved is not None and (before := getattr(saved, "val_fraction", 0)) != options.val_fraction:
         start.notes.append(
-            f"the start network was trained with --val-fraction {getattr(saved, 'val_fraction', 0):g}, not {options.val_fraction:g}: "
-            "it has seen validation images, so that accuracies on these are too high"
+            f"the start network was trained with --val-fraction {before:g}, not {options.val_fraction:g}: it has seen validation "
+            "images, so that accuracies on these are too high"
         )
     for note in start.notes:
         print(f"NOTE: {note}")
@@ -144,7 +144,8 @@ def budget(start: Start) -> int:
         count, word = kept_count(start.size, 1.0 - options.regrow_to) - start.kept, f"--regrow-to {options.regrow_to:g}"
     else:
         count, word = fraction_count(start.size, options.regrow_fraction), f"--regrow-fraction {options.regrow_fraction:g}"
-    facts = f"{start.kept} of {start.size} are kept (sparsity {1 - start.kept / start.size:.6g}), {room} can be regrown in these layers"
+    sparsity = f"sparsity {1 - start.kept / start.size:.6g}"
+    facts = f"{start.kept} of {start.size} are kept ({sparsity}), {room} can be regrown in these layers"
     if count < 1:
         raise Refused(f"{word} regrows no weight: {facts}")
     if count > room:
@@ -208,7 +209,7 @@ def _sources(
             sources.notes.append(f"--regrow-dense {options.regrow_dense} is itself pruned")
     if found.originals:
         sources.original = pick(found.originals)
-    elif options.run and (original := _stored(Path(options.run[0]))) is not None:
+    elif options.run and (original := stored_file(Path(options.run[0]))) is not None:
         sources.original = pick(read_checkpoint(original).tensors)
     sources.original = sources.original or sources.dense
     if options.regrow_reference:
@@ -222,7 +223,7 @@ def _sources(
     return sources, dense
 
 
-def _stored(folder: Path) -> Path | None:
+def stored_file(folder: Path) -> Path | None:
     """The file of a run that has the values of pruned weights."""
     return next((folder / name for name in ("dense.pt", "initial.pt") if (folder / name).is_file()), None)
 

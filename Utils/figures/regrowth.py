@@ -1,0 +1,57 @@
+"""Figures of regrowth: the networks compared, the layers before and after, the search."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from Utils.figures.style import BLUE, GREEN, GREY, ORANGE, PALE_BLUE, VERMILION, label_axes, make_panels
+
+MANY = 12  # layers from which on names stand upright
+
+
+def regrow_figure(rows: pd.DataFrame, layers: pd.DataFrame, episodes: pd.DataFrame | None, title: str) -> Figure:
+    """Test accuracies, densities by layer before the first and after the last step, SSIM and allocation, and the search."""
+    figure, axes = make_panels(3 if episodes is None else 4, title)
+    _networks(axes[0], rows)
+    first, last = layers[layers["step"] == layers["step"].min()], layers[layers["step"] == layers["step"].max()]
+    places = np.arange(len(first))
+    axes[1].bar(places - 0.2, first["density_before"], 0.4, color=PALE_BLUE, label="before")
+    axes[1].bar(places + 0.2, last["density_after"], 0.4, color=BLUE, label="after")
+    axes[1].legend(fontsize=8)
+    label_axes(axes[1], "layer", "density", "What the layers kept")
+    _names(axes[1], first["layer"])
+    axes[2].bar(places, layers.groupby("layer", sort=False)["allocated"].sum(), 0.6, color=GREEN)
+    label_axes(axes[2], "layer", "weights", "Regrown weights, and SSIM")
+    _names(axes[2], first["layer"])
+    if first["ssim"].notna().any():
+        twin = axes[2].twinx()
+        twin.plot(places, first["ssim"], "o", color=VERMILION, markersize=5)
+        twin.set_ylabel("SSIM to the dense network (points)", fontsize=9, color=VERMILION)
+    if episodes is not None:
+        _search(axes[3], episodes)
+    return figure
+
+
+def _networks(axes, rows: pd.DataFrame) -> None:
+    bars = axes.bar(rows["network"], rows["test_top1"], 0.6, color=[GREY, ORANGE, VERMILION, BLUE][: len(rows)])
+    axes.bar_label(bars, fmt="%.2f", fontsize=8)
+    low, high = rows["test_top1"].min(), rows["test_top1"].max()
+    space = max((high - low) * 0.3, 0.5)
+    axes.set_ylim(max(low - space, 0), high + space)
+    label_axes(axes, "", "test top-1 (%)", "Networks (axis is cut)")
+    axes.tick_params(axis="x", labelsize=8)
+
+
+def _search(axes, episodes: pd.DataFrame) -> None:
+    for step, part in episodes.groupby("step"):
+        axes.plot(part["episode"], 100 * part["reward"], ".", color=GREY, markersize=3)
+        axes.plot(part["episode"], 100 * part["baseline"], "-", color=BLUE, label="moving baseline" if step == 1 else None)
+        axes.plot(part["episode"], 100 * part["best"], "-", color=VERMILION, label="best" if step == 1 else None)
+    axes.legend(fontsize=8)
+    label_axes(axes, "episode", "validation top-1 (%)", "Search")
+
+
+def _names(axes, names: pd.Series) -> None:
+    axes.set_xticks(np.arange(len(names)), names, rotation=90 if len(names) > MANY else 45, fontsize=7)
