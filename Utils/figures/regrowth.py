@@ -34,6 +34,33 @@ def regrow_figure(rows: pd.DataFrame, layers: pd.DataFrame, episodes: pd.DataFra
     return figure
 
 
+def layers_figure(table: pd.DataFrame, title: str) -> Figure:
+    """Improvement against SSIM (after fine-tuning, at once, and with the capacity as the size), and by layer in order of SSIM."""
+    figure, axes = make_panels(4, title)
+    known = table[table["ssim"].notna()]
+    for ax, column, word in ((axes[0], "final_improvement", "fine-tuned, against the control"),
+                             (axes[1], "immediate_improvement", "at once, against the start")):  # fmt: skip
+        equal = known["equal"]
+        ax.plot(known["ssim"][equal], known[column][equal], "o", color=BLUE, label="whole budget")
+        ax.plot(known["ssim"][~equal], known[column][~equal], "s", color=ORANGE, label="less: layer is full")
+        if equal.sum() > 1 and known["ssim"][equal].nunique() > 1:
+            slope, offset = np.polyfit(known["ssim"][equal], known[column][equal], 1)
+            ends = np.array([known["ssim"][equal].min(), known["ssim"][equal].max()])
+            ax.plot(ends, slope * ends + offset, "--", color=GREY, label="least squares")
+        ax.axhline(0, color=GREY, linewidth=0.8)
+        ax.legend(fontsize=7)
+        label_axes(ax, "SSIM", "points of top-1", f"Improvement, {word}")
+    order = table.sort_values("ssim", na_position="last")
+    axes[2].bar(np.arange(len(order)), order["final_improvement"], 0.6, color=np.where(order["equal"], BLUE, ORANGE))
+    axes[2].axhline(0, color=GREY, linewidth=0.8)
+    label_axes(axes[2], "layer, by rising SSIM", "points of top-1", "Improvement by layer")
+    _names(axes[2], order["layer"])
+    sizes = 20 + 280 * known["capacity"] / max(known["capacity"].max(), 1)
+    axes[3].scatter(known["ssim"], known["final_improvement"], s=sizes, color=GREEN, alpha=0.6)
+    label_axes(axes[3], "SSIM", "points of top-1", "Area: capacity")
+    return figure
+
+
 def _networks(axes, rows: pd.DataFrame) -> None:
     bars = axes.bar(rows["network"], rows["test_top1"], 0.6, color=[GREY, ORANGE, VERMILION, BLUE][: len(rows)])
     axes.bar_label(bars, fmt="%.2f", fontsize=8)

@@ -94,7 +94,7 @@ def grow(start: Start, progress: Progress, clock: Clock, step: int, count: int) 
         start.load(base)
     else:
         allocation = allocate(options.regrow_allocation, count, caps, ssim)
-    places = timed("regrow", lambda: _regrow(start, allocation, scores, step))
+    places = timed("regrow", lambda: turn_on(start, allocation, scores, step))
     for note in notes:
         print(f"NOTE: {note}")
     return {
@@ -123,9 +123,10 @@ def replay(start: Start, places: Mapping[str, torch.Tensor], step: int) -> dict[
             "places": {name: at.cpu() for name, at in pruned.items()}, "model": start.copy()}  # fmt: skip
 
 
-def _regrow(
+def turn_on(
     start: Start, allocation: Mapping[str, int], scores: Mapping[str, torch.Tensor], step: int
 ) -> dict[str, torch.Tensor]:
+    """`regrow_` of the network of `start` with `--regrow-init`; layer -> flat places."""
     init = start.options.regrow_init
     return regrow_(start.layers, allocation, scores, init, start.sources.values(init), _seed(start.options, step))
 
@@ -144,7 +145,7 @@ def _search(
 
     def evaluate(allocation: Mapping[str, int], _episode: int) -> float:
         start.load(base)
-        _regrow(start, allocation, scores, step)
+        turn_on(start, allocation, scores, step)
         return short_accuracy(start, clock, step, options.regrow_mini_epochs)
 
     name = f"search-{step}"
