@@ -11,8 +11,8 @@ PRUNING = COMMON | {"prunable", "prune"}
 TRAINING = {"train", "checkpoints", "epochs", "held out", "validation", "compact", "profile", "dense", "test", "augment"}
 GRID = {"grid", "lists", "seed list", "pruner list", "schedule lists", "ablations"}
 REGROWTH = COMMON | {"run", "checkpoint", "train", "held out", "test", "augment", "regrow"}
-# Bidirection-Prune-Regrowth fine-tunes with AdamW's own weight decay of 0.01.
-FINE_TUNING = {"optimizer": "adamw", "lr": 3e-4, "weight_decay": 0.01, "train_batch_size": 128, "val_fraction": 0.1}
+# How Bidirection-Prune-Regrowth fine-tunes, AdamW with its own weight decay of 0.01; its batches and its share of validation too.
+FINE_TUNING = {"optimizer": "adamw", "lr": 3e-4, "train_batch_size": 128, "val_fraction": 0.1}
 
 
 @dataclass(frozen=True)

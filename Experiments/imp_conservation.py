@@ -19,6 +19,7 @@ from tqdm import tqdm
 from Utils.clock import Clock
 from Utils.data.datasets import Dataset
 from Utils.errors import RunFailed, failure
+from Utils.optimization import make_optimizer, make_schedule
 from Utils.precision import Precision
 from Utils.results import RunFolder
 from Utils.seeds import derive
@@ -26,7 +27,7 @@ from Utils.setup import Subject, choose_device, open_data, prepare
 from Utils.studies.conservation import fit, square_table
 from Utils.studies.folder import dense_options, print_saved_study, print_study, save_study
 from Utils.summary import costs, failed_summary
-from Utils.training import evaluate, make_optimizer, train_epoch
+from Utils.training import evaluate, train_epoch
 
 
 def run(options: argparse.Namespace) -> None:
@@ -79,7 +80,7 @@ def first_and_last(table: pd.DataFrame) -> pd.DataFrame:
 def _train(subject: Subject, data: Dataset, options: argparse.Namespace, precision: Precision, clock: Clock) -> pd.DataFrame:
     """Rows of every layer before training and after each epoch, from the training set itself."""
     optimizer = make_optimizer(subject.model, options.optimizer, options.lr, options.weight_decay)
-    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, options.lr_drops, options.lr_drop_rate)
+    scheduler = make_schedule(optimizer, options, options.post_epochs)
     tables = [_measure(subject, 0)]
     bar = tqdm(range(1, options.post_epochs + 1), desc="train", unit="epoch", leave=False, disable=None)
     for epoch in bar:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from Pruners.base import Pruner
 
-SHARED = ("base", "loop", "masks", "problem")  # files of this folder that are not methods
+SHARED = ("base", "layerwise", "loop", "masks", "problem")  # files of this folder that are not methods
 
 
 def names() -> tuple[str, ...]:

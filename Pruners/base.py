@@ -19,6 +19,9 @@ class Pruner:
         formula: the score in one line, for `--list pruners`.
         source: the paper.
         untrained_note: a line to print when the weights to be scored are untrained, if that matters.
+        distribution: the budgets of the layers (`Pruners/layerwise.py`) if `--mask-distribution` names none; None: as
+            `--mask-scope` says.
+        one_each: whether the scores keep a weight of every layer, so that a smaller budget is refused.
     """
 
     rounds: ClassVar[int] = 1
@@ -26,6 +29,8 @@ class Pruner:
     formula: ClassVar[str] = ""
     source: ClassVar[str] = ""
     untrained_note: ClassVar[str] = ""
+    distribution: ClassVar[str | None] = None
+    one_each: ClassVar[bool] = False
 
     def score(self, problem: Problem) -> list[torch.Tensor]:
         """One tensor per entry of `problem.prunables`, of its shape, finite; the largest scores stay."""

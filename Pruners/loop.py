@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from Models.masking import Prunable
 from Pruners.base import Pruner
+from Pruners.layerwise import check_budget, layer_budgets, layers_of
 from Pruners.masks import keep_largest, kept_count, scheduled_density
 from Pruners.problem import Problem
 from Utils.errors import RunFailed
@@ -28,25 +29,31 @@ def prune_loop(
     rounds: int,
     schedule: str = "exponential",
     scope: str = "global",
+    distribution: str | None = None,
     invert: bool = False,
     verbose: bool = False,
 ) -> list[torch.Tensor]:
     """Shrink the masks of `problem`, of density `start`, to exactly the budget of `density` in `rounds` rounds of scoring.
 
-    Scope `global` ranks all weights together, `local` each tensor by itself. Masks nest: a pruned weight never returns,
-    and a round keeps no more than the one before. `invert` removes the largest scores instead.
+    Scope `global` ranks all weights together, `local` each tensor by itself. A `distribution` (`Pruners/layerwise.py`, or the
+    pruner's own) stands above both: each tensor is ranked by itself, within the budget that it gives. Masks nest: a pruned
+    weight never returns, and a round keeps no more than the one before. `invert` removes the largest scores instead.
 
     Returns:
         The scores of the last round, one tensor per prunable parameter.
 
     Raises:
         NonFiniteScores: the score of a surviving weight is NaN or infinite.
+        Refused: the budget is too small for the method or the distribution.
     """
     masks = problem.masks
-    groups = [list(range(len(masks)))] if scope == "global" else [[i] for i in range(len(masks))]
+    distribution = distribution or pruner.distribution
+    together = scope == "global" or distribution is not None
+    groups = [list(range(len(masks)))] if together else [[i] for i in range(len(masks))]
     sizes = [sum(masks[i].numel() for i in group) for group in groups]
     alive = _ones(masks, groups)
     budgets = [min(kept_count(size, density), now) for size, now in zip(sizes, alive, strict=True)]
+    check_budget(distribution, layers_of(problem.prunables), sum(budgets), pruner.one_each and together and not invert)
     scores: list[torch.Tensor] = []
     bar = tqdm(range(rounds), desc="prune", unit="round", leave=False, disable=None)
     for k in bar:
@@ -57,13 +64,24 @@ def prune_loop(
         now = scheduled_density(density, k, rounds, schedule, start)
         for size, group, budget in zip(sizes, groups, budgets, strict=True):
             kept = max(kept_count(size, now), budget)
-            keep_largest([ranks[i] for i in group], [masks[i] for i in group], kept, floor=budget)
+            if distribution:
+                _keep_by_layer(distribution, problem.prunables, ranks, kept)
+            else:
+                keep_largest([ranks[i] for i in group], [masks[i] for i in group], kept, floor=budget)
         if verbose:
             left = sum(_ones(masks, groups))
             bar.write(f"prune round {k + 1}/{rounds}: {left}/{sum(sizes)} kept ({left / sum(sizes):.4f})")
     if _ones(masks, groups) != budgets:
         raise AssertionError(f"kept {_ones(masks, groups)}, the budgets are {budgets}")
     return scores
+
+
+def _keep_by_layer(distribution: str, prunables: Sequence[Prunable], ranks: Sequence[torch.Tensor], kept: int) -> None:
+    """Shrink the masks to `kept` weights in all, or to what is alive if that is less, each within its layer's budget."""
+    layers = layers_of(prunables)
+    budgets = layer_budgets(distribution, layers, min(kept, sum(layer.alive for layer in layers)))
+    for rank, prunable, budget in zip(ranks, prunables, budgets, strict=True):
+        keep_largest([rank], [prunable.mask], budget, floor=budget)
 
 
 def _ones(masks: Sequence[torch.Tensor], groups: Sequence[Sequence[int]]) -> list[int]:

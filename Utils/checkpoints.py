@@ -27,7 +27,7 @@ CACHE = "dense-networks"
 RECIPE = (
     "dataset", "image_size", "augment", "model", "model_class", "dense_classifier", "pretrained", "weights", "contents",
     "optimizer", "train_batch_size", "test_batch_size", "pre_epochs", "lr", "lr_drops", "lr_drop_rate", "weight_decay",
-    "quantization", "val_fraction", "patience",
+    "lr_schedule", "lr_warmup", "quantization", "val_fraction", "patience",
     "seed",
 )  # fmt: skip
 

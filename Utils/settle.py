@@ -17,6 +17,7 @@ from Utils.regrowth.settling import settle_regrowth
 
 # Options that name a file: its content makes two runs different.
 FILES = ("weights", "trace", "regrow_start", "regrow_dense", "regrow_reference", "regrow_replay")
+ADAMW_DECAY = 0.01  # torch's own, where none is given
 SAME_THING = ("compression", "density", "sparsity", "prune_amount")
 
 
@@ -37,10 +38,8 @@ def settle(given: Mapping[str, Any]) -> argparse.Namespace:
         options.model_class, options.model = registry.resolve(options.model, options.model_class, options.dataset)
         if options.pretrained and options.weights:
             raise Refused(f"--pretrained and --weights {options.weights} exclude each other")
-    if "lr_drops" in options:
-        options.lr_drops = sorted(options.lr_drops)
-    if getattr(options, "patience", None) and not options.val_fraction:
-        raise Refused(f"--patience {options.patience} needs --val-fraction: the test set chooses nothing")
+    if "optimizer" in options:
+        _settle_training(options, given)
     if "pruner" in given and given.get("pruner_list"):
         raise Refused(f"--pruner {options.pruner} and --pruner-list exclude each other: give one of them")
     if "no_rewind" in options:
@@ -56,6 +55,16 @@ def settle(given: Mapping[str, Any]) -> argparse.Namespace:
     if "run" in options:
         options.given = sorted(given)  # these hold for a saved run too, whatever it was made with
     return options
+
+
+def _settle_training(options: argparse.Namespace, given: Mapping[str, Any]) -> None:
+    options.lr_drops = sorted(options.lr_drops)
+    if options.optimizer == "adamw" and "weight_decay" not in given:
+        options.weight_decay = ADAMW_DECAY
+    if options.lr_schedule == "cosine" and options.lr_drops:
+        raise Refused(f"--lr-schedule cosine and --lr-drops {options.lr_drops[0]} exclude each other")
+    if getattr(options, "patience", None) and not options.val_fraction:
+        raise Refused(f"--patience {options.patience} needs --val-fraction: the test set chooses nothing")
 
 
 def _settle_density(options: argparse.Namespace, given: list[str]) -> None:

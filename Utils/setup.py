@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,9 @@ import Pruners
 from Models import registry
 from Models.masking import Prunable, add_masks, apply_masks, load_state
 from Models.weights import load_weights
+from Pruners import layerwise
 from Pruners.base import Pruner
+from Pruners.layerwise import Layer, layers_of
 from Pruners.loop import NonFiniteScores, prune_loop, shuffle_masks
 from Pruners.masks import kept_count
 from Pruners.problem import Batch, Problem
@@ -137,7 +139,8 @@ class Subject:
         try:
             scores = prune_loop(
                 problem, pruner, options.density if density is None else density, start=start, rounds=options.prune_epochs,
-                schedule=options.compression_schedule, scope=options.mask_scope, invert=options.invert, verbose=options.verbose,
+                schedule=options.compression_schedule, scope=options.mask_scope, distribution=options.mask_distribution,
+                invert=options.invert, verbose=options.verbose,
             )  # fmt: skip
         except (NonFiniteScores, RuntimeError) as error:
             if out_of_memory(error):
@@ -211,7 +214,7 @@ def prepare(options: argparse.Namespace, device: torch.device, data: Dataset) ->
     subject = Subject(model.to(device), prunables, data, subset, options, device)
     if not prunables:
         raise Refused(f"--model {options.model}: no Conv2d or Linear layer is left to prune")
-    check_budget(options, subject.size)
+    check_budget(options, layers_of(prunables))
     return subject
 
 
@@ -231,10 +234,19 @@ def set_up(options: argparse.Namespace, pruner: Pruner, datasets: Datasets, *, r
     return subject, clock
 
 
-def check_budget(options: argparse.Namespace, size: int) -> None:
-    """Refuse a density that keeps none of `size` prunable weights."""
-    if kept_count(size, options.density) < 1:
+def check_budget(options: argparse.Namespace, layers: Sequence[Layer]) -> None:
+    """Refuse a density that keeps no prunable weight at all, or fewer than the method or `--mask-distribution` has to."""
+    size = sum(layer.size for layer in layers)
+    kept = kept_count(size, options.density)
+    if kept < 1:
         raise Refused(f"--compression {options.compression:g} keeps none of the {size} prunable weights")
+    if "pruner" in options:
+        pruner = Pruners.load(options.pruner)
+        one_each = pruner.one_each and options.mask_scope == "global" and not options.invert
+        try:
+            layerwise.check_budget(options.mask_distribution or pruner.distribution, layers, kept, one_each)
+        except Refused as error:
+            raise Refused(f"--pruner {options.pruner}, density {options.density:.6g}: {error}") from error
 
 
 def load_pruner(options: argparse.Namespace) -> Pruner:

@@ -12,12 +12,13 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from Models.masking import Prunable, apply_masks, hold_masks, load_state, trainable_parameters
+from Models.masking import Prunable, apply_masks, hold_masks, load_state
 from Utils import distributed
 from Utils.clock import Clock
 from Utils.data.datasets import Dataset
 from Utils.data.shares import batch_sizes
 from Utils.errors import RunFailed
+from Utils.optimization import make_optimizer, make_schedule
 from Utils.precision import Precision
 from Utils.seeds import derive
 from Utils.stopping import VALIDATION, best_index, is_over
@@ -32,25 +33,6 @@ class Diverged(RunFailed):
     def __init__(self, phase: str, epoch: int, rows: pd.DataFrame) -> None:
         super().__init__(f"diverged at epoch {epoch} of {phase}: the loss is not finite")
         self.phase, self.rows = phase, rows
-
-
-def make_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """The optimizer of a training phase over all trainable parameters.
-
-    `sgd`, `adam` and `rms` (RMSprop) are torch's with its defaults; `momentum` is SGD with Nesterov momentum 0.9.
-    """
-    parameters = trainable_parameters(model)
-    common: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
-    fused = {"fused": True} if all(p.device.type in ("cpu", "cuda") for p in parameters) else {}
-    makers: dict[str, Callable[[], torch.optim.Optimizer]] = {
-        "sgd": lambda: torch.optim.SGD(parameters, **common, **fused),
-        "momentum": lambda: torch.optim.SGD(parameters, momentum=0.9, nesterov=True, **common, **fused),
-        "adam": lambda: torch.optim.Adam(parameters, **common, **fused),
-        "rms": lambda: torch.optim.RMSprop(parameters, **common),
-    }
-    if name not in makers:
-        raise ValueError(f"optimizer {name!r}: choose from {', '.join(makers)}")
-    return makers[name]()
 
 
 def image_format(model: nn.Module) -> torch.memory_format:
@@ -137,6 +119,7 @@ class Training:
         phase: what the seconds are booked under, and the name of a failure.
         order: the name of the data order; default: the phase.
         first: the epoch that the network stands at, where it was rewound to a later one than 0.
+        epochs: the length of the phase, over which a cosine falls; default: `--pre-epochs` or `--post-epochs`, by `phase`.
     """
 
     def __init__(
@@ -150,11 +133,14 @@ class Training:
         *,
         order: str = "",
         first: int = 0,
+        epochs: int | None = None,
     ) -> None:
         self.model, self.data, self.options, self.phase, self.clock = model, data, options, phase, clock
         self.order, self.first = order or phase, first
         self.optimizer = make_optimizer(model, options.optimizer, options.lr, options.weight_decay)
-        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, options.lr_drops, options.lr_drop_rate)
+        if epochs is None:
+            epochs = getattr(options, "pre_epochs" if phase == "pre_train" else "post_epochs", 0)
+        self.scheduler = make_schedule(self.optimizer, options, epochs)
         self.precision = Precision.of(options, next(model.parameters()).device)
         self.rows: list[tuple[float | None, ...]] = []
         self.columns = COLUMNS + (VALIDATION if data.val_size else ())

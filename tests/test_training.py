@@ -16,8 +16,9 @@ from Models.masking import add_masks, hold_masks, trainable_parameters
 from Utils.clock import Clock
 from Utils.data.batches import TensorSplit
 from Utils.data.datasets import open_dataset
+from Utils.optimization import make_optimizer
 from Utils.summary import class_frequency_loss, training_summary
-from Utils.training import COLUMNS, Diverged, Training, evaluate, make_optimizer, train_epoch
+from Utils.training import COLUMNS, Diverged, Training, evaluate, train_epoch
 from Utils.training import test_sums as sums_over
 
 
@@ -62,7 +63,7 @@ def test_training_loss_is_the_mean_over_images():
 
 @pytest.mark.parametrize(("name", "kind", "settings"), [
     ("sgd", torch.optim.SGD, {"momentum": 0, "nesterov": False}), ("momentum", torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
-    ("adam", torch.optim.Adam, {"betas": (0.9, 0.999)}), ("rms", torch.optim.RMSprop, {"alpha": 0.99}),
+    ("adam", torch.optim.Adam, {"betas": (0.9, 0.999)}), ("adamw", torch.optim.AdamW, {"betas": (0.9, 0.999), "eps": 1e-8}), ("rms", torch.optim.RMSprop, {"alpha": 0.99}),
 ])  # fmt: skip
 def test_optimizers(name, kind, settings):
     optimizer = make_optimizer(nn.Linear(2, 2), name, 0.25, 0.5)
@@ -139,7 +140,7 @@ def test_the_loss_of_the_class_frequencies():
     assert not training_summary(pd.DataFrame(rows, columns=COLUMNS), data)["untrained"]
 
 
-@pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "rms"])
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "adamw", "rms"])
 @pytest.mark.parametrize("kind", ["conv", "resnet20", "vgg11-bn"])
 def test_steps_read_nothing_back_from_the_device(name, kind):
     """On `meta` every host read and every tensor left on the CPU raises: a training epoch and a test pass must not."""

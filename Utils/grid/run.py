@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from Pruners.layerwise import Layer, layers_of
 from Utils.checkpoints import dense_path
 from Utils.environment import environment
 from Utils.errors import Refused, RunFailed
@@ -75,7 +76,7 @@ def show(options: argparse.Namespace) -> None:
 
 def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
     """Build each network once, read the data once, and refuse the first cell whose options, shape or budget cannot be."""
-    sizes: dict[str, int] = {}
+    layers: dict[str, list[Layer]] = {}
     for cell in plan.cells:
         options = cell.options
         try:
@@ -89,9 +90,9 @@ def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
             data = datasets.open(options, CPU)
             network = str([vars(options).get(k) for k in ("model", "model_class", "weights", "dense_classifier", "pretrained",
                                                           "prune_bias", "prune_batchnorm", "prune_residual")])  # fmt: skip
-            if network not in sizes:
-                sizes[network] = prepare(options, CPU, data).size
-            check_budget(options, sizes[network])
+            if network not in layers:
+                layers[network] = layers_of(prepare(options, CPU, data).prunables)
+            check_budget(options, layers[network])
             if not plan.dry_run and plan.launcher == "local" and ("post_epochs" in options or pruner.needs_data):
                 data.load()
         except Refused as error:

@@ -123,6 +123,6 @@ def summary_of(table: pd.DataFrame) -> Sequence[str]:
     ssim = "no SSIM" if math.isnan(best["ssim"]) else f"SSIM {best['ssim']:.3f}"
     spread = f"{final.std():.2f}" if len(final) > 1 else "-"
     return [
-        f"improvement over the control: mean {final.mean():.2f}, std {spread}, from {final.min():.2f} to {final.max():.2f} points",
+        f"improvement over the control: mean {final.mean():.2f}, std {spread}, {final.min():.2f} to {final.max():.2f} points",
         f"best layer: {best['layer']} ({best['final_improvement']:+.2f} points, {ssim})",
     ]

@@ -27,7 +27,7 @@ def finetune(start: Start, progress: Progress, clock: Clock, name: str, step: in
     """
 
     def work() -> dict[str, Any]:
-        training = _training(start, clock, f"regrow-{step}")
+        training = _training(start, clock, f"regrow-{step}", epochs)
         if half := progress.half(name):
             training.restore(half)
         elif start.options.regrow_bn_recalibrate:
@@ -45,13 +45,14 @@ def short_accuracy(start: Start, clock: Clock, step: int, epochs: int) -> float:
     """The validation accuracy, from 0 to 1, of the network as it is after `epochs` of fine-tuning; it is changed by that."""
     if not epochs:
         return evaluate(start.model, start.validation())[1] / 100
-    training = _training(start, clock, f"regrow-mini-{step}")
+    training = _training(start, clock, f"regrow-mini-{step}", epochs)
     training.run(epochs)
     return training.rows[-1][TOP1] / 100
 
 
-def _training(start: Start, clock: Clock, order: str) -> Training:
-    return Training(start.model, start.prunables, Validated(start.data), start.options, "post_train", clock, order=order)  # type: ignore[arg-type]
+def _training(start: Start, clock: Clock, order: str, epochs: int) -> Training:
+    data: Any = Validated(start.data)
+    return Training(start.model, start.prunables, data, start.options, "post_train", clock, order=order, epochs=epochs)
 
 
 @torch.no_grad()

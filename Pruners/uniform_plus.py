@@ -1,0 +1,16 @@
+"""Uniform+: magnitudes, the same share of every layer but a first convolution and the last layer."""
+
+from __future__ import annotations
+
+from Pruners.mag import Mag
+
+
+class UniformPlus(Mag):
+    """Score |w|, ranked within each layer; a first convolution stays dense and the last layer keeps a fifth at least.
+
+    Gale, Elsen and Hooker 2019, arXiv 1902.09574, section 5; as a baseline in Lee et al. 2021, arXiv 2010.07611, section 4.
+    """
+
+    distribution = "uniform-plus"
+    formula = "|w| in each layer; the first conv stays, the last layer keeps a fifth, the same share of the others"
+    source = "Gale et al. 2019, arXiv 1902.09574"

@@ -1,0 +1,59 @@
+"""Optimizers, and learning rates over a phase: `--lr-schedule`, `--lr-drops` and `--lr-warmup`, stepped once an epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
+
+from Models.masking import trainable_parameters
+
+
+def make_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """The optimizer of a training phase over all trainable parameters.
+
+    `sgd`, `adam`, `adamw` and `rms` (RMSprop) are torch's with its defaults; `momentum` is SGD with Nesterov momentum 0.9.
+    """
+    parameters = trainable_parameters(model)
+    common: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
+    fused = {"fused": True} if all(p.device.type in ("cpu", "cuda") for p in parameters) else {}
+    makers: dict[str, Callable[[], torch.optim.Optimizer]] = {
+        "sgd": lambda: torch.optim.SGD(parameters, **common, **fused),
+        "momentum": lambda: torch.optim.SGD(parameters, momentum=0.9, nesterov=True, **common, **fused),
+        "adam": lambda: torch.optim.Adam(parameters, **common, **fused),
+        "adamw": lambda: torch.optim.AdamW(parameters, **common, **fused),
+        "rms": lambda: torch.optim.RMSprop(parameters, **common),
+    }
+    if name not in makers:
+        raise ValueError(f"optimizer {name!r}: choose from {', '.join(makers)}")
+    return makers[name]()
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, options: Any, epochs: int) -> LRScheduler:
+    """The schedule of a phase of `epochs` epochs.
+
+    `steps` is torch's MultiStepLR. `cosine` falls from `--lr` towards 0 over the epochs after the warm-up (Loshchilov and Hutter
+    2017, arXiv 1608.03983, equation 5, without restarts). See `factor` for the formulas.
+    """
+    schedule, warmup = getattr(options, "lr_schedule", "steps"), getattr(options, "lr_warmup", 0)
+    drops, rate = options.lr_drops, options.lr_drop_rate
+    if schedule == "steps" and not warmup:
+        return MultiStepLR(optimizer, drops, rate)
+    return LambdaLR(optimizer, lambda done: factor(schedule, done, epochs, warmup, drops, rate))
+
+
+def factor(schedule: str, done: int, epochs: int, warmup: int, drops: Sequence[int] = (), rate: float = 0.1) -> float:
+    """The learning rate of the epoch that begins after `done` epochs, as a share of `--lr`.
+
+    While done < warmup it is (done + 1) / (warmup + 1); then `cosine` has (1 + cos(pi (done - warmup) / (epochs - warmup))) / 2.
+    `steps` has `rate` to the number of `drops` up to `done`, and in the warm-up the product of both.
+    """
+    rising = min(1.0, (done + 1) / (warmup + 1))
+    if schedule == "steps":
+        return rising * rate ** sum(drop <= done for drop in drops)
+    progress = (done - warmup) / max(epochs - warmup, 1)
+    return rising if done < warmup else (1.0 + math.cos(math.pi * min(progress, 1.0))) / 2.0
