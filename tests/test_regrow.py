@@ -17,7 +17,7 @@ from Utils.regrowth.settling import settle_regrowth
 
 DATA = ["--dataset", "synthetic:1x8x8:3:200", "--model", "conv"]
 BASE = [*DATA, "--pruner", "mag", "--post-epochs", "1", "--sparsity", "0.9", "--val-fraction", "0.1"]
-QUICK = ["--regrow-finetune-epochs", "1", "--regrow-episodes", "3", "--optimizer", "adam"]
+QUICK = ["--regrow-finetune-epochs", "1", "--regrow-episodes", "3"]
 TOTAL = 15648  # prunable weights of `conv` for these images
 
 

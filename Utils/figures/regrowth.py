@@ -82,3 +82,25 @@ def _search(axes, episodes: pd.DataFrame) -> None:
 
 def _names(axes, names: pd.Series) -> None:
     axes.set_xticks(np.arange(len(names)), names, rotation=90 if len(names) > MANY else 45, fontsize=7)
+
+
+def bench_figure(table: pd.DataFrame, title: str) -> Figure:
+    """Seconds of each method: in all, by phase, before fine-tuning, and of the selection alone."""
+    figure, axes = make_panels(4, title)
+    methods = list(dict.fromkeys(table["method"]))
+    means = table.pivot_table(index="phase", columns="method", values="mean", sort=False)
+    spread = table.pivot_table(index="phase", columns="method", values="std", sort=False, dropna=False)
+    colours = (ORANGE, BLUE, GREEN, GREY)
+    phases = [p for p in means.index if p != "total"]
+    below = np.zeros(len(methods))
+    for phase, colour in zip(phases, colours, strict=False):
+        axes[0].bar(methods, means.loc[phase, methods].fillna(0), 0.5, bottom=below, color=colour, label=phase)
+        below += means.loc[phase, methods].fillna(0).to_numpy()
+    axes[0].legend(fontsize=8)
+    label_axes(axes[0], "", "seconds", "All phases")
+    for ax, phase in ((axes[1], "preprocessing"), (axes[2], "selection"), (axes[3], "total")):
+        errors = spread.loc[phase, methods].fillna(0) if phase in spread.index else None
+        bars = ax.bar(methods, means.loc[phase, methods], 0.5, yerr=errors, color=[ORANGE, BLUE], capsize=4)
+        ax.bar_label(bars, fmt="%.4g s", fontsize=8)
+        label_axes(ax, "", "seconds", phase.capitalize())
+    return figure
