@@ -78,6 +78,10 @@ EXPERIMENTS = {
         FINE_TUNING | {"regrow_fraction": 0.01},
     ),
     "inspect": Experiment("what a --checkpoint holds, ours or foreign: layers, densities, capacities", frozenset({"checkpoint"})),
+    "saliency": Experiment(
+        "which layers and weights of saved runs each class hangs on: --run FOLDER ...",
+        frozenset({"run", "saliency", "device", "verbose", "data"}),
+    ),
     "trace": Experiment(
         "read a trace of PyTorch's profiler: convolution time, idle gaps, layers, a timeline",
         frozenset({"trace", "verbose", "save"}),

@@ -46,7 +46,7 @@ class Option:
 
 # Headings of the help, and the readers under each.
 GROUPS = {
-    "experiment": ("always", "save", "run", "checkpoint", "histogram", "trace", "seed", "device", "verbose"),
+    "experiment": ("always", "save", "run", "checkpoint", "histogram", "saliency", "trace", "seed", "device", "verbose"),
     "data": ("dataset", "data", "image", "augment", "mirror"),
     "model": ("model",),
     "training": ("dense", "checkpoints", "train", "epochs", "held out", "validation", "compact", "test", "profile"),
@@ -180,6 +180,10 @@ def table() -> tuple[Option, ...]:
                axis="regrow_selection"),
         Option("--regrow-init-list", "regrow lists", "initial values", (), choices=INITS, nargs="+",
                axis="regrow_init"),
+        Option("--saliency-images", "saliency", "training images of each class", 256, POSITIVE),
+        Option("--saliency-batch-size", "saliency", "images of one gradient", 64, POSITIVE),
+        Option("--saliency-percentile", "saliency", "weights whose range over classes lies above this are biased", 90.0,
+               number(0, below=100)),
         Option("--expid", "save", "name of the run's folder; default: made from the options", ""),
         Option("--result-dir", "save", "where run folders are made", "Results/data"),
         Option("--no-save", "save", "write nothing", False, None),

@@ -59,6 +59,8 @@ def reader_of(option):
     """Words that choose an experiment which reads the option, and what that needs."""
     if option.reader in ("trace", "histogram"):
         return ["--experiment", option.reader, *(["--trace", "t.json"] if option.dest == "step" else []), *(["--run", "x"] if option.reader == "histogram" else [])]
+    if option.reader == "saliency":
+        return ["--experiment", "saliency", "--run", "x"]
     if option.reader.startswith("regrow"):
         bench = option.reader == "regrow bench" or option.dest in ("regrow_to", "regrow_fraction")
         return ["--experiment", *(["regrow-bench"] if bench else ["regrow", "--regrow-to", "0.9"]), "--checkpoint", "x"]
