@@ -21,6 +21,7 @@ from Utils.regrowth.finetune import finetune
 from Utils.regrowth.growing import check_places, check_sources, grow, replay
 from Utils.regrowth.progress import Progress
 from Utils.regrowth.rivals import control, plain_pruning
+from Utils.regrowth.shared import rivals_path, shared
 from Utils.regrowth.start import Start, budget, open_start
 from Utils.results import RunFolder
 from Utils.running import attempt
@@ -63,16 +64,20 @@ def _run(options: argparse.Namespace, folder: RunFolder, datasets: Datasets) -> 
     _announce(start, counts, places)
     tuned, steps = _regrown(start, progress, clock, counts, places)
     kept, spent = start.kept, sum(sum(step["allocation"].values()) for step in steps)
-    networks: dict[str, dict[str, Any]] = {
-        report.START: {"model": start.state},
-        report.CONTROL: control(start, progress, clock, len(counts)),
-        report.PLAIN: plain_pruning(start, progress, clock, len(counts), kept),
-        report.REGROWN: tuned,
-    }
+    path = rivals_path(options, start.device, kept, len(counts))
+    networks = {report.START: {"model": start.state}}
+    networks |= shared(path, lambda: _rivals(start, progress, clock, len(counts), kept)) | {report.REGROWN: tuned}
     rows = _measure(start, clock, networks)
     if not places and spent != sum(counts):
         raise AssertionError(f"{spent} weights were regrown, the budget is {sum(counts)}")
     _save(start, folder, clock, networks, rows, steps, sum(counts))
+
+
+def _rivals(start: Start, progress: Progress, clock: Clock, steps: int, kept: int) -> dict[str, dict[str, Any]]:
+    return {
+        report.CONTROL: control(start, progress, clock, steps),
+        report.PLAIN: plain_pruning(start, progress, clock, steps, kept),
+    }
 
 
 def _replayed(start: Start) -> Places:

@@ -103,9 +103,9 @@ def compare_maps(one: torch.Tensor | None, other: torch.Tensor | None) -> float 
 
 
 def layer_ssim(
-    dense: nn.Module, sparse: nn.Module, batches: Sequence[tuple[torch.Tensor, torch.Tensor]], layers: Sequence[str], count: int
+    dense: nn.Module, sparse: nn.Module, batches: Batches, layers: Sequence[str], count: int
 ) -> dict[str, float | None]:
-    """The SSIM of each layer of two networks over the first `count` batches; None where it is not defined.
+    """The SSIM of each layer of two networks over the first `count` batches, gone through twice; None where it is not defined.
 
     It is not for layers whose output is no map (Linear), and for maps with a side below 3.
     """

@@ -158,6 +158,8 @@ def test_seeds_and_allocations_make_a_grid(command, sparse):
     grid = pd.read_csv(folder("g") / "grid.csv")
     assert grid["status"].tolist() == ["done"] * 4 and set(grid["regrow_allocation"]) == {"uniform", "proportional"}
     assert {"top1_last", "top1_control", "top1_plain"} <= set(grid) and "over seeds" in done.out
+    assert len(list(Path("Results/data/regrow-rivals").iterdir())) == 2  # one for each seed, whatever is allocated
+    assert grid.groupby("seed")["top1_control"].nunique().tolist() == grid.groupby("seed")["top1_plain"].nunique().tolist() == [1, 1]
     assert "4 cells, 4 done" in regrow(command, "--run", sparse, "--regrow-to", "0.85", "--regrow-allocation-list", "uniform", "proportional",
                                        "--seed-list", "1", "2", "--regrow-selection", "random", "--expid", "g", "--dry-run").out  # fmt: skip
 

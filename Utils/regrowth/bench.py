@@ -72,7 +72,7 @@ def time_methods(start: Start, count: int) -> pd.DataFrame:
 
 def _reference(start: Start, watch: _Watch) -> dict[str, torch.Tensor]:
     options, layers = start.options, list(start.layers)
-    batches = list(start.validation(options.regrow_ssim_batches))
+    batches = list(start.validation(options.regrow_ssim_batches))  # read beforehand: what is timed is the method
     one = watch("dense features", lambda: mean_maps(start.dense, batches, layers, len(batches)))
     other = watch("sparse features", lambda: mean_maps(start.model, batches, layers, len(batches)))
     watch("ssim", lambda: {name: compare_maps(one[name], other[name]) for name in layers})
@@ -84,7 +84,7 @@ def _reference(start: Start, watch: _Watch) -> dict[str, torch.Tensor]:
 
 
 def _saliency(start: Start, watch: _Watch) -> dict[str, torch.Tensor]:
-    batches = start.scoring(start.options.regrow_score_batches)
+    batches = list(start.scoring(start.options.regrow_score_batches))
     dense: Any = start.sources.dense
     squares = watch("gradients", lambda: mean_gradients(start.dense, start.layers, batches, dense, squared=True))
     return watch("scores", lambda: {name: square * dense[name].square() for name, square in squares.items()})

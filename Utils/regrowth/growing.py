@@ -26,7 +26,7 @@ def similarities(start: Start) -> dict[str, float | None]:
     if start.dense is None:
         return dict.fromkeys(start.layers)
     count = start.options.regrow_ssim_batches
-    return layer_ssim(start.dense, start.model, list(start.validation(count)), list(start.layers), count)
+    return layer_ssim(start.dense, start.model, start.validation(count), list(start.layers), count)
 
 
 def scores_of(start: Start, step: int) -> tuple[dict[str, torch.Tensor], list[str]]:

@@ -91,6 +91,8 @@ def pruned_scores(
 ) -> tuple[dict[str, torch.Tensor], list[str]]:
     """A score of each weight, of which `regrow_` looks at the pruned ones, and what there is to say about them.
 
+    `batches` may be gone through twice.
+
     `random`: uniform draws. `magnitude`: the absolute stored value. `gradient`: |dL/dw| at the effective weights of the sparse
     network (Evci et al. 2020). `reference`: weights alive in the reference by |reference weight|, then the others by |dense
     weight|. `saliency`: the mean over the batches of g^2 w^2, of the dense network (`dense_model`) if there is one, else with g
@@ -109,7 +111,7 @@ def pruned_scores(
     if kind == "reference":
         return _reference_scores(layers, sources), []
     if kind == "saliency":
-        return _saliency_scores(model, layers, sources, list(batches), dense_model)
+        return _saliency_scores(model, layers, sources, batches, dense_model)
     raise ValueError(f"selection {kind!r}: choose from {', '.join(KINDS)}")
 
 
@@ -141,7 +143,7 @@ def _saliency_scores(
     model: nn.Module,
     layers: Mapping[str, Prunable],
     sources: Sources,
-    batches: list[tuple[torch.Tensor, torch.Tensor]],
+    batches: Batches,
     dense_model: nn.Module | None,
 ) -> tuple[dict[str, torch.Tensor], list[str]]:
     notes = []

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from Utils.regrowth.selection import Sources
 from Utils.setup import Datasets, build_model, choose_device, mask, use_threads
 
 Batches = Iterator[tuple[Tensor, Tensor]]
+PARTS = 8  # scoring batches that are read at once
 ALL = "all"  # --regrow-layers: every layer
 
 
@@ -44,6 +45,16 @@ class Validated:
     def test_batches(self, batch_size: int, share: tuple[int, int] = (0, 1)) -> Batches:
         """The images held out, in order, never augmented."""
         return self._data.val_batches(batch_size, share)
+
+
+class Again:
+    """Batches that can be gone through again and again, none of which is held: `make()` begins anew."""
+
+    def __init__(self, make: Callable[[], Batches]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Batches:
+        return self._make()
 
 
 @dataclass
@@ -91,16 +102,18 @@ class Start:
         """The network's `state_dict` as it is now, cloned."""
         return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
-    def validation(self, count: int | None = None) -> Batches:
+    def validation(self, count: int | None = None) -> Again:
         """The first `count` batches of the images held out; default: all."""
-        return islice(self.data.val_batches(self.options.test_batch_size), count)
+        return Again(lambda: islice(self.data.val_batches(self.options.test_batch_size), count))
 
-    def scoring(self, count: int) -> list[tuple[Tensor, Tensor]]:
-        """`count` batches of training images in a fixed order of the seed, not augmented."""
-        options = self.options
-        images = min(count * options.train_batch_size, self.data.train_size)
-        torch.manual_seed(options.split_seed)
-        return self.data.subset_batches(self.data.scoring_subset(images), options.train_batch_size)
+    def scoring(self, count: int) -> Again:
+        """`count` batches of training images in a fixed order of the seed, not augmented, read as they are needed."""
+        size = self.options.train_batch_size
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.options.split_seed)
+            order = self.data.scoring_subset(min(count * size, self.data.train_size))
+        parts = order.split(size * PARTS)
+        return Again(lambda: chain.from_iterable(self.data.subset_batches(part, size) for part in parts))
 
 
 def open_start(options: argparse.Namespace, datasets: Datasets) -> Start:
