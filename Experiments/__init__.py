@@ -29,7 +29,7 @@ class Experiment:
 
 EXPERIMENTS = {
     "singleshot": Experiment(
-        "train densely (--pre-epochs), prune once, train (--post-epochs), measure, save", PRUNING | TRAINING | GRID
+        "train densely (--pre-epochs), prune once, train (--post-epochs), measure, save", PRUNING | TRAINING | GRID | {"updates"}
     ),
     "multishot": Experiment(
         "--level-list: train, prune a little, rewind, and again; then train what is left", PRUNING | TRAINING | GRID | {"levels"}

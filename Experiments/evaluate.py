@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from Utils.epochs import evaluate
 from Utils.files import read_json
 from Utils.precision import Precision
 from Utils.reopen import reopen
 from Utils.saved import saved_networks
-from Utils.training import evaluate
 
 
 def run(options: argparse.Namespace) -> None:

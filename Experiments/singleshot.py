@@ -9,9 +9,11 @@ import pandas as pd
 
 from Pruners.base import Pruner
 from Pruners.loop import NonFiniteScores
+from Pruners.updates import MaskUpdates
 from Utils.checkpoints import Checkpoints, train_densely
 from Utils.clock import Clock
 from Utils.compaction import TrainedNetwork
+from Utils.data.shares import batch_sizes
 from Utils.distributed import decided
 from Utils.errors import Refused
 from Utils.measuring import compression_table
@@ -47,7 +49,8 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
         network = TrainedNetwork(subject, clock)
 
     trained = network.subject
-    training = Training(trained.model, trained.prunables, trained.data, options, "post_train", clock)
+    updates = _updates(pruner, trained)
+    training = Training(trained.model, trained.prunables, trained.data, options, "post_train", clock, updates=updates)
     if saved:
         training.restore(saved)
         clock.restore(saved["clock"])
@@ -56,13 +59,19 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
         print(f"Post-Training for {options.post_epochs} epochs.")
     post = training.run(options.post_epochs, Checkpoints(lambda t: _keep(folder, t, network), options.checkpoint_every))
     network.write_back()
+    if updates:  # what was counted are the masks at the start; the scores of the last ones are magnitudes
+        sizes = [p.weight.detach().abs() for p in subject.prunables]
+        table = compression_table(subject.model, subject.prunables, sizes, subject.data.input_shape)
     summary = pruning_summary(folder, subject, table, clock) | training_summary(post, subject.data, options.patience)
-    summary |= network.summary() | inference_summary(trained, folder)
+    summary |= network.summary() | (updates.summary() if updates else {}) | inference_summary(trained, folder)
     print_training(pre, post, options.patience)
     print_pruning(table, summary)
     print_inference(summary["inference"])
     print_warnings(summary)
 
+    if updates:
+        folder.write_table("updates.csv", updates.table())
+        folder.write_table("compression.csv", table)
     folder.write_table("post-train.csv", post)
     folder.write_state("model.pt", subject.model.state_dict())
     folder.write_state("model-compact.pt", network.small_state())
@@ -98,6 +107,21 @@ def _prune(
     folder.write_table("pre-train.csv", pre)
     folder.write_table("compression.csv", table)
     return pre, table
+
+
+def _updates(pruner: Pruner, trained: Subject) -> MaskUpdates | None:
+    """What moves the masks in training, where the method does that."""
+    if pruner.growth is None:
+        return None
+    options = trained.options
+    steps = len(batch_sizes(trained.data.train_size, options.train_batch_size))
+    updates = MaskUpdates(
+        trained.prunables, pruner.growth, options.seed, steps=steps * options.post_epochs, steps_per_epoch=steps,
+        interval=options.update_interval, drop_fraction=options.drop_fraction, end_fraction=options.update_end_fraction,
+    )  # fmt: skip
+    if not updates.due(options.update_interval):
+        print(f"NOTE: the masks stay: --update-interval {options.update_interval} is longer than the training that may move them")
+    return updates
 
 
 def _keep(folder: RunFolder, training: Training, network: TrainedNetwork) -> None:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from Pruners.base import Pruner
 
-SHARED = ("base", "layerwise", "loop", "masks", "problem")  # files of this folder that are not methods
+# Files of this folder that are not methods. (Methods become names of this module as they are imported: `set` is one of them.)
+SHARED = frozenset({"base", "layerwise", "loop", "masks", "problem", "updates"})
 
 
 def names() -> tuple[str, ...]:
     """The methods' names as `--pruner` takes them, read off the folder: nothing is imported, torch least of all."""
-    found = {m.name for m in pkgutil.iter_modules(__path__)} - set(SHARED)
+    found = {m.name for m in pkgutil.iter_modules(__path__)} - SHARED
     return tuple(sorted(name.replace("_", "-") for name in found))
 
 

@@ -21,6 +21,7 @@ class Pruner:
         untrained_note: a line to print when the weights to be scored are untrained, if that matters.
         distribution: the budgets of the layers (`Pruners/layerwise.py`) if `--mask-distribution` names none; None: as
             `--mask-scope` says.
+        growth: what grows where the masks move in training (`Pruners/updates.py`): random or gradient; None: they stay.
         one_each: whether the scores keep a weight of every layer, so that a smaller budget is refused.
     """
 
@@ -30,6 +31,7 @@ class Pruner:
     source: ClassVar[str] = ""
     untrained_note: ClassVar[str] = ""
     distribution: ClassVar[str | None] = None
+    growth: ClassVar[str | None] = None
     one_each: ClassVar[bool] = False
 
     def score(self, problem: Problem) -> list[torch.Tensor]:

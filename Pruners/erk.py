@@ -9,7 +9,7 @@ class Erk(Mag):
     """Score |w|, ranked within each layer, whose budget is proportional to out + in + height + width; small layers stay dense.
 
     Erdos-Renyi kernel: Evci, Gale, Menick, Castro and Elsen 2020, arXiv 1911.11134, section 3; as a magnitude pruner in Lee
-    et al. 2021, arXiv 2010.07611, section 4. `rand` with `--mask-distribution erk` is its random control.
+    et al. 2021, arXiv 2010.07611. `rand` with `--mask-distribution erk` is its random control.
     """
 
     distribution = "erk"

@@ -13,13 +13,13 @@ from Pruners.problem import Problem
 class Lamp(Pruner):
     """Score w^2 / (sum of the squares of all weights of the layer that are as large or larger); all layers are ranked together.
 
-    Lee, Park, Mo, Ahn and Shin 2021, arXiv 2010.07611, equation 4. The largest weight of a layer scores 1, so that every layer
+    Lee, Park, Mo, Ahn and Shin 2021, arXiv 2010.07611, section 2. The largest weight of a layer scores 1, so that every layer
     keeps one, and within a layer the cut is by magnitude. No data. Meant for trained weights, as magnitude is.
     """
 
     one_each = True
     formula = "w^2 / sum of v^2 over the layer's |v| >= |w|"
-    source = "Lee et al. 2021, arXiv 2010.07611, eq. 4"
+    source = "Lee et al. 2021, arXiv 2010.07611"
     untrained_note = Mag.untrained_note
 
     def score(self, problem: Problem) -> list[torch.Tensor]:

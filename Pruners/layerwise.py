@@ -134,7 +134,7 @@ def check_budget(distribution: str | None, layers: Sequence[Layer], kept: int, o
 def lamp_scores(weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """LAMP scores of one layer, float64, of the weight's shape: w_u^2 / sum of w_v^2 over all v with |w_v| >= |w_u|.
 
-    (Lee, Park, Mo, Ahn and Shin 2021, arXiv 2010.07611, equation 4.) Of equal weights the earlier one counts as the larger.
+    (Lee, Park, Mo, Ahn and Shin 2021, arXiv 2010.07611, section 2.) Of equal weights the earlier one counts as the larger.
     The sums are taken from the largest square down, so that nothing cancels; masked entries score -inf, zeros 0.
     """
     squares = (weight.detach() * mask).reshape(-1).double().square()

@@ -8,7 +8,7 @@ from Pruners.mag import Mag
 class UniformPlus(Mag):
     """Score |w|, ranked within each layer; a first convolution stays dense and the last layer keeps a fifth at least.
 
-    Gale, Elsen and Hooker 2019, arXiv 1902.09574, section 5; as a baseline in Lee et al. 2021, arXiv 2010.07611, section 4.
+    Gale, Elsen and Hooker 2019, arXiv 1902.09574; as a baseline in Lee et al. 2021, arXiv 2010.07611.
     """
 
     distribution = "uniform-plus"

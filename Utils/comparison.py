@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from Models.shapes import eval_mode
 from Utils.data.datasets import Dataset
+from Utils.epochs import image_format
 from Utils.export import first
 from Utils.files import on_cpu
 from Utils.measuring import multiply_adds
 from Utils.timing import REPEATS, interleaved, quartiles
-from Utils.training import image_format
 
 LARGE = 256  # images of the larger batch
 PATIENCE, FEWEST = 60.0, 5  # seconds that the calls of one batch size may take; fewer repeats then, but so many

@@ -31,7 +31,7 @@ OWN = (
     "*-conservation.csv", "*-conservation.png", "*-conservation.pdf", "schedule-rounds.csv", "trace.json", "trace.csv",
     "trace_summary.json", "timeline.*", "time.json", "histogram*.csv", "histogram*.png", "histogram*.pdf", "initial.pt",
     "dense.pt", "model.pt", "regrow*.csv", "regrow*.json", "regrow*.png", "regrow*.pdf", "regrow_masks.pt",
-    "saliency*.csv", "saliency*.png", "saliency*.pdf",
+    "updates.csv", "saliency*.csv", "saliency*.png", "saliency*.pdf",
     "model-compact.pt", "compact.*", "optimizer.pt", "scheduler.pt", "masks-level-*.pt", CHECKPOINT, "summary.json",
 )  # fmt: skip
 

@@ -21,7 +21,9 @@ from Pruners.masks import kept_count
 from Pruners.problem import Batch, Problem
 from Utils import distributed
 from Utils.clock import Clock
-from Utils.data.datasets import Dataset, open_dataset
+from Utils.data.datasets import Dataset
+from Utils.data.opening import Datasets as Datasets
+from Utils.data.opening import open_data as open_data
 from Utils.errors import Refused, out_of_memory
 from Utils.measuring import multiply_adds
 from Utils.precision import Precision
@@ -48,51 +50,6 @@ def choose_device(options: argparse.Namespace) -> torch.device:
     if distributed.share()[1] > 1:
         torch.cuda.set_device(index)  # nccl would take the first one otherwise
     return torch.device("cuda", index)
-
-
-class Datasets:
-    """The datasets that a process has opened: runs that name the same one share it, so that it is read once.
-
-    `processes` such processes share the machine, and with it the `--workers` that read large images.
-    """
-
-    def __init__(self, processes: int = 1) -> None:
-        self._processes = processes
-        self._opened: dict[tuple[object, ...], Dataset] = {}
-
-    def open(self, options: argparse.Namespace, device: torch.device) -> Dataset:
-        """`open_data` of the same options before, or now; what is held out of it may differ."""
-        names = ("dataset", "data_dir", "image_size", "augment", "no_download", "workers")
-        key = (*(getattr(options, name, None) for name in names), device)
-        if key not in self._opened:
-            workers = -(-options.workers // self._processes)
-            self._opened[key] = _open_whole(argparse.Namespace(**vars(options) | {"workers": workers}), device)
-        return _held_out(self._opened[key], options)
-
-
-def open_data(options: argparse.Namespace, device: torch.device) -> Dataset:
-    """The dataset that the options name, without what `--val-fraction` holds out of its training images.
-
-    Nothing of it is read yet where its sizes are known beforehand.
-    """
-    return _held_out(_open_whole(options, device), options)
-
-
-def _held_out(data: Dataset, options: argparse.Namespace) -> Dataset:
-    fraction = getattr(options, "val_fraction", 0.0)
-    return data.hold_out(fraction, options.seed) if fraction else data
-
-
-def _open_whole(options: argparse.Namespace, device: torch.device) -> Dataset:
-    return open_dataset(
-        options.dataset,
-        options.data_dir,
-        image_size=options.image_size,
-        augment=getattr(options, "augment", None),
-        download=not options.no_download,
-        workers=options.workers,
-        device=device,
-    )
 
 
 def use_threads(model: nn.Module, options: argparse.Namespace, input_shape: tuple[int, ...]) -> None:
@@ -250,8 +207,15 @@ def check_budget(options: argparse.Namespace, layers: Sequence[Layer]) -> None:
 
 
 def load_pruner(options: argparse.Namespace) -> Pruner:
-    """The pruner that the options name; its own number of rounds becomes `prune_epochs` where none was given."""
+    """The pruner that the options name; its own number of rounds becomes `prune_epochs` where none was given.
+
+    Raises:
+        Refused: its masks move in training, and what is asked needs them to stay.
+    """
     pruner = Pruners.load(options.pruner)()
+    if pruner.growth and (getattr(options, "compact", False) or "level" in options):
+        asked = "--experiment multishot" if "level" in options else "--compact"
+        raise Refused(f"--pruner {options.pruner} moves its masks in training, {asked} needs masks that stay")
     if options.prune_epochs is None:
         options.prune_epochs = pruner.rounds
     return pruner

@@ -44,6 +44,8 @@ def print_pruning(table: pd.DataFrame, sums: Mapping[str, Any]) -> None:
     for word, key in (("Parameter", "params"), ("FLOP", "flops")):
         kept, total = sums[f"{key}_kept"], sums[f"{key}_total"]
         print(f"{word} Sparsity: {kept}/{total} ({kept / total if total else 0:.4f})")
+    if "explored" in sums:
+        print(f"Masks: moved {sums['mask_updates']} times; {sums['explored']:.4f} of the weights were active at some time")
     print_effective(sums)
     if missed := uncounted(table):
         print(f"NOTE: the FLOPs of these layers are not counted, a function of the model uses their weights: {', '.join(missed)}")

@@ -16,12 +16,12 @@ from Models.shapes import eval_mode
 from Utils.data.datasets import Dataset
 from Utils.distributed import is_first
 from Utils.environment import device_text
+from Utils.epochs import image_format
 from Utils.precision import Precision
 from Utils.results import RunFolder
 from Utils.setup import Subject, build_model
 from Utils.trace.summary import measure
 from Utils.tracing import write_trace
-from Utils.training import image_format
 
 WARM_UP, REPEATS = 5, 30
 PASSES, ENOUGH = 5, 5.0  # over the test set: at most so many, and none begun after so many seconds

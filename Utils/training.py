@@ -1,10 +1,9 @@
-"""Training and evaluation: one epoch, one pass over the test set, and the loop of both."""
+"""Training: the epochs of a phase, each with its evaluation, left and taken up again wherever that is wanted."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,17 +12,18 @@ from torch import nn
 from tqdm import tqdm
 
 from Models.masking import Prunable, apply_masks, hold_masks, load_state
+from Pruners.updates import MaskUpdates
 from Utils import distributed
 from Utils.clock import Clock
 from Utils.data.datasets import Dataset
 from Utils.data.shares import batch_sizes
+from Utils.epochs import evaluate, train_epoch
 from Utils.errors import RunFailed
 from Utils.optimization import make_optimizer, make_schedule
 from Utils.precision import Precision
 from Utils.seeds import derive
 from Utils.stopping import VALIDATION, best_index, is_over
 
-Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 COLUMNS = ("epoch", "train_loss", "test_loss", "top1_accuracy", "top5_accuracy", "lr", "seconds")
 
 
@@ -33,76 +33,6 @@ class Diverged(RunFailed):
     def __init__(self, phase: str, epoch: int, rows: pd.DataFrame) -> None:
         super().__init__(f"diverged at epoch {epoch} of {phase}: the loss is not finite")
         self.phase, self.rows = phase, rows
-
-
-def image_format(model: nn.Module) -> torch.memory_format:
-    """The memory format in which `model` wants its images: channels last for convolutions on a CPU, a third quicker there."""
-    convolves = any(isinstance(m, nn.Conv2d) for m in model.modules())
-    on_cpu = next(model.parameters()).device.type == "cpu"
-    return torch.channels_last if convolves and on_cpu else torch.contiguous_format
-
-
-def train_epoch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batches: Batches,
-    sizes: Iterable[int] | None = None,
-    precision: Precision | None = None,
-) -> torch.Tensor:
-    """One pass over `batches`; returns the mean training loss as a float64 scalar on the device, which is not read here.
-
-    With `sizes`, `batches` are the shares that this process has of batches of these sizes: the mean over all processes of
-    their gradients, and of what they return, is what one process comes to.
-    """
-    model.train()
-    layout = image_format(model)
-    precision = precision or Precision(next(model.parameters()).device)
-    total, count = 0.0, 0
-    for (images, labels), whole in zip(batches, itertools.repeat(0) if sizes is None else sizes, strict=False):
-        with precision.autocast():
-            logits = model(images.contiguous(memory_format=layout)).float()
-        loss = _share_of_mean(logits, labels, whole) if whole else nn.functional.cross_entropy(logits, labels)
-        optimizer.zero_grad()
-        precision.step(loss, optimizer)
-        size = whole or len(labels)
-        total = total + loss.detach().double() * size
-        count += size
-    return total / count
-
-
-def _share_of_mean(logits: torch.Tensor, labels: torch.Tensor, whole: int) -> torch.Tensor:
-    """What a share adds to the mean loss of a batch of `whole` images, times the processes, as their mean is what counts."""
-    processes = distributed.share()[1]
-    return nn.functional.cross_entropy(logits, labels, reduction="sum") * (processes / whole)
-
-
-@torch.no_grad()
-def test_sums(model: nn.Module, batches: Batches, precision: Precision | None = None) -> tuple[torch.Tensor, int]:
-    """Sums over a test set in eval mode: (loss, hits in the first, hits in the first five) [3] on the device, and images."""
-    model.eval()
-    layout = image_format(model)
-    device = next(model.parameters()).device
-    precision = precision or Precision(device)
-    sums = torch.zeros(3, dtype=torch.float64, device=device)
-    count = 0
-    for images, labels in batches:
-        with precision.autocast():
-            logits = model(images.contiguous(memory_format=layout)).float()
-        hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-        loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
-        sums = sums + torch.stack([loss.double(), hits[:, 0].sum().double(), hits.sum().double()])
-        count += len(labels)
-    return sums, count
-
-
-def evaluate(model: nn.Module, batches: Batches, precision: Precision | None = None) -> tuple[float, float, float]:
-    """Mean loss, top-1 and top-5 accuracy in percent over `batches` (fewer than five classes: among all of them).
-
-    Several processes each come with their share of the batches, and all get the same numbers.
-    """
-    sums, images = test_sums(model, batches, precision)
-    loss, top1, top5, count = distributed.add_up([*sums.tolist(), images])
-    return loss / count, 100.0 * top1 / count, 100.0 * top5 / count
 
 
 class Training:
@@ -120,6 +50,7 @@ class Training:
         order: the name of the data order; default: the phase.
         first: the epoch that the network stands at, where it was rewound to a later one than 0.
         epochs: the length of the phase, over which a cosine falls; default: `--pre-epochs` or `--post-epochs`, by `phase`.
+        updates: what moves the masks on the way.
     """
 
     def __init__(
@@ -134,9 +65,10 @@ class Training:
         order: str = "",
         first: int = 0,
         epochs: int | None = None,
+        updates: MaskUpdates | None = None,
     ) -> None:
         self.model, self.data, self.options, self.phase, self.clock = model, data, options, phase, clock
-        self.order, self.first = order or phase, first
+        self.order, self.first, self.updates = order or phase, first, updates
         self.optimizer = make_optimizer(model, options.optimizer, options.lr, options.weight_decay)
         if epochs is None:
             epochs = getattr(options, "pre_epochs" if phase == "pre_train" else "post_epochs", 0)
@@ -218,9 +150,17 @@ class Training:
         torch.manual_seed(derive(seed, self.order, epoch, *([rank] if rank else [])))  # dropout's draws
         batches = self.data.train_batches(batch_size, seed, self.order, epoch, share)
         sizes = batch_sizes(self.data.train_size, batch_size) if processes > 1 else None
-        loss = train_epoch(model, self.optimizer, batches, sizes, self.precision).item()
+        loss = train_epoch(model, self.optimizer, batches, sizes, self.precision, self._after_step(epoch)).item()
         distributed.follow_statistics(self.model)
         return distributed.add_up([loss])[0] / processes
+
+    def _after_step(self, epoch: int) -> Callable[[int], None] | None:
+        """What moves the masks after a step of `epoch`, steps being counted over the whole phase."""
+        updates = self.updates
+        if updates is None:
+            return None
+        before = (epoch - 1) * updates.steps_per_epoch
+        return lambda step: updates.after_step(before + step, self.optimizer)
 
     def table(self) -> pd.DataFrame:
         """The rows so far."""
@@ -228,13 +168,16 @@ class Training:
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as it is now; tensors are not copied."""
-        return {
+        state: dict[str, Any] = {"best": self._best} if self.patience else {}
+        if self.updates:
+            state["updates"] = self.updates.state()
+        return state | {
             "rows": self.rows,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.precision.state(),
-        } | ({"best": self._best} if self.patience else {})
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to `state`; the network keeps its masks where that has none; without rows, it is not evaluated yet."""
@@ -244,6 +187,8 @@ class Training:
         self.precision.restore(state["scaler"])
         self.rows = [tuple(row) for row in state["rows"]]
         self._best = state.get("best") if self.rows else None
+        if self.updates:
+            self.updates.restore(state["updates"])
         apply_masks(self._prunables)
 
 

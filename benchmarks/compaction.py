@@ -26,7 +26,7 @@ from Models.masking import Prunable, add_masks, apply_masks, hold_masks
 from Pruners.loop import prune_loop
 from Pruners.problem import Problem
 from Utils.measuring import uses_per_entry
-from Utils.training import make_optimizer
+from Utils.optimization import make_optimizer
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 SIDES = ("compact", "dense")

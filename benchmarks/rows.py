@@ -82,8 +82,9 @@ def _ours(row: str) -> Work:
     from Models.masking import hold_masks
     from Pruners.loop import prune_loop
     from Utils.data.batches import TensorSplit
+    from Utils.epochs import evaluate, train_epoch
+    from Utils.optimization import make_optimizer
     from Utils.precision import Precision
-    from Utils.training import evaluate, make_optimizer, train_epoch
 
     if row == "epoch":
         data, problem = _mnist(), _problem("fc")

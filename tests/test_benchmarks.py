@@ -13,7 +13,8 @@ from benchmarks import grid, report, rows, single, textbook
 from Models.masking import add_masks, hold_masks
 from Pruners.loop import prune_loop
 from Pruners.problem import Problem
-from Utils.training import evaluate, make_optimizer, train_epoch
+from Utils.epochs import evaluate, train_epoch
+from Utils.optimization import make_optimizer
 
 
 def batches(count):

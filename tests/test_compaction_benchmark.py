@@ -13,7 +13,8 @@ from torch import nn
 from benchmarks import compaction, report
 from Models.compact import largest_difference
 from Models.masking import add_masks, hold_masks
-from Utils.training import make_optimizer, train_epoch
+from Utils.epochs import train_epoch
+from Utils.optimization import make_optimizer
 
 LAYOUTS = list(compaction.FORMATS.values())
 

@@ -15,9 +15,9 @@ from Pruners.loop import prune_loop
 from Pruners.mag import Mag
 from Pruners.problem import Problem
 from Pruners.synflow import SynFlow
+from Utils.epochs import train_epoch
 from Utils.studies import conservation
 from Utils.studies.dataflow import Wiring, trace
-from Utils.training import train_epoch
 
 
 def problem(model, shape=(2,), **kinds):

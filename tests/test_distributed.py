@@ -56,10 +56,14 @@ LIKE_ONE = {
     "one": ["--model", "fc", "--train-batch-size", "1", "--post-epochs", "1", "--dataset", "synthetic:1x8x8:3:15"],
     "conv": ["--model", "conv", "--post-epochs", "3", "--dataset", "synthetic:3x8x8:3:65", "--augment", "crop-flip"],
     "levels": ["--experiment", "multishot", "--model", "fc", "--level-list", "2", "--pre-epochs", "1", "--post-epochs", "2"],
+    "held": ["--model", "fc", "--pruner", "erk", "--post-epochs", "9", "--val-fraction", "0.2", "--patience", "2", "--optimizer", "adamw",
+             "--lr", "0.01", "--lr-schedule", "cosine", "--lr-warmup", "1"],
 }
 DRAWS = ["--model", "own.py:draws", "--pre-epochs", "2", "--post-epochs", "3", "--checkpoint-every", "1", "--pruner", "mag"]
 JOBS = {
     **LIKE_ONE,
+    "rigl": ["--model", "fc", "--pruner", "rigl", "--update-interval", "2", "--post-epochs", "4"],
+    "set": ["--model", "fc", "--pruner", "set", "--update-interval", "2", "--post-epochs", "4"],
     "batchnorm": ["--model", "resnet20", "--post-epochs", "2", "--dataset", "synthetic:3x8x8:3:65"],
     "whole": [*DRAWS, "--result-dir", "elsewhere"],
     "again": [*DRAWS, "--expid", "killed"],
@@ -134,11 +138,21 @@ def test_two_processes_compute_what_one_does(folder, tmp_path, monkeypatch, caps
     assert "levels" in where[0] or (sums[0] == sums[1] and len(sums[0]) == 2)  # a grid alone keeps those in the cell's log
 
 
-@pytest.mark.parametrize("name", ["fc", "levels", "batchnorm", "whole", "again"])
+@pytest.mark.parametrize("name", ["fc", "levels", "held", "rigl", "set", "batchnorm", "whole", "again"])
 def test_all_processes_end_with_the_same_network(folder, name):
     """Drawn differently in each process, with parameters that are used in some steps of some processes, or never."""
     first, second = ended(folder, name)
     assert first.status == second.status == 0 and first.states and first.states == second.states
+
+
+@pytest.mark.parametrize("name", ["rigl", "set"])
+def test_masks_that_move_are_the_same_in_all_processes(folder, name):
+    """Both processes end with them (above); each layer keeps its count, and the masks did move."""
+    rows = pd.read_csv(run_folder(folder, name) / "updates.csv")
+    assert (rows["grown"] == rows["dropped"]).all() and rows["grown"].sum() > 0
+    saved = state(run_folder(folder, name))
+    kept = [int(t.sum()) for k, t in saved.items() if k.endswith("weight_mask")]
+    assert kept == rows.groupby("module")["active"].first().tolist()
 
 
 def test_statistics_are_those_of_the_first_process(folder):

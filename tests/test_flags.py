@@ -50,6 +50,7 @@ def test_prefixes_that_were_ambiguous_still_are(prefix, refused):
 
 def test_new_flags_may_be_shortened_too():
     assert build_parser().expand(["--image", "32", "--over"]) == ["--image-size", "32", "--overwrite"]
+    assert build_parser().expand(["--val", "0.1", "--pa", "3", "--lr-s", "cosine"]) == ["--val-fraction", "0.1", "--patience", "3", "--lr-schedule", "cosine"]
 
 
 SWITCHES = [option for option in table() if option.parse is None]

@@ -14,9 +14,10 @@ from conftest import PROJECT
 from torch import nn
 
 from Models.masking import add_masks
+from Utils.epochs import train_epoch
 from Utils.memory import PeakMemory
+from Utils.optimization import make_optimizer
 from Utils.precision import Precision
-from Utils.training import make_optimizer, train_epoch
 
 CPU = torch.device("cpu")
 NET = ["--dataset", "synthetic:3x8x8:3:60", "--model", "resnet20", "--pruner", "snip", "--compression", "1", "--post-epochs", "1", "--expid", "x"]

@@ -46,6 +46,38 @@ def test_iterative_magnitude_with_40_percent_removed_ten_times(command):
     assert pd.read_csv(folder / "post-train.csv")["epoch"].tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("pruner", ["lamp", "erk", "uniform", "uniform-plus", "mag"])
+def test_a_ladder_with_early_stopping(command, pruner):
+    """Iterative pruning with fine-tuning: AdamW, a cosine for each level, the best validation accuracy of each level kept."""
+    words = [*BASE, "--pruner", pruner, "--level-list", "10", "--prune-amount", "0.4", "--no-rewind", "--val-fraction", "0.2",
+             "--patience", "2", "--optimizer", "adamw", "--lr-schedule", "cosine", "--post-epochs", "4"]  # fmt: skip
+    assert command(*words).status == 0
+    folder, before = cell("level=10"), None
+    levels, pre, post = (pd.read_csv(folder / f"{name}.csv") for name in ("levels", "pre-train", "post-train"))
+    for level, sparsity in enumerate([0.4, 0.64, 0.784, 0.8704, 0.9222, 0.9533, 0.9720, 0.9832, 0.9899, 0.9940], 1):
+        masks = masks_of(folder, level)
+        assert sum(int(m.sum()) for m in masks.values()) == kept_count(SIZE, 0.6**level)
+        assert 1 - levels["density"][level] == pytest.approx(sparsity, abs=1 / SIZE + 5e-5)
+        assert before is None or all(not (masks[n] & ~before[n]).any() for n in masks)
+        rows, before = (post if level == 10 else pre[pre["level"] == level]).reset_index(drop=True), masks
+        best = int(rows["val_top1"].idxmax())
+        assert levels["kept_epoch"][level] == best and levels["top1_last"][level] == rows["top1_accuracy"][best]
+        assert len(rows) - 1 == min(4, best + 2)
+        assert rows["lr"][1:].tolist() == pytest.approx([0.001 * x for x in (1, 0.5 + 0.125**0.5, 0.5, 0.5 - 0.125**0.5)][: len(rows) - 1])
+
+
+def test_one_shot_pruning_with_fine_tuning(command):
+    """One level without rewinding is what singleshot does after dense training."""
+    words = ["--pruner", "lamp", "--sparsity", "0.99", "--val-fraction", "0.2", "--patience", "2", "--optimizer", "adamw"]
+    assert command(*BASE, *words, "--level-list", "1", "--no-rewind").status == 0
+    assert command(*BASE[2:], *words).status == 0
+    one, other = cell("level=1"), Path("Results/data/singleshot/m")
+    for file in ("post-train.csv", "compression.csv"):
+        assert pd.read_csv(one / file).drop(columns="seconds", errors="ignore").equals(pd.read_csv(other / file).drop(columns="seconds", errors="ignore"))
+    states = [torch.load(folder / "model.pt", weights_only=True) for folder in (one, other)]
+    assert all(torch.equal(t, states[1][k]) for k, t in states[0].items())
+
+
 def test_the_ancestors_density_per_level(command):
     assert command(*BASE, "--pruner", "snip", "--level-list", "1", "4", "--compression-list", "1", "2").status == 0
     for compression in (1, 2):

@@ -83,5 +83,13 @@ def test_the_decay_of_adamw_is_torchs_unless_one_is_given(words, decay):
     assert torch.optim.AdamW(nn.Linear(1, 1).parameters()).param_groups[0]["weight_decay"] == 0.01
 
 
+def test_a_grids_own_record_has_the_decay_of_its_cells():
+    plan = parse(["--optimizer", "adamw", "--seed-list", "1", "2", "--for", "rand:weight-decay=0.5"])
+    decays = {cell.values.get("pruner", "rand"): cell.options.weight_decay for cell in plan.cells}
+    assert plan.weight_decay == 0.01 and decays == {"dense": 0.01, "rand": 0.5}
+    plan = parse(["--seed-list", "1", "2", "--for", "rand:optimizer=adamw"])
+    assert plan.weight_decay == 0.0 and plan.cells[-1].options.weight_decay == 0.01
+
+
 def test_cosine_and_drops_exclude_each_other(refused):
     refused(["--lr-schedule", "cosine", "--lr-drops", "5", "7"], "--lr-schedule cosine", "--lr-drops 5")

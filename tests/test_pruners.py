@@ -139,7 +139,7 @@ def test_scoring_leaves_the_model_as_it_was(name, train_mode):
     net.zero_grad()
     with p.scoring(0):
         fresh = Pruners.load(name)().score(p)
-    if name != "rand":
+    if not issubclass(Pruners.load(name), Rand):
         assert all(torch.equal(a, b) for a, b in zip(scores, fresh, strict=True))
 
 
@@ -224,7 +224,7 @@ def test_deep_residual_networks_have_finite_scores(name):
     assert all(bool(torch.isfinite(s).all()) for s in scores) and scores[0].dtype == torch.float64
 
 
-@pytest.mark.parametrize("name", ["mag", "snip", "grasp"])
+@pytest.mark.parametrize("name", ["mag", "lamp", "snip", "grasp"])
 def test_scoring_reads_nothing_back_from_the_device(name):
     """On `meta` every host read and every tensor on another device raises."""
     net = batch_norm_net().to("meta")

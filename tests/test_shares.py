@@ -13,7 +13,7 @@ from torch import nn
 from Utils import distributed
 from Utils.data.datasets import open_dataset
 from Utils.data.shares import IGNORED, batch_sizes, take
-from Utils.training import train_epoch
+from Utils.epochs import train_epoch
 
 sizes = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 

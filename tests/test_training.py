@@ -16,10 +16,11 @@ from Models.masking import add_masks, hold_masks, trainable_parameters
 from Utils.clock import Clock
 from Utils.data.batches import TensorSplit
 from Utils.data.datasets import open_dataset
+from Utils.epochs import evaluate, train_epoch
+from Utils.epochs import test_sums as sums_over
 from Utils.optimization import make_optimizer
 from Utils.summary import class_frequency_loss, training_summary
-from Utils.training import COLUMNS, Diverged, Training, evaluate, train_epoch
-from Utils.training import test_sums as sums_over
+from Utils.training import COLUMNS, Diverged, Training
 
 
 class Constant(nn.Module):

@@ -48,6 +48,7 @@ def test_training_and_validation_images_are_a_partition(count, fraction, seed, b
     assert sorted([*trained.tolist(), *validated.tolist()]) == list(range(count)) and len(trained) == part.train_size
     assert sorted(part.train_labels.tolist()) == sorted(data.train_labels[trained].tolist())
     again = data.hold_out(fraction, seed)
+    assert torch.equal(again.train_labels, part.train_labels)  # of a set that has been read
     assert torch.equal(again.val_indices, part.val_indices)
 
 

@@ -2,8 +2,9 @@
 
 `TensorSplit` holds small images as one uint8 tensor on the device and prepares a few hundred at a time, without PIL, worker
 processes, or waiting for the device. `LoaderSplit` reads large images from disk through a `DataLoader`. Both offer
-`labels`, `train_batches` and `plain_batches`; a batch is (float32 [B, C, H, W], int64 [B]). `train_batches` prepares no
-more than what is `taken` of the epoch (see `Utils/data/shares.py`), by default all of it.
+`labels`, `train_batches` and `plain_batches`; a batch is (float32 [B, C, H, W], int64 [B]). `train_batches` are shuffled and
+augmented as (seed, phase, epoch) says, and no more is prepared than what is `taken` of the epoch (see
+`Utils/data/shares.py`), by default all of it.
 """
 
 from __future__ import annotations
@@ -85,11 +86,6 @@ def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(means), tuple(stds)
 
 
-def _named(order: Tensor, among: Tensor | None) -> Tensor:
-    """The images at the places `order` of `among`, or of all of them."""
-    return order if among is None else among[order]
-
-
 class TensorSplit:
     """Images held as one uint8 tensor [N, C, H, W], with labels int64 [N] on the same device.
 
@@ -111,13 +107,10 @@ class TensorSplit:
     def train_batches(
         self, batch_size: int, seed: int, phase: str, epoch: int, taken: Taken | None = None, among: Tensor | None = None
     ) -> Batches:
-        """Batches of `batch_size` (the last may be smaller), shuffled and augmented as (seed, phase, epoch) says.
-
-        `among` (int64 [N], CPU) are the images there are; default: all.
-        """
+        """Batches of `batch_size` (the last may be smaller) of the images `among` (int64, CPU) or of all, see above."""
         count, device = len(self.images) if among is None else len(among), self.images.device
         at, sizes = (taken.positions, taken.sizes) if taken else (slice(None), batch_sizes(count, batch_size))
-        order = _named(epoch_order(count, seed, phase, epoch)[at], among).to(device)
+        order = epoch_order(count, seed, phase, epoch, among)[at].to(device)
         if self.augment == "none":
             yield from self._picked(order, sizes)
             return
@@ -229,14 +222,11 @@ class LoaderSplit:
     def train_batches(
         self, batch_size: int, seed: int, phase: str, epoch: int, taken: Taken | None = None, among: Tensor | None = None
     ) -> Batches:
-        """Batches of `batch_size` (the last may be smaller), shuffled and augmented as (seed, phase, epoch) says.
-
-        `among` (int64 [N], CPU) are the images there are; default: all.
-        """
+        """Batches of `batch_size` (the last may be smaller) of the images `among` (int64, CPU) or of all, see above."""
         count = len(self.source) if among is None else len(among)
         at, sizes = (taken.positions, taken.sizes) if taken else (slice(None), batch_sizes(count, batch_size))
         decoded = _Decoded(self.source, recipe(self.augment, self.size), seeds.derive(seed, "augment", phase, epoch))
-        return self._batches(decoded, _named(epoch_order(count, seed, phase, epoch)[at], among), sizes)
+        return self._batches(decoded, epoch_order(count, seed, phase, epoch, among)[at], sizes)
 
     def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Batches:
         """All images, or those that `order` (int64) names, in order and not augmented."""

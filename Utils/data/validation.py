@@ -36,6 +36,8 @@ class HeldOut(Dataset):
         self.val_indices, self._among = order[:held].sort().values, order[held:].sort().values
         self.val_size, self.train_size = held, count - held
         self._whole, self._train = whole, None
+        if whole._train is not None:
+            self.load()
 
     def load(self) -> None:
         """Read the whole set, unless that was done already."""

@@ -28,7 +28,7 @@ def regrow_figure(rows: pd.DataFrame, layers: pd.DataFrame, episodes: pd.DataFra
     if first["ssim"].notna().any():
         twin = axes[2].twinx()
         twin.plot(places, first["ssim"], "o", color=VERMILION, markersize=5)
-        twin.set_ylabel("SSIM to the dense network (points)", fontsize=9, color=VERMILION)
+        twin.set_ylabel("SSIM to the dense network (dots)", fontsize=9, color=VERMILION)
     if episodes is not None:
         _search(axes[3], episodes)
     return figure

@@ -15,11 +15,11 @@ from Experiments import EXPERIMENTS
 from Utils.errors import Refused
 from Utils.flags import TRUTH
 from Utils.options import ABLATIONS, defaults, is_axis, read_by, table
-from Utils.settle import SAME_THING, identity, settle
+from Utils.settle import ADAMW_DECAY, SAME_THING, identity, settle
 
 BUDGET = (*SAME_THING, "prune_epochs")  # what a network that is not pruned has no use for
 # Readers of what `--for` may set.
-OVERRIDABLE = ("dense", "train", "validation", "test", "augment", "prune", "prunable", "ablations", "levels")
+OVERRIDABLE = ("dense", "train", "validation", "test", "augment", "prune", "prunable", "ablations", "levels", "updates")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ def expand(given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> argp
     common = {k: v for k, v in (defaults(experiment) | shared).items() if k not in lists and k not in (*BUDGET, "level")}
     if "lr_drops" in common:
         common["lr_drops"] = sorted(common["lr_drops"])
+    if common.get("optimizer") == "adamw" and "weight_decay" not in shared:
+        common["weight_decay"] = ADAMW_DECAY
     asked = {o.dest: list(lists[o.axis]) for o in table() if o.axis in lists}
     budget = {k: v for k, v in shared.items() if k in BUDGET}
     own = {"for": [list(override) for override in given.get("for", ())], "expid": name, "cells": tuple(cells.values())}

@@ -11,8 +11,9 @@ from Models.masking import add_masks, hold_masks
 from Pruners.loop import prune_loop
 from Pruners.problem import Problem
 from Utils.data.batches import TensorSplit
-from Utils.training import make_optimizer, train_epoch
-from Utils.training import test_sums as sums_over
+from Utils.epochs import test_sums as sums_over
+from Utils.epochs import train_epoch
+from Utils.optimization import make_optimizer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 SHAPE = (3, 32, 32)

@@ -1,0 +1,54 @@
+"""From options to a dataset: opened once by a process, with what `--val-fraction` holds out."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from Utils.data.datasets import Dataset, open_dataset
+
+
+class Datasets:
+    """The datasets that a process has opened: runs that name the same one share it, so that it is read once.
+
+    `processes` such processes share the machine, and with it the `--workers` that read large images.
+    """
+
+    def __init__(self, processes: int = 1) -> None:
+        self._processes = processes
+        self._opened: dict[tuple[object, ...], Dataset] = {}
+
+    def open(self, options: argparse.Namespace, device: torch.device) -> Dataset:
+        """`open_data` of the same options before, or now; what is held out of it may differ."""
+        names = ("dataset", "data_dir", "image_size", "augment", "no_download", "workers")
+        key = (*(getattr(options, name, None) for name in names), device)
+        if key not in self._opened:
+            workers = -(-options.workers // self._processes)
+            self._opened[key] = _open_whole(argparse.Namespace(**vars(options) | {"workers": workers}), device)
+        return _held_out(self._opened[key], options)
+
+
+def open_data(options: argparse.Namespace, device: torch.device) -> Dataset:
+    """The dataset that the options name, without what `--val-fraction` holds out of its training images.
+
+    Nothing of it is read yet where its sizes are known beforehand.
+    """
+    return _held_out(_open_whole(options, device), options)
+
+
+def _held_out(data: Dataset, options: argparse.Namespace) -> Dataset:
+    fraction = getattr(options, "val_fraction", 0.0)
+    return data.hold_out(fraction, options.seed) if fraction else data
+
+
+def _open_whole(options: argparse.Namespace, device: torch.device) -> Dataset:
+    return open_dataset(
+        options.dataset,
+        options.data_dir,
+        image_size=options.image_size,
+        augment=getattr(options, "augment", None),
+        download=not options.no_download,
+        workers=options.workers,
+        device=device,
+    )
