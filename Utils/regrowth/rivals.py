@@ -8,13 +8,15 @@ from typing import Any
 
 import torch
 
+import Pruners
 from Pruners.masks import kept_count
 from Utils.checkpoint_file import read_checkpoint
 from Utils.clock import Clock
 from Utils.options import defaults
 from Utils.regrowth.finetune import finetune
 from Utils.regrowth.progress import Progress
-from Utils.regrowth.start import Start, stored_file
+from Utils.regrowth.sources import stored_file
+from Utils.regrowth.start import Start
 from Utils.setup import Subject, load_pruner
 
 
@@ -68,9 +70,10 @@ def _unpruned(start: Start) -> tuple[dict[str, torch.Tensor], str]:
 
 
 def _pruning_options(start: Start) -> argparse.Namespace:
-    """The options of the run's own pruning; magnitude where there is none."""
+    """The options of the run's own pruning; magnitude where there is none, or its masks moved in training."""
     saved = start.saved
-    if saved is not None and getattr(saved, "pruner", "dense") != "dense":
+    pruner = getattr(saved, "pruner", "dense")
+    if pruner != "dense" and Pruners.load(pruner).growth is None:
         return argparse.Namespace(**vars(saved))
     own = {"pruner": "mag", "model": start.options.model, "seed": start.options.split_seed}
     return argparse.Namespace(**defaults("prune") | own)

@@ -21,6 +21,7 @@ from Utils.errors import Refused
 from Utils.files import read_json
 from Utils.regrowth.allocation import capacities, fraction_count
 from Utils.regrowth.selection import Sources
+from Utils.regrowth.sources import read_sources
 from Utils.setup import Datasets, build_model, choose_device, mask, use_threads
 
 Batches = Iterator[tuple[Tensor, Tensor]]
@@ -129,7 +130,7 @@ def open_start(options: argparse.Namespace, datasets: Datasets) -> Start:
     print(f"Opening {options.regrow_start} as {options.model_class}-{options.model}.")
     found = read_checkpoint(options.regrow_start)
     model, prunables = _network(options, data, found, device)
-    sources, dense = _sources(options, data, found, prunables, device)
+    sources, dense = read_sources(options, data, found, prunables, device)
     saved = _saved_options(options)
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     layers = chosen_layers(prunables, options.regrow_layers)
@@ -200,45 +201,6 @@ def _network(
     apply_masks(prunables)
     use_threads(model, options, data.input_shape)
     return model.to(device), prunables
-
-
-def _sources(
-    options: argparse.Namespace, data: Dataset, found: Checkpoint, prunables: Sequence[Prunable], device: torch.device
-) -> tuple[Sources, nn.Module | None]:
-    """The values of pruned weights by layer, on the device, and the dense network."""
-    sources, dense = Sources(), None
-    named = {p.module_name: p.name for p in prunables if p.param == "weight"}
-    pick = lambda tensors: {m: tensors[n].to(device) for m, n in named.items() if n in tensors}  # noqa: E731
-    if options.regrow_dense:
-        with torch.random.fork_rng(devices=[]):
-            dense = build_model(options, data)
-        read = read_checkpoint(options.regrow_dense)
-        copy_tensors(dense, read.tensors, f"--regrow-dense {options.regrow_dense}")
-        dense = dense.to(device).eval().requires_grad_(False)
-        sources.dense_state = dense.state_dict()
-        sources.dense = pick(sources.dense_state)
-        alive = [int(m.sum()) / m.numel() for m in read.masks.values()]
-        if alive and min(alive) < 1:
-            sources.notes.append(f"--regrow-dense {options.regrow_dense} is itself pruned")
-    if found.originals:
-        sources.original = pick(found.originals)
-    elif options.run and (original := stored_file(Path(options.run[0]))) is not None:
-        sources.original = pick(read_checkpoint(original).tensors)
-    sources.original = sources.original or sources.dense
-    if options.regrow_reference:
-        read = read_checkpoint(options.regrow_reference)
-        if not set(named.values()) <= set(read.masks):
-            raise Refused(f"--regrow-reference {options.regrow_reference} has no mask for some layer of the network")
-        sources.reference, sources.reference_masks = pick(read.tensors), pick(read.masks)
-        for p in (p for p in prunables if p.param == "weight"):
-            if sources.reference[p.module_name].shape != p.weight.shape:
-                raise Refused(f"--regrow-reference {options.regrow_reference} does not fit the network at {p.name}")
-    return sources, dense
-
-
-def stored_file(folder: Path) -> Path | None:
-    """The file of a run that has the values of pruned weights."""
-    return next((folder / name for name in ("dense.pt", "initial.pt") if (folder / name).is_file()), None)
 
 
 def _saved_options(options: argparse.Namespace) -> argparse.Namespace | None:
