@@ -27,6 +27,7 @@ from Utils.results import RunFolder
 from Utils.running import attempt
 from Utils.setup import Datasets, choose_device
 from Utils.summary import LEARNT, class_frequency_loss, costs, study_summary
+from Utils.tables import print_warnings
 from Utils.training import evaluate
 
 Places = list[dict[str, torch.Tensor]]
@@ -161,7 +162,9 @@ def _save(
     folder.write_state("model.pt", start.model.state_dict())
     title = f"Regrowth: {start.options.model}, {start.options.dataset}, {start.options.regrow_allocation}"
     folder.write_figure("regrow", regrow_figure(rows, layers, episodes, title))
-    folder.finish(_summary(start, folder, clock, rows, table))
+    summary = _summary(start, folder, clock, rows, table)
+    print_warnings(summary)
+    folder.finish(summary)
     if folder.saves:
         print(f"Saved: {folder.path}")
 

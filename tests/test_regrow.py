@@ -152,6 +152,17 @@ def test_a_foreign_checkpoint_is_regrown_and_inspected(command, tmp_path):
     assert "saliency without a dense network" in done.out
 
 
+def test_a_regrown_network_is_a_run_like_any_other(command, sparse):
+    regrow(command, "--run", sparse, "--regrow-to", "0.85", "--expid", "r", "--regrow-finetune-epochs", "0")
+    done = regrow(command, "--run", folder("r"), "--regrow-to", "0.8", "--expid", "again", "--regrow-finetune-epochs", "0",
+                  "--regrow-reference", sparse, "--regrow-selection", "reference", "--regrow-init", "reference")  # fmt: skip
+    assert "mag of the dense network" in done.out  # the dense network of the first run
+    report = json.loads((folder("again") / "regrow.json").read_text())
+    assert report["dense"].endswith("s/dense.pt") and report["reference"].endswith("s/model.pt")
+    for experiment in ("evaluate", "histogram"):
+        assert command("--experiment", experiment, "--run", folder("r")).status == 0
+
+
 def test_seeds_and_allocations_make_a_grid(command, sparse):
     done = regrow(command, "--run", sparse, "--regrow-to", "0.85", "--regrow-allocation-list", "uniform", "proportional", "--seed-list", "1", "2",
                   "--regrow-selection", "random", "--expid", "g")  # fmt: skip

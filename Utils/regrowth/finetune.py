@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from Utils.clock import Clock
+from Utils.precision import Precision
 from Utils.regrowth.progress import Progress
 from Utils.regrowth.start import Start, Validated
-from Utils.training import COLUMNS, Training, evaluate
+from Utils.training import COLUMNS, Diverged, Training, evaluate
 
 CALIBRATION_BATCHES = 100
 VALIDATION = tuple(c.replace("test_", "val_").replace("_accuracy", "_val_accuracy") for c in COLUMNS)  # what COLUMNS mean here
@@ -42,11 +43,17 @@ def finetune(start: Start, progress: Progress, clock: Clock, name: str, step: in
 
 
 def short_accuracy(start: Start, clock: Clock, step: int, epochs: int) -> float:
-    """The validation accuracy, from 0 to 1, of the network as it is after `epochs` of fine-tuning; it is changed by that."""
+    """The validation accuracy, from 0 to 1, of the network as it is after `epochs` of fine-tuning; it is changed by that.
+
+    0 where the loss is not finite any more.
+    """
     if not epochs:
-        return evaluate(start.model, start.validation())[1] / 100
+        return evaluate(start.model, start.validation(), Precision.of(start.options, start.device))[1] / 100
     training = _training(start, clock, f"regrow-mini-{step}", epochs)
-    training.run(epochs)
+    try:
+        training.run(epochs)
+    except Diverged:
+        return 0.0
     return training.rows[-1][TOP1] / 100
 
 

@@ -66,7 +66,9 @@ def _unpruned(start: Start) -> tuple[dict[str, torch.Tensor], str]:
     if start.options.run and (file := stored_file(Path(start.options.run[0]))) is not None:
         return read_checkpoint(file).tensors, "the initial network"
     stored = {f"{name}.weight": values for name, values in (start.sources.original or {}).items()}
-    return start.state | stored, "the stored values" if stored else "the start network"
+    if not stored:
+        print("NOTE: nothing is known of the pruned weights, plain pruning gives back zeros: --regrow-dense FILE has values")
+    return start.state | stored, "the stored values" if stored else "the start network, pruned weights zero"
 
 
 def _pruning_options(start: Start) -> argparse.Namespace:

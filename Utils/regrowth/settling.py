@@ -100,6 +100,8 @@ def _from_run(options: argparse.Namespace, given: Collection[str]) -> None:
     options.run, options.regrow_start = [str(folder)], str(folder / "model.pt")
     if not options.regrow_dense and (folder / "dense.pt").is_file():
         options.regrow_dense = str(folder / "dense.pt")
+    if not options.regrow_dense and saved.get("regrow_dense") and Path(saved["regrow_dense"]).is_file():
+        options.regrow_dense = saved["regrow_dense"]  # a network that was regrown before
 
 
 def _settle_files(options: argparse.Namespace) -> None:
