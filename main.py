@@ -28,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 import_module("Utils.listing").print_list(options.list)
                 return 0
             torchrun.check(options)
-        if "cells" in options:
+        if "preset" in options:
+            import_module("Experiments.assignment").run(options)
+        elif "cells" in options:
             import_module("Utils.grid.together" if torchrun.launched()[1] > 1 else "Utils.grid.run").run(options)
         elif getattr(options, "dry_run", False):
             import_module("Utils.grid.run").show(options)

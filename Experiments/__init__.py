@@ -9,7 +9,7 @@ from typing import Any
 COMMON = frozenset({"dataset", "data", "image", "model", "seed", "device", "verbose", "save"})
 PRUNING = COMMON | {"prunable", "prune"}
 TRAINING = {"train", "checkpoints", "epochs", "held out", "validation", "compact", "profile", "dense", "test", "augment"}
-GRID = {"grid", "lists", "seed list", "pruner list", "schedule lists", "ablations"}
+GRID = {"grid", "overrides", "lists", "seed list", "pruner list", "schedule lists", "ablations"}
 REGROWTH = COMMON | {"run", "checkpoint", "train", "held out", "test", "augment", "regrow"}
 # How Bidirection-Prune-Regrowth fine-tunes, AdamW with its own weight decay of 0.01; its batches and its share of validation too.
 FINE_TUNING = {"optimizer": "adamw", "lr": 3e-4, "train_batch_size": 128, "val_fraction": 0.1}
@@ -37,6 +37,10 @@ EXPERIMENTS = {
     "prune": Experiment(
         "prune and count: masks and tables, no training; data-free methods need no dataset on disk", PRUNING | GRID
     ),
+    "assignment": Experiment(
+        "--preset NAME|FILE.toml: everything that a course assignment asks for, as one grid, then the report",
+        frozenset({"assignment", "grid", "seed list", "data", "device", "verbose", "save"}),
+    ),
     "layer-conservation": Experiment("average score of each layer against the inverse of its size", PRUNING | {"pruner list"}),
     "unit-conservation": Experiment("scores that enter each hidden unit against those that leave it", PRUNING | {"pruner list"}),
     "imp-conservation": Experiment(
@@ -59,6 +63,7 @@ EXPERIMENTS = {
         "write saved runs' networks without their dead units, also as .pt2 and .onnx, and measure them: --run FOLDER ...",
         frozenset({"run", "test", "device", "verbose", "data"}),
     ),
+    "status": Experiment("how far the cells of grids and single runs are: --run FOLDER ...", frozenset({"run"})),
     "histogram": Experiment(
         "draw how the kept weights of saved runs are distributed: --run FOLDER ...", frozenset({"run", "histogram", "verbose"})
     ),
@@ -85,6 +90,10 @@ EXPERIMENTS = {
     "trace": Experiment(
         "read a trace of PyTorch's profiler: convolution time, idle gaps, layers, a timeline",
         frozenset({"trace", "verbose", "save"}),
+    ),
+    "report": Experiment(
+        "turn saved runs and grids into one document, HTML and Markdown, with figures and tables: --run FOLDER ...",
+        frozenset({"run", "histogram", "report", "verbose", "save"}),
     ),
     "data": Experiment("fetch and check a dataset ahead of a job", frozenset({"dataset", "data", "mirror"})),
 }

@@ -78,7 +78,8 @@ class _Ladder:
         phase = "post_train" if last or options.no_rewind else "pre_train"
         order = f"fine-tune-{level}" if options.no_rewind and not last else phase
         rest = (subject.model, subject.prunables, subject.data, options, phase, self.clock)
-        return Training(*rest, order=order, first=options.rewind_epoch)
+        watch = self.folder.events.watch(sum(len(rows) - 1 for rows in self.trained))
+        return Training(*rest, order=order, first=options.rewind_epoch, watch=watch)
 
     def rows(self) -> pd.DataFrame:
         """All finished trainings one below the other; `level` is that of the pruning before, 0 in the dense network."""
@@ -115,7 +116,7 @@ def _begin(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, subje
     fresh = Training(subject.model, subject.prunables, subject.data, options, "pre_train", clock)
     start = copied(without_masks(fresh.state()))
     print(f"Pre-Train for {options.pre_epochs} epochs.")
-    dense = train_densely(subject, options, clock)
+    dense = train_densely(subject, options, clock, folder.events.watch())
     ladder = _Ladder(options, pruner, folder, subject, clock, initial, dense.rewind or start, [dense.rows])
     masks = [p.mask for p in subject.prunables]
     ladder.count(0, compression_table(subject.model, subject.prunables, masks, subject.data.input_shape))
@@ -191,6 +192,11 @@ def _finish(ladder: _Ladder, training: Training) -> None:
     pairs = zip(ladder.counts, ladder.trained, strict=True)
     levels = pd.DataFrame([left | _outcome(rows, ladder.options.patience) for left, rows in pairs])
     folder.write_table("levels.csv", levels)
+    # Before it is measured: a measurement that fails is not worth a trained network.
+    folder.write_state("model.pt", subject.model.state_dict())
+    folder.write_state("model-compact.pt", ladder.network.small_state())
+    folder.write_state("optimizer.pt", training.optimizer.state_dict())
+    folder.write_state("scheduler.pt", training.scheduler.state_dict())
     patience = ladder.options.patience
     summary = pruning_summary(folder, subject, table, ladder.clock) | training_summary(post, subject.data, patience)
     summary |= ladder.network.summary() | inference_summary(ladder.network.subject, folder)
@@ -199,10 +205,6 @@ def _finish(ladder: _Ladder, training: Training) -> None:
     print_pruning(table, summary)
     print_inference(summary["inference"])
     print_warnings(summary)
-    folder.write_state("model.pt", subject.model.state_dict())
-    folder.write_state("model-compact.pt", ladder.network.small_state())
-    folder.write_state("optimizer.pt", training.optimizer.state_dict())
-    folder.write_state("scheduler.pt", training.scheduler.state_dict())
     folder.finish(summary)
 
 

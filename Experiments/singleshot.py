@@ -49,8 +49,9 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
         network = TrainedNetwork(subject, clock)
 
     trained = network.subject
-    updates = _updates(pruner, trained)
-    training = Training(trained.model, trained.prunables, trained.data, options, "post_train", clock, updates=updates)
+    updates, watch = _updates(pruner, trained), folder.events.watch(options.pre_epochs)
+    rest = (trained.model, trained.prunables, trained.data, options, "post_train", clock)
+    training = Training(*rest, updates=updates, watch=watch)
     if saved:
         training.restore(saved)
         clock.restore(saved["clock"])
@@ -62,21 +63,20 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
     if updates:  # what was counted are the masks at the start; the scores of the last ones are magnitudes
         sizes = [p.weight.detach().abs() for p in subject.prunables]
         table = compression_table(subject.model, subject.prunables, sizes, subject.data.input_shape)
+        folder.write_table("updates.csv", updates.table())
+        folder.write_table("compression.csv", table)
+    # Before it is measured: a measurement that fails is not worth a trained network.
+    folder.write_table("post-train.csv", post)
+    folder.write_state("model.pt", subject.model.state_dict())
+    folder.write_state("model-compact.pt", network.small_state())
+    folder.write_state("optimizer.pt", training.optimizer.state_dict())
+    folder.write_state("scheduler.pt", training.scheduler.state_dict())
     summary = pruning_summary(folder, subject, table, clock) | training_summary(post, subject.data, options.patience)
     summary |= network.summary() | (updates.summary() if updates else {}) | inference_summary(trained, folder)
     print_training(pre, post, options.patience)
     print_pruning(table, summary)
     print_inference(summary["inference"])
     print_warnings(summary)
-
-    if updates:
-        folder.write_table("updates.csv", updates.table())
-        folder.write_table("compression.csv", table)
-    folder.write_table("post-train.csv", post)
-    folder.write_state("model.pt", subject.model.state_dict())
-    folder.write_state("model-compact.pt", network.small_state())
-    folder.write_state("optimizer.pt", training.optimizer.state_dict())
-    folder.write_state("scheduler.pt", training.scheduler.state_dict())
     folder.finish(summary)
 
 
@@ -89,7 +89,7 @@ def _prune(
         folder.begin(subject.device)
     initial = folder.snapshot(model)
     print(f"Pre-Train for {options.pre_epochs} epochs.")
-    pre = train_densely(subject, options, clock).rows
+    pre = train_densely(subject, options, clock, folder.events.watch()).rows
     dense = folder.snapshot(model) if options.pre_epochs else None
 
     print_target(options)

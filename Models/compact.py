@@ -143,10 +143,12 @@ def _wanted(
         kept = (masks[weight] != 0).view(live.shape) if weight in masks else torch.ones_like(live)
         units, inputs = live.any(2).any(1), live.any(2).any(0)
         listening = kept.any(2) & paths.heard[weight][:, None]  # [units, inputs of a group]
-        if live.shape[1] < len(said):  # depthwise: a unit has an input of its own
-            inputs = units = units | (listening.any(1) & said)
-        else:
+        if live.shape[1] == len(said):
             inputs = inputs | (listening.any(0) & said)
+        elif live.shape[1] == 1 and len(units) == len(said):  # depthwise: a unit has an input of its own
+            inputs = units = units | (listening.any(1) & said)
+        else:  # other grouped layers are never cut
+            units, inputs = torch.ones_like(units), torch.ones_like(said)
         wanted[name] = (units, inputs)
     return wanted
 

@@ -33,15 +33,34 @@ PRODUCTS = (
 PASSING = (
     F.relu, torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_, F.relu6, F.hardtanh, F.hardswish, F.silu, F.gelu,
     F.leaky_relu, F.elu, F.selu, F.celu, F.mish, F.softplus, F.prelu, F.softsign, F.tanh, torch.tanh, torch.Tensor.tanh,
-    F.local_response_norm,
+    F.local_response_norm, torch.neg, torch.Tensor.neg, torch.Tensor.__neg__,
 )  # fmt: skip
 # Functions that give something where nothing arrives: what they multiply passes.
 GATES = (
     F.sigmoid, torch.sigmoid, torch.Tensor.sigmoid, F.hardsigmoid, F.softmax, torch.softmax, torch.Tensor.softmax,
 )  # fmt: skip
+# What two paths say may cancel out; that both lead here may not.
+MINUS = (
+    torch.sub, torch.subtract, torch.Tensor.sub, torch.Tensor.sub_, torch.Tensor.__sub__, torch.Tensor.__isub__,
+)  # fmt: skip
 # Norm -> the place of its weight among the arguments, and whether units are the second dimension (else the last ones).
 NORMING = {F.batch_norm: (3, True), F.instance_norm: (3, True), F.group_norm: (2, True), F.layer_norm: (2, False)}
 TIMES = (torch.mul, torch.Tensor.mul, torch.Tensor.mul_, torch.Tensor.__mul__, torch.Tensor.__rmul__, torch.Tensor.__imul__)
+
+
+def _layer_means(x: torch.Tensor, normalized_shape: Sequence[int], *_rest: Any, **_named: Any) -> torch.Tensor:
+    """What the units of a layer norm have in common, in their places."""
+    return x.mean([*range(-len(normalized_shape), 0)], keepdim=True)
+
+
+def _group_means(x: torch.Tensor, num_groups: int, *_rest: Any, **_named: Any) -> torch.Tensor:
+    """What the units of each group of a group norm have in common, in their places."""
+    grouped = x.unflatten(1, (num_groups, -1))
+    return grouped.mean(2, keepdim=True).expand_as(grouped).flatten(1, 2)
+
+
+# What a unit says moves the mean and the variance, and so what these norms make of the other units.
+MIXING = {F.layer_norm: _layer_means, F.group_norm: _group_means}
 
 
 @dataclass(frozen=True)
@@ -61,8 +80,9 @@ class Paths:
 def find_paths(model: nn.Module, prunables: Sequence[Prunable], input_shape: tuple[int, ...]) -> Paths:
     """The paths of kept weights through `model` for images of `input_shape`; the network is left as it was.
 
-    A norm passes each unit on by itself; squeeze-and-excitation and other gates pass what they multiply. Parameters outside
-    layers, norms and `Identity2d` are all live.
+    BatchNorm passes each unit on by itself; in layer and group norms a path leads from every unit to all that are normalised
+    with it. Squeeze-and-excitation and other gates pass what they multiply. Parameters outside layers, norms and `Identity2d`
+    are all live.
 
     Raises:
         RuntimeError: the network does something with its tensors that cannot be followed.
@@ -160,6 +180,8 @@ class _Following(TorchFunctionMode):
             return self._norm(func, args, kwargs)
         if func in PRODUCTS:
             return self._product(func, *args, **kwargs)
+        if func in MINUS:
+            return args[0] + args[1]
         if func in TIMES:  # a parameter that scales: its stand-in is zero
             args = tuple(a + 1 if self._scales(a) else a for a in args)
         if func is F.multi_head_attention_forward:
@@ -169,6 +191,8 @@ class _Following(TorchFunctionMode):
     def _norm(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> torch.Tensor:
         place, second = NORMING[func]
         x, weight = args[0], kwargs.get("weight", args[place] if len(args) > place else None)
+        if func in MIXING:
+            x = x + MIXING[func](*args, **kwargs)
         if weight is None:
             return x
         return x * (weight.view(-1, *[1] * (x.dim() - 2)) if second else weight)

@@ -63,13 +63,15 @@ class DenseNetwork:
     rewind: dict[str, Any] | None
 
 
-def train_densely(subject: Subject, options: argparse.Namespace, clock: Clock) -> DenseNetwork:
+def train_densely(
+    subject: Subject, options: argparse.Namespace, clock: Clock, watch: Callable[[Training, int], None] | None = None
+) -> DenseNetwork:
     """Train for `--pre-epochs`, or take the network from the cache where this was done before, by whichever run.
 
     The network of `subject` is trained afterwards. Two processes that want the same network train it once: the second waits.
-    A training that was broken off goes on from its last checkpoint.
+    A training that was broken off goes on from its last checkpoint. `watch` is that of `Training`.
     """
-    training = Training(subject.model, subject.prunables, subject.data, options, "pre_train", clock)
+    training = Training(subject.model, subject.prunables, subject.data, options, "pre_train", clock, watch=watch)
     rewind_epoch = getattr(options, "rewind_epoch", 0)
     path = dense_path(options, subject.device)
     if path is None:
@@ -85,6 +87,8 @@ def train_densely(subject: Subject, options: argparse.Namespace, clock: Clock) -
     training.rows = [tuple(row) for row in done["rows"]]
     clock.seconds["pre_train"] += float(training.table()["seconds"].sum())  # what it took when it was done
     clock.peaks["pre_train"] = max(clock.peaks["pre_train"], done["peak"])
+    if watch:
+        watch(training, options.pre_epochs)
     return DenseNetwork(training.table(), done["rewind"])
 
 

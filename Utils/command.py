@@ -9,17 +9,17 @@ from Experiments import EXPERIMENTS
 from Utils.errors import Refused
 from Utils.flags import Parser, Switch
 from Utils.grid.cells import expand, overridden
-from Utils.options import GROUPS, is_axis, read_by, table
+from Utils.options import GROUPS, pop_lists, read_by, table
 from Utils.settle import settle
 
 DESCRIPTION = "Prune neural networks and measure what is left: scores, masks, training, FLOPs, one folder per run."
 LISTS = ("pruners", "models", "datasets", "experiments")
 
 
-def build_parser() -> Parser:
-    """The parser of the whole command line; it leaves out what is not given."""
+def build_parser(kind: type[Parser] = Parser) -> Parser:
+    """The parser of the whole command line, of class `kind`; it leaves out what is not given."""
     usage = "main.py [--experiment NAME] [flags]"
-    parser = Parser("main.py", usage, DESCRIPTION, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    parser = kind("main.py", usage, DESCRIPTION, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("--list", choices=LISTS, help="print what there is to choose from, and exit")
     for title, readers in GROUPS.items():
         group = parser.add_argument_group(title)
@@ -54,7 +54,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         if option.dest in given and option.dest not in known:
             readers = [e for e, entry in EXPERIMENTS.items() if option.reader in entry.reads]
             raise Refused(f"{option.flag} is not read by --experiment {experiment}; it is read by {', '.join(readers)}")
-    lists = {o.axis: given.pop(o.dest) for o in known.values() if is_axis(o, experiment) and o.dest in given}
+    if experiment == "assignment":
+        from Utils.grid.assignment import plan  # late: it reads presets with this module's parser
+
+        return plan(given)
+    lists = pop_lists(given, experiment)
     if "levels" in EXPERIMENTS[experiment].reads and "level" not in lists:
         raise Refused(f"--experiment {experiment} needs --level-list, the number of levels: --level-list 5")
     if lists:

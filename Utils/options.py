@@ -46,7 +46,8 @@ class Option:
 
 # Headings of the help, and the readers under each.
 GROUPS = {
-    "experiment": ("always", "save", "run", "checkpoint", "histogram", "saliency", "trace", "seed", "device", "verbose"),
+    "experiment": ("always", "assignment", "save", "run", "checkpoint", "histogram", "saliency", "report", "trace", "seed",
+                   "device", "verbose"),
     "data": ("dataset", "data", "image", "augment", "mirror"),
     "model": ("model",),
     "training": ("dense", "checkpoints", "train", "epochs", "held out", "validation", "compact", "test", "profile"),
@@ -54,11 +55,12 @@ GROUPS = {
     "levels (multishot)": ("levels",),
     "masks that move in training (set, rigl)": ("updates",),
     "regrowth": ("regrow", "regrow choice", "regrow search", "regrow mini", "regrow bench"),
-    "grids (a list runs every combination)": ("lists", "seed list", "pruner list", "schedule lists", "regrow lists", "grid"),
+    "grids (a list runs every combination)": ("lists", "seed list", "pruner list", "schedule lists", "regrow lists",
+                                              "overrides", "grid"),
 }
 # Options that do not make two runs different; everything else does, defaults included.
 INCIDENTAL = (
-    "gpu", "workers", "no_cuda", "verbose", "result_dir", "data_dir", "overwrite", "no_save", "checkpoint_every",
+    "gpu", "workers", "no_cuda", "verbose", "result_dir", "data_dir", "overwrite", "no_save", "checkpoint_every", "tensorboard",
     "jobs", "dry_run", "launcher", "slurm_partition", "slurm_time", "slurm_memory", "slurm_gpus", "slurm_cpus", "slurm_option",
 )  # fmt: skip
 
@@ -68,6 +70,9 @@ def table() -> tuple[Option, ...]:
     pruners = Pruners.names()
     return (
         Option("--experiment", "always", "what to do (see --list experiments)", "singleshot", choices=tuple(EXPERIMENTS)),
+        Option("--preset", "assignment", "an assignment: a name in Experiments/presets, or a file of your own, FILE.toml"),
+        Option("--scale", "assignment", "factor on the preset's epochs, of which at least one stays", 1.0,
+               number(above=0, high=1000)),
         Option("--dataset", "dataset", DATASETS, "mnist"),
         Option("--data-dir", "data", "where datasets lie", "Data"),
         Option("--no-download", "data", "never use the network", False, None),
@@ -105,6 +110,7 @@ def table() -> tuple[Option, ...]:
         Option("--save-trace", "profile", "profile one inference step after training, into trace.json", False, None),
         Option("--checkpoint-every", "checkpoints", "epochs between checkpoints, 0 for none; default: each of 2 s or more, and "
                "whenever 10 s have passed", None, COUNT),
+        Option("--tensorboard", "dense", "while training, write what TensorBoard shows into the run's folder", False, None),
         Option("--pruner", "prune", "pruning method", "rand", choices=pruners),
         Option("--compression", "prune", "log10 of total over kept prunable weights: density is 10^-C", None, COMPRESSION),
         Option("--density", "prune", "the same as kept over total", None, DENSITY),
@@ -144,7 +150,7 @@ def table() -> tuple[Option, ...]:
         Option("--ablate", "lists", "each cell as it is, with shuffled masks, new weights, inverted scores", (),
                choices=tuple(ABLATIONS), nargs="+", axis="ablate"),
         Option("--seed-list", "seed list", "seeds", (), LARGE, nargs="+", axis="seed"),
-        Option("--for", "grid", "an option for one pruner's cells, as mag:pre-epochs=200", (), override, nargs="+"),
+        Option("--for", "overrides", "an option for one pruner's cells, as mag:pre-epochs=200", (), override, nargs="+"),
         Option("--jobs", "grid", "processes that run cells, in turn on the CUDA devices there are", 1, integer(1, 1024)),
         Option("--dry-run", "grid", "print the cells and what is done; run and write nothing", False, None),
         Option("--launcher", "grid", "where cells run", "local", choices=("local", "slurm")),
@@ -160,6 +166,8 @@ def table() -> tuple[Option, ...]:
         Option("--layer", "histogram", "layers or blocks to draw alone, by name, or all", (), nargs="+"),
         Option("--log-counts", "histogram", "logarithmic counts", False, None),
         Option("--bins", "histogram", "bins of a layer's weights", 60, integer(1, 1000)),
+        Option("--layer-compression", "report", "compression whose layers and weights are shown; default: the middle one", None,
+               COMPRESSION),
         Option("--checkpoint", "checkpoint", "a checkpoint file, ours or with weight_orig and weight_mask"),
         Option("--regrow-to", "regrow", "sparsity to regrow to", None, SPARSITY),
         Option("--regrow-fraction", "regrow", "the same as the share of all prunable weights that is regrown", None,
@@ -210,6 +218,11 @@ def read_by(experiment: str) -> tuple[Option, ...]:
 def is_axis(option: Option, experiment: str) -> bool:
     """Whether `option` given to `experiment` makes a grid: a list, unless the experiment is about that list itself."""
     return option.axis is not None and "grid" in EXPERIMENTS[experiment].reads
+
+
+def pop_lists(given: dict[str, Any], experiment: str) -> dict[str, Any]:
+    """Take the lists that make a grid out of `given`: option that varies -> its values."""
+    return {o.axis: given.pop(o.dest) for o in read_by(experiment) if is_axis(o, experiment) and o.dest in given}
 
 
 def defaults(experiment: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
-from Utils import distributed
+from Utils import distributed, events
 from Utils.environment import environment
 from Utils.errors import Refused
 from Utils.files import Lock, atomic, json_text, on_cpu, read_json, seal, sha256, unseal
@@ -32,7 +32,8 @@ OWN = (
     "trace_summary.json", "timeline.*", "time.json", "histogram*.csv", "histogram*.png", "histogram*.pdf", "initial.pt",
     "dense.pt", "model.pt", "regrow*.csv", "regrow*.json", "regrow*.png", "regrow*.pdf", "regrow_masks.pt",
     "updates.csv", "saliency*.csv", "saliency*.png", "saliency*.pdf",
-    "model-compact.pt", "compact.*", "optimizer.pt", "scheduler.pt", "masks-level-*.pt", CHECKPOINT, "summary.json",
+    "model-compact.pt", "compact.*", "report.md", "report.html", "figures/*", "tables/*", "optimizer.pt", "scheduler.pt",
+    "masks-level-*.pt", f"{events.FOLDER}/{events.FILES}", CHECKPOINT, "summary.json",
 )  # fmt: skip
 
 
@@ -46,16 +47,19 @@ def run_name(options: argparse.Namespace) -> str:
     digest = hashlib.blake2b(json.dumps(chosen, sort_keys=True).encode(), digest_size=4).hexdigest()
     given = vars(options)
     pruners = "-".join(given.get("pruner_list", ())) or given.get("pruner")
-    trace = Path(options.trace).stem if "trace" in given else None
+    about = Path(options.trace).stem if "trace" in given else Path(options.run[0]).resolve().name if given.get("run") else None
     compression = f"c{options.compression:.4g}" if "compression" in given else None
     seed = f"s{options.seed}" if "seed" in given else None
-    words = [trace, pruners, given.get("model"), given.get("dataset"), compression, seed, digest]
+    words = [about, pruners, given.get("model"), given.get("dataset"), compression, seed, digest]
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(word))[-60:] for word in words if word is not None)
 
 
 def path_of(options: argparse.Namespace) -> Path:
-    """Where a run's folder is, or will be: RESULT_DIR/EXPERIMENT/EXPID, for a cell RESULT_DIR/EXPERIMENT/GRID/CELL."""
-    return Path(options.result_dir, options.experiment, options.expid or run_name(options))
+    """Where a run's folder is, or will be: RESULT_DIR/EXPERIMENT/EXPID, for a cell RESULT_DIR/EXPERIMENT/GRID/CELL.
+
+    `place` stands for the experiment where a run is a cell of another one, as those of an assignment are.
+    """
+    return Path(options.result_dir, getattr(options, "place", options.experiment), options.expid or run_name(options))
 
 
 class RunFolder:
@@ -65,6 +69,7 @@ class RunFolder:
         path: where it is.
         saves: whether this process writes anything at all; of several that train one network, rank 0 does.
         finished: whether it holds this run, done, and it is not to be overwritten.
+        events: what `--tensorboard` shows of it; no file of the run's, so that it is not among the checksums.
 
     Raises:
         Refused: the folder holds a run with other options, cannot be written, or a file of the finished run is missing or not
@@ -79,12 +84,14 @@ class RunFolder:
         self._begun = False
         self._sums: dict[str, str] = {}
         self._lock = Lock(self.path / ".lock")
+        self.events = events.EventLog(self.path, self.saves and getattr(options, "tensorboard", False))
         self.finished = distributed.decided(self._look)
 
     def __enter__(self) -> RunFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.events.close()
         self._lock.leave()
 
     @property
@@ -135,6 +142,7 @@ class RunFolder:
         if self.saves:
             self._claim()
             self._clear(OWN)
+        self.events.begin()
         content = vars(self.options) | identity(self.options) | {"expid": self.expid}
         self.write_json("args.json", content | environment(device))
 
@@ -156,6 +164,7 @@ class RunFolder:
             return None
         self._begun, self._sums = True, state["files"]
         self._clear(("summary.json",))  # that of a failure
+        self.events.begin(goes_on=True)
         return state
 
     def write_checkpoint(self, state: dict[str, Any], changing: tuple[str, ...] = ("post-train.csv",)) -> None:

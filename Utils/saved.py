@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
@@ -12,6 +13,7 @@ from Utils.errors import Refused
 from Utils.files import read_json
 
 MODEL = "model.pt"
+NO_RUNS = ("report", "slurm")  # folders of a grid that are no cells
 LONGEST = 40  # letters of a part of a title
 
 
@@ -39,7 +41,7 @@ def saved_networks(names: Iterable[str | Path]) -> list[Path]:
 def _runs(folder: Path) -> list[Path]:
     if not (folder / "grid.csv").is_file():
         return [folder]
-    return sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+    return sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith(".") and f.name not in NO_RUNS)
 
 
 def read_tensors(file: Path) -> dict[str, torch.Tensor]:
@@ -49,19 +51,26 @@ def read_tensors(file: Path) -> dict[str, torch.Tensor]:
         Refused: it cannot be read, or holds anything but tensors of numbers.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about old pickle formats, which are read or refused all the same
-            content = torch.load(file, map_location="cpu", weights_only=True)
+        with open(file, "rb") as stream:
+            content = _parse(stream, file)
     except OSError as error:
         raise Refused(f"{file} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # the readers of zip, pickle and tar raise nearly anything on a foreign or spoilt file
-        raise Refused(f"{file} is not a whole file of tensors alone ({type(error).__name__}); nothing in it was run") from error
     if not isinstance(content, Mapping):
         raise Refused(f"{file} holds no state_dict but a {type(content).__name__}")
     for name, tensor in content.items():
         if not (isinstance(name, str) and isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided):
             raise Refused(f"{file} holds no plain state_dict: {name} is no dense tensor")
     return dict(content)
+
+
+def _parse(stream: BinaryIO, file: Path) -> object:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about old pickle formats, which are read or refused all the same
+        try:
+            return torch.load(stream, map_location="cpu", weights_only=True)
+        except Exception as error:  # the readers of zip, pickle and tar raise nearly anything, an OSError too, on a spoilt file
+            kind = type(error).__name__
+            raise Refused(f"{file} is not a whole file of tensors alone ({kind}); nothing in it was run") from error
 
 
 def heading(folder: Path) -> str:
@@ -74,10 +83,10 @@ def heading(folder: Path) -> str:
     except Refused:
         saved = {}
     words = [str(saved[key]) for key in ("model", "dataset", "pruner") if saved.get(key)]
-    return ", ".join(shortened(_last_part(word)) for word in words) or shortened(folder.name)
+    return ", ".join(shortened(last_part(word)) for word in words) or shortened(folder.name)
 
 
-def _last_part(word: str) -> str:
+def last_part(word: str) -> str:
     """`folder:/a/b` -> `folder:b`, `/a/net.py:build` -> `net.py:build`."""
     kind, colon, rest = word.partition(":")
     return f"{kind}:{Path(rest).name}" if colon and "/" in rest and "/" not in kind else Path(word).name or word

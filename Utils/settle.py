@@ -12,6 +12,7 @@ from typing import Any
 from Models import registry
 from Utils.data.catalogue import ALIASES, NAMES, check_name
 from Utils.errors import Refused
+from Utils.events import check_package
 from Utils.options import INCIDENTAL, defaults
 from Utils.regrowth.settling import settle_regrowth
 
@@ -38,6 +39,8 @@ def settle(given: Mapping[str, Any]) -> argparse.Namespace:
         options.model_class, options.model = registry.resolve(options.model, options.model_class, options.dataset)
         if options.pretrained and options.weights:
             raise Refused(f"--pretrained and --weights {options.weights} exclude each other")
+    if getattr(options, "tensorboard", False):
+        check_package()
     if "optimizer" in options:
         _settle_training(options, given)
     if "pruner" in given and given.get("pruner_list"):
@@ -108,11 +111,11 @@ def _check_expid(expid: str) -> None:
 
 
 def identity(options: argparse.Namespace) -> dict[str, Any]:
-    """The options that make two runs different, as JSON keeps them; `expid` names the folder and is not among them.
+    """The options that make two runs different, as JSON keeps them; `expid` and `place` name the folder and are not among them.
 
     Files that an option names count by their content, under `contents`.
     """
-    kept = {k: v for k, v in vars(options).items() if k not in (*INCIDENTAL, "expid", "given")}
+    kept = {k: v for k, v in vars(options).items() if k not in (*INCIDENTAL, "expid", "given", "place")}
     files = [file for name in FILES if (file := getattr(options, name, None))]
     if getattr(options, "model_class", None) == registry.USER:
         files.append(options.model.rpartition(":")[0])

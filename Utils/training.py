@@ -51,6 +51,7 @@ class Training:
         first: the epoch that the network stands at, where it was rewound to a later one than 0.
         epochs: the length of the phase, over which a cosine falls; default: `--pre-epochs` or `--post-epochs`, by `phase`.
         updates: what moves the masks on the way.
+        watch: called after each evaluation with this and the epoch that `run` goes up to; it changes nothing.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Training:
         first: int = 0,
         epochs: int | None = None,
         updates: MaskUpdates | None = None,
+        watch: Callable[[Training, int], None] | None = None,
     ) -> None:
         self.model, self.data, self.options, self.phase, self.clock = model, data, options, phase, clock
         self.order, self.first, self.updates = order or phase, first, updates
@@ -78,7 +80,7 @@ class Training:
         self.columns = COLUMNS + (VALIDATION if data.val_size else ())
         self.patience = getattr(options, "patience", None)
         self._best: dict[str, torch.Tensor] | None = None
-        self._prunables = prunables
+        self.prunables, self.watch = prunables, watch
         hold_masks(self.optimizer, prunables)
 
     @property
@@ -108,7 +110,7 @@ class Training:
         model = distributed.parallel(self.model)
         with bar:
             while self.epoch < epochs and not (whole and self.over):
-                self._next(model, self.epoch + 1)
+                self._next(model, self.epoch + 1, epochs)
                 _show(bar, self.phase, self.rows[-1], epochs, self.options.verbose)
                 if after_epoch and self.epoch < epochs:
                     after_epoch(self)
@@ -116,7 +118,7 @@ class Training:
             load_state(self.model, self._best)
         return self.table()
 
-    def _next(self, model: nn.Module, epoch: int) -> None:
+    def _next(self, model: nn.Module, epoch: int, epochs: int) -> None:
         train_loss = lr = None
         seconds = 0.0
         share = distributed.share()
@@ -132,6 +134,8 @@ class Training:
         self.rows.append((epoch, train_loss, *tested, lr, seconds, *validated))
         if self.patience and best_index(self._accuracies()) == len(self.rows) - 1:
             self._best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        if self.watch:
+            self.watch(self, epochs)
         if train_loss is not None and not (math.isfinite(train_loss) and math.isfinite(tested[0])):
             raise Diverged(self.phase, epoch, self.table())
 
@@ -189,7 +193,7 @@ class Training:
         self._best = state.get("best") if self.rows else None
         if self.updates:
             self.updates.restore(state["updates"])
-        apply_masks(self._prunables)
+        apply_masks(self.prunables)
 
 
 def _show(bar: tqdm, phase: str, row: tuple[Any, ...], epochs: int, verbose: bool) -> None:

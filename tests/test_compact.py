@@ -166,6 +166,31 @@ def test_cut_by_hand():
     assert made_compact(model, prunables, (1, 2, 2)).places["0.bias"].tolist() == [0]
 
 
+@pytest.mark.parametrize("middle", [
+    nn.Conv2d(8, 16, 3, groups=2), nn.Conv2d(8, 16, 3, groups=8), nn.Conv2d(8, 4, 3, groups=4), nn.GroupNorm(2, 8),
+    nn.LayerNorm([8, 6, 6]),
+])  # fmt: skip
+def test_layers_that_are_never_cut(middle):
+    """Grouped convolutions of more units than inputs, or of fewer, and norms over several units: what is around them is cut."""
+    torch.manual_seed(1)
+    units = getattr(middle, "out_channels", 8)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), middle, nn.ReLU(), nn.Conv2d(units, 9, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2)
+    )
+    model(torch.zeros(1, *(shape := (3, 8, 8))))
+    prunables = add_masks(model)
+    draws = torch.Generator().manual_seed(1)
+    for p in prunables:
+        p.mask.copy_(torch.rand(p.mask.shape, generator=draws) < 0.1)
+    prunables[-2].mask[3:] = 0
+    with torch.no_grad():
+        model[4].bias.zero_()
+    apply_masks(prunables)
+    small = made_compact(model, prunables, shape).model
+    assert small[4].out_channels <= 3 and small[4].in_channels == units and small[0].out_channels == 8
+    assert largest_difference(model, small, torch.rand(4, *shape)) < 1e-12
+
+
 def test_the_outputs_of_a_network_stay():
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5))
     prunables = add_masks(model)

@@ -64,7 +64,7 @@ JOBS = {
     **LIKE_ONE,
     "rigl": ["--model", "fc", "--pruner", "rigl", "--update-interval", "2", "--post-epochs", "4"],
     "set": ["--model", "fc", "--pruner", "set", "--update-interval", "2", "--post-epochs", "4"],
-    "batchnorm": ["--model", "resnet20", "--post-epochs", "2", "--dataset", "synthetic:3x8x8:3:65"],
+    "batchnorm": ["--model", "resnet20", "--post-epochs", "2", "--dataset", "synthetic:3x8x8:3:65", "--tensorboard"],
     "whole": [*DRAWS, "--result-dir", "elsewhere"],
     "again": [*DRAWS, "--expid", "killed"],
     "finished": [*LIKE_ONE["fc"], "--expid", "fc"],
@@ -255,3 +255,7 @@ def test_masks_that_differ_are_noticed(monkeypatch):
     monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
     with pytest.raises(AssertionError, match="masks of the processes differ"):
         distributed.parallel(model)
+
+
+def test_the_first_process_alone_writes_events(folder):
+    assert len(list((folder / "Results/data/singleshot/batchnorm/tensorboard").iterdir())) == 1

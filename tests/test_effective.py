@@ -99,6 +99,35 @@ def test_grouped_convolutions_connect_within_their_groups():
     assert found["2.weight"] == [[1, 0, 1, 0]]
 
 
+@pytest.mark.parametrize("norm", [nn.LayerNorm(4), nn.GroupNorm(2, 4)])
+def test_units_that_are_normalised_together_hear_each_other(norm):
+    """Nobody listens to units 1 and 3, but they move the mean of those who are heard: in a layer norm 0, in a group of two 0 and 1."""
+    model = nn.Sequential(nn.Linear(1, 4), norm, nn.Linear(4, 1))
+    found = live(model, (1,), **{"2": [[1, 0, 0, 0]]})
+    assert found["0.weight"] == ([[1], [1], [1], [1]] if isinstance(norm, nn.LayerNorm) else [[1], [1], [0], [0]])
+    assert found["2.weight"] == [[1, 0, 0, 0]]
+    assert live(model, (1,), **{"0": [0, 1, 0, 0], "2": [[1, 0, 0, 0]]})["2.weight"] == [[1, 0, 0, 0]]
+    assert live(model, (1,), **{"0": [0, 0, 0, 0]})["2.weight"] == [[0, 0, 0, 0]]
+
+
+class Difference(nn.Module):
+    """Two layers whose outputs are subtracted, then a pair of opposite signs; nothing of it may cancel out."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(1, 2), nn.Linear(1, 2), nn.Linear(4, 1)
+
+    def forward(self, x):
+        x = self.a(x) - self.b(x)
+        return self.c(torch.cat([F.relu(x), F.relu(-x)], 1))
+
+
+def test_opposite_signs_do_not_close_a_path():
+    assert all(torch.tensor(weights).all() for weights in live(Difference(), (1,)).values())
+    found = live(Difference(), (1,), b=[0, 0], a=[1, 0])
+    assert found["a.weight"] == [[1], [0]] and found["c.weight"] == [[1, 0, 1, 0]]
+
+
 def test_gates_pass_what_they_multiply():
     class Gate(nn.Module):
         def __init__(self):

@@ -58,8 +58,10 @@ SWITCHES = [option for option in table() if option.parse is None]
 
 def reader_of(option):
     """Words that choose an experiment which reads the option, and what that needs."""
-    if option.reader in ("trace", "histogram"):
-        return ["--experiment", option.reader, *(["--trace", "t.json"] if option.dest == "step" else []), *(["--run", "x"] if option.reader == "histogram" else [])]
+    if option.reader in ("trace", "histogram", "report"):
+        return ["--experiment", option.reader, *(["--trace", "t.json"] if option.dest == "step" else []), *(["--run", "x"] if option.reader != "trace" else [])]
+    if option.reader == "assignment":
+        return ["--experiment", "assignment", "--preset", "demo"]
     if option.reader == "saliency":
         return ["--experiment", "saliency", "--run", "x"]
     if option.reader.startswith("regrow"):
@@ -189,7 +191,7 @@ def test_experiments_without_a_reader_refuse_the_flag():
 
 
 
-OTHERS = ("experiment", "run", "data_mirror", "for", "trace", "checkpoint", "regrow_replay")
+OTHERS = ("experiment", "run", "data_mirror", "for", "trace", "preset", "checkpoint", "regrow_replay")
 VALUES = {"dataset": "synthetic:1x8x8:3", "model": "conv", "model_class": "tinyimagenet", "lr_drops": "3", "expid": "name", "rewind_epoch": "2",
           "slurm_option": "qos=high", "regrow_allocation": "uniform", "regrow_selection": "random", "regrow_init": "kaiming",
           "regrow_dense": __file__, "regrow_reference": __file__}  # fmt: skip

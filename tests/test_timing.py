@@ -10,6 +10,7 @@ import torch
 from test_measurements import CPU, FOLDER, NET
 
 from Utils import timing
+from Utils.errors import RunFailed
 from Utils.grid.states import state_of, update_cell
 from Utils.timing import interleaved, quartiles, whole_passes
 
@@ -123,3 +124,22 @@ def test_measuring_changes_no_number(command, monkeypatch):
     assert command(*NET, "--expid", "b").status == 0
     a, b = (torch.load(f"Results/data/singleshot/{name}/model.pt", weights_only=True) for name in "ab")
     assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("words", [(), ("--experiment", "multishot", "--pre-epochs", "1", "--level-list", "2")])
+def test_a_measurement_that_fails_leaves_the_trained_network(command, monkeypatch, words):
+    """The profiler may record no kernels, and the dense network beside it may not fit into the device's memory."""
+
+    def lost(*_):
+        raise RunFailed("no kernels")
+
+    run = FOLDER.parent.parent / "multishot" / "x" / "level=2" if words else FOLDER
+    with monkeypatch.context() as broken:
+        broken.setattr(timing, "write_trace", lost)
+        assert command(*NET, *words, "--save-trace").status == 1
+    assert json.loads((run / "summary.json").read_text())["status"] == "failed"
+    kept = torch.load(run / "model.pt", weights_only=True)
+    assert command("--experiment", "time", "--run", run).status == 0 and len(pd.read_csv(run / "post-train.csv")) == 2
+    assert command(*NET, *words, "--save-trace").status == 0
+    again = torch.load(run / "model.pt", weights_only=True)
+    assert all(torch.equal(kept[name], again[name]) for name in again)

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_resume import killed, numbers, same
+from trees import make_tree
 
 from Utils.data.datasets import open_dataset
 from Utils.data.shares import IGNORED
@@ -71,6 +72,18 @@ def test_shares_of_both_parts_are_those_of_one_process():
         assert torch.equal(torch.cat([y[y != IGNORED] for _, y in parts]), named)
         assert torch.equal(torch.cat([x[y != IGNORED] for x, y in parts]), images)
     assert torch.equal(torch.cat([labels(part.val_batches(4, (rank, 3))) for rank in range(3)]), part.val_indices)
+
+
+def test_large_images_are_held_out_too(tmp_path):
+    """Those that are read from disk anew in each epoch."""
+    root = make_tree(tmp_path / "images", classes=("ant", "bee", "cat"), size=(72, 72))
+    part = open_dataset(f"folder:{root}", augment="crop-flip", image_size=72, workers=0).hold_out(0.3, 1)
+    images, named = next(part.val_batches(9))
+    assert images.shape == (3, 3, 72, 72) and part.train_size == 6 and not hasattr(part._train, "images")
+    plain, again = part.subset_batches(part.val_indices, 9)[0]
+    assert torch.equal(images, plain) and torch.equal(named, again)
+    trained = sorted(labels(part.train_batches(4, 1, "p", 1)).tolist() + named.tolist())
+    assert trained == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
 def test_scoring_images_are_those_of_the_whole_set_without_the_held_out_ones():

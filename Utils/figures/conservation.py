@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from Utils.figures.style import COLOURS, GREY, LATE, MARKERS, label_axes, make_panels
+from Utils.figures.style import COLOURS, GREY, LATE, MARKERS, label_axes, looks, make_panels
 from Utils.studies.conservation import fit, relative_difference
 
 
@@ -74,14 +74,13 @@ def layer_figure(table: pd.DataFrame, title: str) -> Figure:
     """A panel per pruner: average score of each layer against its size, with the fitted line."""
     pruners = list(table["pruner"].unique())
     figure, panels = make_panels(len(pruners), title)
-    for index, (axes, pruner) in enumerate(zip(panels, pruners, strict=True)):
-        rows = table[table["pruner"] == pruner]
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+    for axes, pruner in zip(panels, pruners, strict=True):
+        rows, look = table[table["pruner"] == pruner], looks(pruners)[pruner]
         _size_axes(axes, rows["size"], rows["average_score"], "average score |sum / N|", pruner)
         _draw_equal_totals(axes, rows)
-        _draw_fit(axes, rows, colour, "fit: ")
-        axes.plot(rows["size"], rows["average_score"].where(rows["average_score"] > 0), linestyle="", marker=marker,
-                  markersize=7, color=colour, markeredgecolor="white", markeredgewidth=0.6)  # fmt: skip
+        _draw_fit(axes, rows, look.colour, "fit: ")
+        axes.plot(rows["size"], rows["average_score"].where(rows["average_score"] > 0), linestyle="", marker=look.marker,
+                  markersize=7, color=look.colour, markeredgecolor="white", markeredgewidth=0.6)  # fmt: skip
         if axes.get_legend_handles_labels()[1]:
             axes.legend(fontsize=9, loc="best", frameon=False)
     return figure

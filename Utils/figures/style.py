@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 import textwrap
 import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps, rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+import Pruners
 from Utils.files import atomic
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart. Those of methods have a marker of their own;
@@ -29,6 +34,69 @@ WIDTH, HEIGHT = 3.9, 3.5  # inches of one panel
 SETTINGS = {"pdf.fonttype": 42, "svg.hashsalt": "figure"}  # letters can be searched and edited; the same ids each time
 UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 RESOLUTION = 200  # dots per inch of a PNG
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a pruning method looks in every figure."""
+
+    colour: str
+    marker: str
+
+    def marked(self, size: float, hollow: bool = False) -> dict[str, object]:
+        """What `Axes.plot` takes for markers of this look, `size` points wide; the points of a star are thin, so it is larger."""
+        return {
+            "color": self.colour, "marker": self.marker, "markersize": size * (1.5 if self.marker == "*" else 1.0),
+            "markerfacecolor": "white" if hollow else self.colour, "markeredgecolor": self.colour if hollow else "white",
+            "markeredgewidth": 1.3 if hollow else 0.5,
+        }  # fmt: skip
+
+    def handle(self, hollow: bool = False, linestyle: str = "-") -> Line2D:
+        """A line with a marker, for legends."""
+        return Line2D([], [], linestyle=linestyle, linewidth=1.5, **self.marked(7, hollow))
+
+
+DENSE = "dense"
+INDIGO, WINE = "#332288", "#661100"  # dark ones of Tol's, for methods beyond those of the papers
+NAMED = {
+    DENSE: Look(BLACK, "*"), "rand": Look(ORANGE, "v"), "mag": Look(GREEN, "^"), "snip": Look(VERMILION, "s"),
+    "grasp": Look(PURPLE, "D"), "synflow": Look(BLUE, "o"),
+}  # fmt: skip
+# For 64 further methods; a second use of a colour comes with a marker that no named method has.
+SPARE_COLOURS, SPARE_MARKERS = (SKY, INDIGO, WINE, *COLOURS[:5]), ("X", "P", "p", "<", ">", "h", "8", "d")
+REMAINING = tuple(Look(SPARE_COLOURS[i % 8], SPARE_MARKERS[(i + i // 8) % 8]) for i in range(64))
+
+
+def looks(methods: Iterable[str]) -> dict[str, Look]:
+    """Colour and marker of each method: fixed for the papers' five and for every other method of `Pruners/`.
+
+    What is in neither gets what remains, in alphabetical order of `methods`: figures that belong together are given the
+    methods of all of them.
+    """
+    known = [name for name in Pruners.names() if name not in NAMED]
+    others = [*known, *sorted(set(methods) - set(known) - set(NAMED))]
+    return NAMED | {name: REMAINING[index % len(REMAINING)] for index, name in enumerate(others)}
+
+
+def in_order(methods: Iterable[str]) -> list[str]:
+    """Each method once, in the order of all legends and columns: dense, then those of the papers, then by name."""
+    present, named = set(methods), list(NAMED)
+    return [name for name in named if name in present] + sorted(present - set(named))
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], title: str = "") -> None:
+    """A legend below the panels, where it hides nothing, in as many columns as have room; the figure grows by its height."""
+    width = figure.get_figwidth()
+    lines = [wrapped(label, width - 0.9, 9) for label in labels]
+    inches = [0.08 * max(len(part) for part in line.split("\n")) + 0.62 for line in lines]
+    fits = [n for n in range(1, len(lines) + 1) if sum(max(c) for c in np.array_split(inches, n)) < width]
+    columns = max(fits, default=1)
+    rows = max(sum(line.count("\n") + 1 for line in part) for part in np.array_split(np.array(lines, dtype=object), columns))
+    figure.set_figheight(figure.get_figheight() + 0.19 * (rows + bool(title)) + 0.1)
+    legend = figure.legend(handles, lines, loc="outside lower center", ncols=columns, fontsize=9, frameon=False,
+                           title=title or None, title_fontsize=9, columnspacing=1.4)  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def make_panels(count: int, title: str, **sharing: bool) -> tuple[Figure, list[Axes]]:

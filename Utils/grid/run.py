@@ -17,6 +17,8 @@ from Utils.environment import environment
 from Utils.errors import Refused, RunFailed
 from Utils.files import write_json
 from Utils.grid.cells import Cell
+from Utils.grid.estimate import print_estimate
+from Utils.grid.progress import work_of
 from Utils.grid.states import State, check_grid_folder, earlier_cells, earlier_rows, state_of, varying, write_grid
 from Utils.grid.tables import print_cells, print_means, write_ablation
 from Utils.grid.work import Outcome, run_cell
@@ -50,13 +52,16 @@ def run(plan: argparse.Namespace) -> None:
         for cell in plan.cells:
             state = states[cell.name]
             print(f"  {cell.name}: {state.status}{f' ({state.reason})' if state.reason else ''}")
+        if plan.cells[0].options.experiment == "singleshot":  # the others' time is not epochs alone
+            print_estimate(plan, states, datasets)
         return
     if plan.launcher == "slurm":
         _hand_over(plan, folder, states, queued)  # first: a submission that Slurm refuses leaves nothing behind
     others = earlier_cells(folder, plan)
     names = [cell.name for cell in plan.cells] + others
     earlier = earlier_rows(folder, others)
-    write_json(folder / "args.json", vars(plan) | {"cells": names} | environment(CPU))
+    work = {cell.name: work_of(cell.options) for cell in plan.cells}
+    write_json(folder / "args.json", vars(plan) | {"cells": names, "work": work} | environment(CPU))
     if plan.launcher == "local" and plan.jobs > 1:
         del datasets  # each worker reads its own
         with Workers(plan.jobs) as workers:

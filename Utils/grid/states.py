@@ -14,7 +14,7 @@ import pandas as pd
 from Utils.errors import Refused
 from Utils.files import atomic, is_locked, read_json, sha256
 from Utils.grid.cells import Cell
-from Utils.options import ABLATIONS, table
+from Utils.options import ABLATIONS, INCIDENTAL, table
 from Utils.settle import identity
 
 SMALL = 1 << 20  # bytes: files below this are checked each time that a grid is looked at
@@ -122,16 +122,34 @@ def check_grid_folder(folder: Path, plan: argparse.Namespace) -> None:
     lists = [o.dest for o in table() if o.axis]
     if (folder / "summary.json").exists() or ("pruner" in saved and not any(saved.get(name) for name in lists)):
         raise Refused(f"{folder} holds a single run, not a grid: choose another --expid or --overwrite")
-    asked = {k: v for k, v in identity(plan).items() if k not in (*lists, "for", "cells")}
-    differing = [k for k in asked if saved.get(k, asked) != asked[k]]
-    known = {str(name).partition("pruner=")[2].partition(",")[0] or saved.get("pruner") for name in saved.get("cells", ())}
-    overrides = [sorted(list(o) for o in every if o[0] in known) for every in (saved.get("for", ()), vars(plan)["for"])]
-    axes = [f"lists {_words(saved, lists)} there, {_words(vars(plan), lists)} asked"]
-    changes = [f"{k} {saved.get(k)!r} there, {asked[k]!r} asked" for k in differing]
-    changes += [f"--for {overrides[0]} there, {overrides[1]} asked"] if overrides[0] != overrides[1] else []
-    changes += axes if _words(saved, lists) != _words(vars(plan), lists) else []
+    if "parts" in plan:
+        changes = _part_changes(saved, plan, lists)
+    else:
+        changes = _changes(saved, identity(plan), saved.get("cells", ()), lists)
     if changes:
         raise Refused(f"{folder} holds another grid ({', '.join(changes)}): choose another --expid or --overwrite")
+
+
+def _part_changes(saved: Mapping[str, Any], plan: argparse.Namespace, lists: Sequence[str]) -> list[str]:
+    """What differs between an assignment and the saved one. Parts may have come or gone; each stays what it was."""
+    names, earlier = saved.get("cells", ()), saved.get("parts", {})
+    both = {name: part for name, part in plan.parts.items() if name in earlier}
+    if not both:
+        return [f"parts {', '.join(earlier) or 'none'} there, {', '.join(plan.parts)} asked"]
+    own = {name: [cell for cell in names if f"{cell},".startswith(f"part={name},")] for name in both}
+    found = {name: _changes(earlier[name], part, own[name], lists) for name, part in both.items()}
+    return [f"part {name}: {change}" for name, changes in found.items() for change in changes]
+
+
+def _changes(saved: Mapping[str, Any], asked: Mapping[str, Any], cells: Iterable[str], lists: Sequence[str]) -> list[str]:
+    """What differs between the identities of two grids, of which the saved one has `cells`; what is in the lists may."""
+    differing = [k for k in asked if k not in (*lists, "for", "cells") and saved.get(k, asked) != asked[k]]
+    known = {str(name).partition("pruner=")[2].partition(",")[0] or saved.get("pruner") for name in cells}
+    overrides = [sorted(list(o) for o in every if o[0] in known) for every in (saved.get("for", ()), asked["for"])]
+    changes = [f"{k} {saved.get(k)!r} there, {asked[k]!r} asked" for k in differing]
+    changes += [f"--for {overrides[0]} there, {overrides[1]} asked"] if overrides[0] != overrides[1] else []
+    axes = f"lists {_words(saved, lists)} there, {_words(asked, lists)} asked"
+    return changes + ([axes] if _words(saved, lists) != _words(asked, lists) else [])
 
 
 def _words(options: Mapping[str, Any], lists: Sequence[str]) -> str:
@@ -163,31 +181,50 @@ def write_grid(
     Columns: `cell`, the varying options, the scalar keys of the summaries, `reason`.
     """
     rows = [*(_row(cell.name, vars(cell.options), states[cell.name]) for cell in cells), *earlier]
-    axes = varying(cells)
+    axes = columns(cells)
     if "density" in axes:  # the column of that name holds what was asked
         for row in rows:
             row["summary"]["density_kept"] = row["summary"].get("density")
     keys = dict.fromkeys(k for row in rows for k in row["summary"] if k not in (*axes, "reason"))
-    frame = pd.DataFrame(
+    table = [
         {"cell": row["cell"]}
         | {axis: row["value"](axis) for axis in axes}
         | {key: row["summary"].get(key) for key in keys}
         | {"reason": row["reason"]}
         for row in rows
-    )
-    for name in frame:  # a cell without a number must not make floats of the others'
-        whole = [v for v in frame[name] if v is not None and v == v]
-        if whole and all(isinstance(v, int) and not isinstance(v, bool) for v in whole):
-            frame[name] = pd.array([pd.NA if v is None or v != v else int(v) for v in frame[name]], dtype="Int64")
+    ]
+    frame = pd.DataFrame({name: _column([row[name] for row in table]) for name in table[0]} if table else {})
     with atomic(folder / "grid.csv") as temporary:
         frame.to_csv(temporary, index=False)
     return frame
 
 
+def _column(values: list[Any]) -> Any:
+    """A column of a table; one without a number must not make floats of the others' whole numbers."""
+    there = [v for v in values if v is not None and v == v]
+    if len(there) < len(values) and there and all(isinstance(v, int) and not isinstance(v, bool) for v in there):
+        return pd.array([v if v is not None and v == v else pd.NA for v in values], dtype="Int64")
+    return values
+
+
 def varying(cells: Sequence[Cell]) -> list[str]:
-    """The options that vary, in the order of the flags."""
+    """The options that vary, in the order of the flags; the part of an assignment before them."""
     found = {axis for cell in cells for axis in cell.values}
-    return [o.axis for o in table() if o.axis in found]
+    return ["part"] * ("part" in found) + [o.axis for o in table() if o.axis in found]
+
+
+def columns(cells: Sequence[Cell]) -> list[str]:
+    """What `grid.csv` says of the options: those that vary; in an assignment also whatever differs between its parts."""
+    named = varying(cells)
+    if "part" not in named:
+        return named
+    apart = ("experiment", "expid", "density", "sparsity", *INCIDENTAL)  # compression says what density and sparsity do
+    apart += tuple(filter(None, ABLATIONS.values())) if "ablate" in named else ()
+    chosen = {"model", "dataset", *named}
+    for name in (o.dest for o in table() if not o.axis and o.dest not in apart):
+        if len({repr(vars(cell.options).get(name)) for cell in cells}) > 1:
+            chosen.add(name)
+    return ["part", *(name for name in dict.fromkeys(o.axis or o.dest for o in table()) if name in chosen)]
 
 
 def _flat(key: str, value: Any) -> dict[str, Any]:
@@ -201,7 +238,10 @@ def _row(name: str, options: Mapping[str, Any], state: State) -> dict[str, Any]:
     def value(axis: str) -> Any:
         if axis == "ablate":
             return next((word for word, option in ABLATIONS.items() if option and options.get(option)), "none")
-        return options.get(axis)
+        if axis == "part":
+            return name.partition("part=")[2].partition(",")[0]
+        found = options.get(axis)
+        return " ".join(map(str, found)) if isinstance(found, list) else found
 
     scalars = {k: v for k, v in state.summary.items() if not isinstance(v, dict | list)}
     for key in MEASURED:

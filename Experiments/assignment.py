@@ -1,0 +1,48 @@
+"""Assignment: everything that a course assignment asks for, as one grid, and then its report."""
+
+from __future__ import annotations
+
+import argparse
+
+import pandas as pd
+
+from Utils.errors import RunFailed
+from Utils.grid import run as grid
+from Utils.results import path_of
+
+REPORT = "report"  # the folder beside the cells
+
+
+def run(plan: argparse.Namespace) -> None:
+    """Run the cells that are not done (see `Utils.grid.assignment.plan`), then write the report into the grid's folder.
+
+    A cell that failed is listed in the report, and the command ends as a grid's does. While cells are still to come, as on a
+    cluster, no report is written.
+
+    Raises:
+        Refused: a cell cannot be; nothing was written.
+        RunFailed: some cells failed; the others are done, and the report is written.
+    """
+    failure = None
+    try:
+        grid.run(plan)
+    except RunFailed as error:
+        failure = error
+    if not plan.dry_run:
+        _write_report(plan)
+    if failure:
+        raise failure
+
+
+def _write_report(plan: argparse.Namespace) -> None:
+    folder = path_of(plan)
+    if not (folder / "grid.csv").is_file():  # it could not be written, which has been said
+        return
+    states = pd.read_csv(folder / "grid.csv", usecols=["status"])["status"]
+    left = int(states.isin(("pending", "running")).sum())
+    if left:
+        print(f"The report is written once all cells have ended: {left} are to come. The same command shows how far they are.")
+    elif (states == "done").any():
+        from Utils.report.document import write_report
+
+        write_report(folder / REPORT, [folder])

@@ -1,0 +1,35 @@
+"""Report: any set of saved runs and grids as one finished document, with its figures and tables."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from Utils.report.choices import Choices
+from Utils.report.document import compose, save
+from Utils.results import RunFolder
+from Utils.summary import study_summary
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write `report.md`, `report.html`, `figures/` and `tables/` about the runs in each `--run FOLDER`.
+
+    A report is made anew each time, since its runs may have gone on; only one of other folders or choices is refused.
+
+    Raises:
+        Refused: there is no finished run in any of the folders; nothing was written.
+    """
+    with RunFolder(options) as folder:
+        choices = Choices(options.layer_compression, options.layer, options.bins, options.log_counts)
+        document = compose(options.run, choices)
+        for path, reason in document.collection.left_out:
+            print(f"Left out: {path}: {reason}")
+        folder.begin(torch.device("cpu"))
+        save(document, folder.write_file)
+        contents = {"sections": [section.title for section in document.sections], "runs": len(document.collection.done)}
+        folder.finish(study_summary(folder, contents))
+        for item in document.missing:
+            print(f"Missing: {item.what}: {item.command}")
+        if folder.saves:
+            print(f"Report: {folder.path / 'report.html'}")

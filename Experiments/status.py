@@ -1,0 +1,64 @@
+"""Status: how far the cells of grids and single runs are, and when they will be done."""
+
+from __future__ import annotations
+
+import argparse
+
+import pandas as pd
+from tqdm import tqdm
+
+from Utils.errors import Refused
+from Utils.grid.standing import Group, Standing, groups_of, seconds_left
+
+STATUSES = ("done", "running", "pending", "failed")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print a table of the cells of each grid in `--run FOLDER ...`, and one of the single runs; nothing is written.
+
+    A folder without a run, or one that cannot be read, is listed.
+
+    Raises:
+        Refused: there is no run in any of the folders.
+    """
+    groups, bad = groups_of(options.run)
+    if not groups:
+        raise Refused(f"--run {' '.join(map(str, options.run))}: no run there (args.json is missing or cannot be read)")
+    for group in groups:
+        _print(group)
+    for folder, reason in bad.items():
+        print(f"{folder}: {reason}")
+
+
+def _print(group: Group) -> None:
+    counts = ", ".join(f"{group.count(status)} {status}" for status in STATUSES)
+    print(f"{group.folder or 'Single runs'}: {counts}{_time_left(group)}")
+    if group.rows:
+        frame = pd.DataFrame([_row(row) for row in group.rows])
+        print(frame.to_string(index=False, na_rep="", float_format="%.2f"))
+
+
+def _time_left(group: Group) -> str:
+    """When the rest will be done, in words; nothing where nothing is left."""
+    if not group.count("running") + group.count("pending"):
+        return ""
+    seconds, unknown = seconds_left(group.rows)
+    if seconds is None:
+        return f"; time left unknown: {unknown}"
+    running = max(group.count("running"), 1)
+    left = f"; about {tqdm.format_interval(seconds / running)} left at {running} at a time, by the epochs measured here"
+    return left + (f" ({unknown})" if unknown else "")
+
+
+def _row(row: Standing) -> dict[str, object]:
+    summary, total = row.state.summary, row.total
+    spent = summary.get("seconds")
+    top1 = summary.get("top1_last")
+    return {
+        "cell": row.name,
+        "status": row.state.status,
+        "epochs": f"{min(row.progress.epochs, sum(total))}/{sum(total)}" if total else "",
+        "top-1 (%)": row.progress.top1 if top1 is None else top1,
+        "seconds": sum(spent.values()) if isinstance(spent, dict) else row.progress.seconds or None,
+        "reason": row.state.reason,
+    }

@@ -1,0 +1,161 @@
+"""Figures of runs against compression or FLOPs: accuracy, time, cost; a line per method, a band over its seeds.
+
+All take `runs`, a row per run: `pruner` (`dense` where nothing was pruned), `compression` (log10 of total over kept), `seed`,
+the columns drawn, and, if known, `collapsed`. `methods` are all methods of the document that the figure is part of (see
+`Utils.figures.style.looks`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+from Utils.figures.style import DENSE, GREY, Look, in_order, label_axes, legend_below, looks, make_panels
+
+TOP = "α = log₁₀ ρ"
+APART = 0.065  # of the axis' length: the least distance of two labels on top
+
+
+def accuracy_figure(
+    runs: pd.DataFrame, title: str, value_label: str = "last-epoch top-1 (%)", methods: Sequence[str] = ()
+) -> Figure:
+    """`accuracy` (percent) against the compression ratio; every line starts at the dense network where there is one."""
+    return _against_compression(runs, "accuracy", title, value_label, methods)
+
+
+def compression_figure(
+    runs: pd.DataFrame, column: str, title: str, ylabel: str, log: bool = False, methods: Sequence[str] = ()
+) -> Figure:
+    """Any `column`, such as seconds or FLOPs, against the compression ratio; the axis begins at zero or is logarithmic."""
+    figure = _against_compression(runs, column, title, ylabel, methods)
+    axes = figure.axes[0]
+    if log:
+        axes.set_yscale("log")
+    else:
+        highest = axes.dataLim.y1
+        axes.set_ylim(0, 1.06 * highest if math.isfinite(highest) and highest > 0 else 1)
+    return figure
+
+
+def _against_compression(runs: pd.DataFrame, column: str, title: str, ylabel: str, methods: Sequence[str]) -> Figure:
+    points = _points(runs, column)
+    points["x"] = 10 ** points["compression"]
+    figure, axes = _draw(points, title, looks([*methods, *runs["pruner"]]))
+    label_axes(axes, "compression ratio ρ = total / kept weights (log axis)", ylabel)
+    low, high = _limits(points["x"])
+    axes.set_xlim(low, high)
+    _set_ticks(axes, [tick for tick in log_ticks(low, high) if tick >= 1])
+    top = axes.secondary_xaxis("top")
+    top.set_xlabel(TOP, fontsize=9)
+    top.tick_params(labelsize=8)
+    shown = _spread(sorted(points["compression"].unique()), APART * math.log10(high / low))
+    top.xaxis.set_major_locator(FixedLocator([10**alpha for alpha in shown]))
+    top.xaxis.set_major_formatter(FixedFormatter([f"{alpha:.3g}" for alpha in shown]))
+    top.xaxis.set_minor_locator(NullLocator())
+    return figure
+
+
+def flops_accuracy_figure(runs: pd.DataFrame, title: str, methods: Sequence[str] = ()) -> Figure:
+    """`accuracy` against the mean of `flops_ratio` (kept over total), fewer FLOPs to the right, as in `accuracy_figure`."""
+    points = _points(runs, "accuracy").rename(columns={"flops_ratio": "x"})
+    points["x"] = points["x"].where(points["x"] > 0)  # has no place on a logarithmic axis
+    figure, axes = _draw(points, title, looks([*methods, *runs["pruner"]]))
+    label_axes(axes, "FLOPs kept (% of dense, log axis, fewer to the right)", "last-epoch top-1 (%)")
+    low, high = _limits(points["x"].dropna())
+    axes.set_xlim(high, low)
+    _set_ticks(axes, log_ticks(low, high), 100)
+    return figure
+
+
+def _points(runs: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A row per method and compression: mean, min, max and n over seeds of `column`, mean `flops_ratio`, any `collapsed`."""
+    values = runs[column].astype(float)
+    rows = runs.assign(
+        value=values.where(np.isfinite(values)),
+        compression=runs["compression"].astype(float).where(runs["pruner"] != DENSE, 0.0),
+        collapsed=runs["collapsed"].astype(bool) if "collapsed" in runs else False,
+        flops_ratio=runs["flops_ratio"].astype(float) if "flops_ratio" in runs else math.nan,
+    )
+    groups = rows.groupby(["pruner", "compression"], sort=True)
+    return groups.agg(
+        mean=("value", "mean"), low=("value", "min"), high=("value", "max"), n=("value", "count"),
+        collapsed=("collapsed", "any"), flops_ratio=("flops_ratio", "mean"),
+    ).reset_index()  # fmt: skip
+
+
+def _draw(points: pd.DataFrame, title: str, look: dict[str, Look]) -> tuple[Figure, Axes]:
+    """Lines, bands, markers and the legend below; the axes have no labels yet."""
+    figure, (axes,) = make_panels(1, title)
+    axes.set_xscale("log")
+    dense = points[points["pruner"] == DENSE]
+    methods = in_order(points["pruner"])
+    for method in methods:
+        _draw_method(axes, points[points["pruner"] == method], dense, look[method])
+    if len(dense):
+        axes.axhline(dense["mean"].iloc[0], color=GREY, linewidth=0.9, linestyle=":", zorder=1)
+    handles = [look[m].handle(linestyle=":" if m == DENSE else "-") for m in methods]
+    labels = list(methods)
+    if points["collapsed"].any():
+        handles.append(Look(GREY, "o").handle(hollow=True, linestyle=""))
+        labels.append("hollow: collapsed")
+    if (points["n"] > 1).any():
+        handles.append(Patch(facecolor=GREY, alpha=0.3))
+        seeds = sorted(set(points.loc[points["n"] > 0, "n"]))
+        labels.append(f"min to max of {seeds[0]}" + (f" to {seeds[-1]} seeds" if len(seeds) > 1 else " seeds"))
+    legend_below(figure, handles, labels)
+    return figure, axes
+
+
+def _draw_method(axes: Axes, own: pd.DataFrame, dense: pd.DataFrame, look: Look) -> None:
+    """One line from the dense point on, its band, and a marker at each of its own points; hollow where a run collapsed."""
+    is_dense = (own["pruner"] == DENSE).all()
+    start = dense if not is_dense and own["compression"].min() > 0 else own.iloc[:0]
+    line = pd.concat([part for part in (start, own) if len(part)])
+    axes.plot(line["x"], line["mean"], color=look.colour, linewidth=1.5, zorder=3)
+    if (line["n"] > 1).any():
+        axes.fill_between(line["x"], line["low"], line["high"], color=look.colour, alpha=0.16, linewidth=0, zorder=2)
+        many = own[own["n"] > 1]  # the ends of a band whose neighbours are missing
+        axes.vlines(many["x"], many["low"], many["high"], color=look.colour, linewidth=0.8, alpha=0.6, zorder=2)
+    for collapsed, rows in own.groupby("collapsed"):
+        axes.plot(rows["x"], rows["mean"], linestyle="", zorder=5 if is_dense else 4, **look.marked(7, collapsed))
+
+
+def _limits(values: pd.Series) -> tuple[float, float]:
+    """Ends of a logarithmic axis with air beside the outermost of positive values; half a decade at least."""
+    low, high = (math.log10(v) for v in (values.min(), values.max())) if len(values) else (-1.0, 0.0)
+    missing = max(0.0, 0.5 - (high - low)) / 2
+    air = 0.05 * (high - low + 2 * missing)
+    return 10 ** (low - missing - air), 10 ** (high + missing + air)
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers of a logarithmic axis, three or more and eight at most."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), tuple(1 + k / 10 for k in range(90))):
+        ticks = [float(f"{step * 10.0**d:.6g}") for d in decades for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) >= 3:
+            break
+    return ticks[:: math.ceil(len(ticks) / 8)]
+
+
+def _set_ticks(axes: Axes, ticks: Sequence[float], factor: float = 1) -> None:
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(FixedFormatter([f"{factor * tick:.6g}" for tick in ticks]))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _spread(values: Sequence[float], distance: float) -> list[float]:
+    """Those of ascending `values` that are `distance` apart; the last is among them, and the first if it can be."""
+    shown: list[float] = []
+    for value in (values[-1], *values[:-1]):
+        if all(abs(value - other) >= distance for other in shown):
+            shown.append(value)
+    return sorted(shown)

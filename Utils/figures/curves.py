@@ -1,0 +1,61 @@
+"""Training curves: losses and accuracy over the epochs, a line per method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from Utils.figures.style import GREY, Look, in_order, label_axes, legend_below, looks, wrapped
+
+PANELS = {"train_loss": "train loss", "test_loss": "test loss", "top1_accuracy": "top-1 (%)"}
+SIZE = (5.6, 6.6)  # inches: below each other the panels are as wide as a phone or a column allows
+MARKS = 8  # markers along a line of many epochs
+WIDE = 100  # times the smallest loss: beyond that the axis is logarithmic
+
+
+def curves_figure(curves: pd.DataFrame, title: str, methods: Sequence[str] = ()) -> Figure:
+    """Panels of train loss, test loss and top-1 accuracy: the mean over seeds of each method, and a band from min to max.
+
+    Args:
+        curves: `pruner, seed, epoch, train_loss, test_loss, top1_accuracy`; epoch 0 is before training and has no train loss.
+        methods: all methods of the document that the figure is part of (see `Utils.figures.style.looks`).
+    """
+    figure = Figure(SIZE, layout="constrained")
+    figure.suptitle(wrapped(title, SIZE[0], 11), fontsize=11, parse_math=False)
+    panels = figure.subplots(len(PANELS), 1, sharex=True)
+    present, look = in_order(curves["pruner"]), looks([*methods, *curves["pruner"]])
+    for axes, (column, name) in zip(panels, PANELS.items(), strict=True):
+        values = curves.assign(value=curves[column].astype(float).where(np.isfinite(curves[column].astype(float))))
+        for index, method in enumerate(present):
+            rows = values[values["pruner"] == method].groupby("epoch")["value"].agg(["mean", "min", "max", "count"])
+            _draw(axes, rows[rows["count"] > 0], look[method], index / len(present))
+        drawn = values["value"].dropna()
+        if "loss" in column and len(drawn) and 0 < WIDE * drawn.min() < drawn.max():
+            axes.set_yscale("log")
+        label_axes(axes, "", name)
+        axes.margins(x=0.02)
+        axes.xaxis.set_major_locator(MaxNLocator(9, integer=True, min_n_ticks=1, steps=(1, 2, 5, 10)))
+    panels[-1].set_xlabel("epoch", fontsize=10)
+    figure.align_ylabels(panels)
+    handles, labels = [look[m].handle() for m in present], list(present)
+    seeds = sorted(set(curves.groupby("pruner")["seed"].nunique()))
+    if seeds and seeds[-1] > 1:
+        handles.append(Patch(facecolor=GREY, alpha=0.3))
+        labels.append(f"min to max of {seeds[0]}" + (f" to {seeds[-1]} seeds" if len(seeds) > 1 else " seeds"))
+    if handles:
+        legend_below(figure, handles, labels)
+    return figure
+
+
+def _draw(axes: Axes, rows: pd.DataFrame, look: Look, shift: float) -> None:
+    """A line with a few markers, `shift` (a share of their distance) apart from those of other lines, and its band."""
+    step = max(1, round(len(rows) / MARKS))
+    axes.plot(rows.index, rows["mean"], linewidth=1.4, zorder=3, markevery=(int(shift * step), step), **look.marked(5.5))
+    if (rows["count"] > 1).any():
+        axes.fill_between(rows.index, rows["min"], rows["max"], color=look.colour, alpha=0.16, linewidth=0, zorder=2)

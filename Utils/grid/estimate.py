@@ -1,0 +1,217 @@
+"""How long the cells of a grid that are not done will take: measured, here and now, on random images; nothing is written.
+
+For each network, shape and precision a few training steps and one evaluation batch are timed, for each method one scoring pass,
+and multiplied by steps, epochs and rounds. Dense training counts once for all cells that share it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from tqdm import tqdm
+
+from Models.masking import hold_masks
+from Pruners.base import Pruner
+from Pruners.problem import Problem
+from Utils.checkpoints import dense_path
+from Utils.data.datasets import Dataset
+from Utils.epochs import test_sums, train_epoch
+from Utils.grid.cells import Cell
+from Utils.grid.progress import progress_of
+from Utils.grid.states import State
+from Utils.grid.workers import cores
+from Utils.optimization import make_optimizer
+from Utils.precision import Precision
+from Utils.results import path_of
+from Utils.setup import Datasets, Subject, choose_device, load_pruner, prepare
+from Utils.timing import ENOUGH, PASSES, REPEATS, WARM_UP
+
+STEPS, LONG = 3, 1.0  # calls that are timed, and seconds after which no further one is begun
+SCORED = 64  # images of the scoring pass that is timed
+MADE_OF = (
+    "measured here and now on random images: steps times epochs, rounds of scoring, evaluation and inference times; dense "
+    "training once for all cells that share it; reading and augmenting images and starting processes come on top"
+)
+# What a step's time depends on, beside the data's shape.
+NETWORK = ("dataset", "image_size", "model", "model_class", "weights", "optimizer", "train_batch_size", "test_batch_size",
+           "quantization")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds of one training step of `--train-batch-size` images, of testing `--test-batch-size`, of all rounds of scoring."""
+
+    step: float
+    test: float
+    prune: float = 0.0
+
+
+@dataclass
+class Estimate:
+    """Seconds of computing: `total` over all cells, `longest` of one cell with its dense training; and what was measured.
+
+    `measured` has a line for each network and `unknown` the cells that could not be measured, with the reason.
+    """
+
+    total: float = 0.0
+    longest: float = 0.0
+    measured: list[str] = field(default_factory=list)
+    unknown: dict[str, str] = field(default_factory=dict)
+
+
+def print_estimate(plan: argparse.Namespace, states: Mapping[str, State], datasets: Datasets) -> None:
+    """Print about how long `plan` still takes, and what that is made of; `states` are those of its cells."""
+    if plan.launcher != "local":
+        print("Time left: not estimated, for the cells run on other machines; --launcher local measures on this one")
+        return
+    left = [cell for cell in plan.cells if states[cell.name].status != "done"]
+    found = estimate(left, datasets, plan.jobs)
+    for line in found.measured:
+        print(f"  {line}")
+    for name, reason in found.unknown.items():
+        print(f"  {name}: could not be measured ({reason})")
+    if found.measured:
+        at_once = _at_once(plan)
+        seconds = max(found.total / at_once, found.longest)
+        computing = tqdm.format_interval(found.total)
+        print(f"Time left: about {tqdm.format_interval(seconds)} ({computing} of computing, {at_once} at a time)")
+        print(f"  {MADE_OF}")
+
+
+def _at_once(plan: argparse.Namespace) -> int:
+    """How many cells have a device of their own: `--jobs`, on CUDA no more than there are devices."""
+    return min(plan.jobs, torch.cuda.device_count()) if choose_device(plan).type == "cuda" else plan.jobs
+
+
+def estimate(cells: list[Cell], datasets: Datasets, jobs: int = 1) -> Estimate:
+    """What the `cells` will cost where `jobs` processes share the CPU cores (see `Estimate`). Finished epochs do not count."""
+    found, costs, scores, reasons = Estimate(), {}, {}, {}
+    dense: set[str] = set()
+    for cell in cells:
+        options = cell.options
+        pruner, device = load_pruner(options), choose_device(options)
+        data = datasets.open(options, torch.device("cpu"))
+        network = tuple(str(vars(options).get(name)) for name in NETWORK)
+        method = (*network, options.pruner, options.prune_epochs, options.prune_dataset_ratio, options.prune_train_mode)
+        if method not in scores and network not in reasons:
+            try:
+                with _subject(options, device, data, jobs) as subject:
+                    if network not in costs:
+                        costs[network] = _train_and_test(subject)
+                        found.measured.append(_line(options, costs[network]))
+                    scores[method] = _score(subject, pruner) * options.prune_epochs
+            except Exception as error:  # whatever a network does wrong, a dry run goes on
+                reasons[network] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if network in reasons:
+            found.unknown[cell.name] = reasons[network]
+            continue
+        seconds = _cell_seconds(options, data, Costs(*costs[network], scores[method]))
+        shared = _dense_seconds(options, data, Costs(*costs[network]), device, dense)
+        found.total += seconds + shared
+        found.longest = max(found.longest, seconds + shared)
+    return found
+
+
+def _cell_seconds(options: argparse.Namespace, data: Dataset, costs: Costs) -> float:
+    """Of a cell without its dense training: rounds, epochs and evaluations that are still to come, inference times."""
+    progress = progress_of(path_of(options))
+    testing = costs.test * _batches(data.test_size, options.test_batch_size)
+    epochs = max(options.post_epochs - progress.post, 0)
+    inference = min(2 * PASSES * testing, ENOUGH + 2 * testing) + 2 * (WARM_UP + REPEATS) * costs.test
+    return costs.prune + epochs * _epoch(options, data, costs) + 2 * testing + inference  # twice: before and after pruning
+
+
+def _dense_seconds(options: argparse.Namespace, data: Dataset, costs: Costs, device: torch.device, dense: set[str]) -> float:
+    """Of the dense training of a cell, 0 where it is done, or belongs to a cell that was counted before (`dense`)."""
+    path = dense_path(options, device)
+    if path is None or path.exists() or str(path) in dense:
+        return 0.0
+    dense.add(str(path))
+    return options.pre_epochs * _epoch(options, data, costs)
+
+
+def _epoch(options: argparse.Namespace, data: Dataset, costs: Costs) -> float:
+    """One epoch of training and its evaluation."""
+    steps = _batches(data.train_size, options.train_batch_size)
+    return steps * costs.step + _batches(data.test_size, options.test_batch_size) * costs.test
+
+
+def _batches(images: int, size: int) -> float:
+    """Batches of `size`, the last one in proportion."""
+    return images / size
+
+
+@contextlib.contextmanager
+def _subject(options: argparse.Namespace, device: torch.device, data: Dataset, jobs: int) -> Iterator[Subject]:
+    """A cell's network, with the CPU cores that a worker of `jobs` has; generator and threads are as before afterwards."""
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            subject = prepare(options, device, data)  # sets the threads that the network is given
+            torch.set_num_threads(min(torch.get_num_threads(), max(1, cores() // jobs)))
+            yield subject
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _images(subject: Subject, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random images [count, C, H, W] and labels [count] of the data's shape and classes, on the device."""
+    images = torch.randn(count, *subject.data.input_shape).to(subject.device)
+    return images, torch.randint(subject.data.num_classes, (count,)).to(subject.device)
+
+
+def _train_and_test(subject: Subject) -> tuple[float, float]:
+    """Seconds of a training step and of testing a batch."""
+    options, model = subject.options, subject.model
+    precision = Precision.of(options, subject.device)
+    optimizer = make_optimizer(model, options.optimizer, options.lr, options.weight_decay)
+    hold_masks(optimizer, subject.prunables)
+    data = subject.data
+    batch = _images(subject, min(options.train_batch_size, data.train_size))
+    tested = _images(subject, min(options.test_batch_size, data.test_size))
+    step = _seconds(lambda: train_epoch(model, optimizer, [batch], precision=precision), subject.device)
+    test = _seconds(lambda: test_sums(model, [tested], precision), subject.device)
+    # A batch larger than the dataset: `_batches` counts a share of one.
+    return step * options.train_batch_size / len(batch[0]), test * options.test_batch_size / len(tested[0])
+
+
+def _score(subject: Subject, pruner: Pruner) -> float:
+    """Seconds of one scoring pass over all images that the method reads."""
+    options, data = subject.options, subject.data
+    asked = min(options.prune_dataset_ratio * data.num_classes, data.train_size) if pruner.needs_data else 0
+    batches = [_images(subject, min(asked, options.prune_batch_size, SCORED))] if asked else []
+    problem = Problem(subject.model, subject.prunables, data.input_shape, read_batches=(lambda: batches) if batches else None,
+                      seed=options.seed, train_mode=options.prune_train_mode)  # fmt: skip
+
+    def score() -> None:
+        with problem.scoring(0):
+            pruner.score(problem)
+
+    return _seconds(score, subject.device) * (asked / len(batches[0][0]) if asked else 1)
+
+
+def _seconds(call: Callable[[], object], device: torch.device) -> float:
+    """The median time of a few calls, of a long one of one, after one that warms up: the first takes up to twice as long."""
+    laps: list[float] = []
+    for _ in range(STEPS + 1):
+        began = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        laps.append(time.perf_counter() - began)
+        if len(laps) > 1 and sum(laps) > LONG:
+            break
+    return statistics.median(laps[1:])
+
+
+def _line(options: argparse.Namespace, costs: tuple[float, float]) -> str:
+    mixed = ", mixed precision" if options.quantization else ""
+    step, test = (f"{1000 * seconds:.1f} ms" for seconds in costs)
+    network = f"{options.model_class} {options.model} on {options.dataset}{mixed}"
+    return f"{network}: {step} for a step of {options.train_batch_size} images, {test} for testing {options.test_batch_size}"

@@ -1,0 +1,1 @@
+"""The report: any set of run folders and grids as one finished document."""

@@ -1,0 +1,142 @@
+"""What a report is made of: sections of tables, figures and sentences, and a list of what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+import Pruners
+from Utils.options import INCIDENTAL, defaults, read_by
+from Utils.report.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+LONGEST = 90  # letters of a file name before its ending
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text, with `data` for its CSV file (the same as text where there is no other), and a caption.
+
+    `words` columns at the left hold words, all others numbers.
+    """
+
+    name: str
+    caption: str
+    text: pd.DataFrame
+    data: pd.DataFrame | None = None
+    words: int = 1
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture: drawn by matplotlib, or pictures that a run saved (`files`: extension -> path). `description` is for who cannot
+    see it.
+    """
+
+    name: str
+    caption: str
+    description: str
+    drawing: Drawing | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """What the numbers say, computed from them."""
+
+    lines: list[str]
+
+
+@dataclass(frozen=True)
+class Warnings:
+    """What a reader of the numbers must know."""
+
+    lines: list[str]
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Command lines, each to be copied."""
+
+    lines: list[str]
+
+
+@dataclass(frozen=True)
+class Note:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Data:
+    """A JSON file beside the tables."""
+
+    name: str
+    caption: str
+    content: Any
+
+
+Block = Table | Figure | Sentences | Warnings | Commands | Note | Data
+
+
+@dataclass
+class Section:
+    """A heading and what stands below it."""
+
+    title: str
+    blocks: list[Block] = field(default_factory=list)
+
+    @property
+    def anchor(self) -> str:
+        """Its name in links."""
+        return slug(self.title)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something that the runs do not show, and the command that makes it."""
+
+    what: str
+    command: str
+
+
+def slug(*words: object) -> str:
+    """Words as a file name or link: lower case, `-` for everything else; a hash keeps names apart that are cut short."""
+    plain = re.sub(r"[^a-z0-9.]+", "-", " ".join(map(str, words)).lower()).strip("-.") or "part"
+    return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}-{hashlib.blake2b(plain.encode(), digest_size=3).hexdigest()}"
+
+
+def command(options: Mapping[str, Any], **changes: Any) -> str:
+    """The command line of a run with `changes`; a change to None leaves the option out, a list is given as a list."""
+    experiment = changes.get("experiment") or options.get("experiment", "singleshot")
+    usual, words = defaults(experiment), ["python", "main.py"]
+    left_out = {*INCIDENTAL, "expid", "density", "sparsity", "level"} - set(changes)
+    if "pruner_list" in changes or options.get("prune_epochs") == Pruners.load(str(options.get("pruner", "rand"))).rounds:
+        left_out.add("prune_epochs")  # each method's own
+    if experiment != "singleshot":
+        words += ["--experiment", experiment]
+    for option in read_by(experiment):
+        value = changes.get(option.dest) if option.dest in changes else options.get(option.dest)
+        if option.dest == "experiment" or option.dest in left_out or value in (None, (), [], "", usual.get(option.dest)):
+            continue
+        if option.parse is None:
+            words.append(option.flag if value else f"--no-{option.dest.replace('_', '-')}")
+        else:
+            values = value if isinstance(value, list | tuple) else [value]
+            words += [option.flag, *(f"{v:.12g}" if isinstance(v, float) else str(v) for v in values)]
+    return shlex.join(words)
+
+
+def command_of(run: Run, **changes: Any) -> str:
+    """The command line of a run with `changes` (see `command`)."""
+    return command(run.options, **changes)

@@ -1,0 +1,143 @@
+"""The whole report: which sections there are, what is missing, and the files that are written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from Utils.files import atomic, json_text
+from Utils.report import render
+from Utils.report.background import environment, settings
+from Utils.report.blocks import Data, Figure, Missing, Section, Table
+from Utils.report.choices import Choices
+from Utils.report.curves import training_curves
+from Utils.report.groups import Group, groups
+from Utils.report.layers import layers
+from Utils.report.missing import missing
+from Utils.report.precision import mixed_precision
+from Utils.report.results import accuracy, flops, inference
+from Utils.report.runs import Collection, collect
+from Utils.report.studies import ablations, levels, studies
+from Utils.report.traces import traces
+from Utils.report.tradeoff import tradeoff
+from Utils.report.weights import histograms
+
+OWN = ("report.md", "report.html", "figures/*", "tables/*")  # what a report writes, and a later one replaces
+Write = Callable[[str, Callable[[Path], Any]], None]
+
+
+@dataclass
+class Document:
+    """A report before it is written."""
+
+    title: str
+    subtitle: str
+    collection: Collection
+    sections: list[Section] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+
+    @property
+    def description(self) -> str:
+        """What an assignment says of itself."""
+        return str(self.collection.settings.get("description") or "")
+
+    @property
+    def blocks(self) -> Iterable[Any]:
+        """The blocks of all sections."""
+        return (block for section in self.sections for block in section.blocks)
+
+
+def compose(names: Iterable[str | Path], choices: Choices = Choices()) -> Document:  # noqa: B008 (frozen)
+    """Read the runs in the folders `names` and make the sections of their report.
+
+    Raises:
+        Refused: there is no finished run in any of them.
+    """
+    found = collect(names)
+    asked = choices.beside(found.settings.get("report") or {})
+    tables = groups(found)
+    makers: list[Callable[[], Section | None]] = [
+        lambda: environment(found),
+        lambda: settings(tables) if tables else None,
+        lambda: accuracy(tables),
+        lambda: tradeoff(tables),
+        lambda: inference(tables),
+        lambda: flops(tables),
+        lambda: training_curves(tables),
+        lambda: layers(tables, asked.layer_compression),
+        lambda: histograms(tables, asked),
+        lambda: traces(found),
+        lambda: mixed_precision(tables),
+        lambda: levels(tables),
+        lambda: ablations(tables),
+        lambda: studies(found),
+    ]
+    made = [make() for make in tqdm(makers, desc="sections", unit="section", leave=False, disable=None)]
+    sections = [section for section in made if section is not None]
+    _name_apart(sections)
+    title = str(found.settings.get("title") or f"Pruning report: {_subjects(tables)}")
+    return Document(title, _subtitle(found), found, sections, missing(found, tables, sections))
+
+
+def write_report(out: Path, folders: Sequence[str | Path], choices: Choices = Choices()) -> Path:  # noqa: B008 (frozen)
+    """The report of the runs in `folders`, written into the folder `out` in place of an earlier one; returns `report.html`.
+
+    Raises:
+        Refused: there is no finished run in any of them; nothing was written.
+        RunFailed: it cannot be written.
+    """
+    document = compose(folders, choices)
+    for pattern in OWN:
+        for file in out.glob(pattern):
+            file.unlink()
+
+    def write(name: str, make: Callable[[Path], Any]) -> None:
+        with atomic(out / name) as temporary:
+            make(temporary)
+
+    save(document, write)
+    return out / "report.html"
+
+
+def save(document: Document, write: Write) -> None:
+    """Write `report.md`, `report.html`, `figures/` and `tables/` through `write(name, function of a path)`."""
+    blocks = list(document.blocks)
+    for block in tqdm(blocks, desc="figures and tables", unit="file", leave=False, disable=None):
+        if isinstance(block, Figure):
+            render.save_figure(block, write)
+        elif isinstance(block, Table):
+            write(f"tables/{block.name}.csv", lambda file, table=block: render.save_table(table, file))
+        elif isinstance(block, Data):
+            text = json_text(block.content)
+            write(f"tables/{block.name}.json", lambda file, text=text: file.write_text(text, encoding="utf-8"))
+    write("report.md", lambda file: file.write_text(render.markdown(document), encoding="utf-8"))
+    write("report.html", lambda file: file.write_text(render.html(document), encoding="utf-8"))
+
+
+def _name_apart(sections: Sequence[Section]) -> None:
+    """Give blocks of one kind that have the same name a number."""
+    seen: Counter[tuple[type, str]] = Counter()
+    for section in sections:
+        for index, block in enumerate(section.blocks):
+            if name := getattr(block, "name", ""):
+                seen[type(block), name] += 1
+                number = seen[type(block), name]
+                section.blocks[index] = replace(block, name=f"{name}-{number}") if number > 1 else block
+
+
+def _subjects(tables: Sequence[Group]) -> str:
+    labels = list(dict.fromkeys(group.label for group in tables))
+    return "; ".join(labels[:3]) + ("; and others" if len(labels) > 3 else "") if labels else "studies and traces"
+
+
+def _subtitle(found: Collection) -> str:
+    done, scale = len(found.done), found.settings.get("scale")
+    words = [f"{done} finished run{'s' * (done != 1)}"]
+    words += [f"{len(found.left_out)} folders left out"] if found.left_out else []
+    words += [f"all epochs scaled by {scale:g}: a shortened version"] if scale not in (None, 1) else []
+    return ", ".join(words)

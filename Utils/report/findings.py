@@ -1,0 +1,144 @@
+"""Sentences that interpret, computed from the numbers; nothing is said that they do not show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from Utils.report.groups import DENSE, Group
+from Utils.report.pivot import statistics
+
+NEAR = 1.0  # points of accuracy that count as near the dense network
+EQUAL = 0.10  # a range of times below this share of their median counts as equal
+
+
+def leaders(group: Group) -> list[str]:
+    """Which method is first at each compression, by how much against the spread, and how far each stays near dense."""
+    cells = statistics(group.table, "accuracy")
+    cells = cells[(cells["n"] > 0) & (cells["untrained"] < cells["n"])]
+    pruned = cells[cells["pruner"] != DENSE]
+    lines = []
+    for compression, rows in pruned.groupby("compression"):
+        ranked = rows.sort_values("mean", ascending=False)
+        if len(ranked) > 1:
+            lines.append(_leader(compression, ranked.iloc[0], ranked.iloc[1]))
+    dense = cells.loc[cells["pruner"] == DENSE, "mean"]
+    return lines + (_near_dense(pruned, float(dense.iloc[0])) if len(dense) else [])
+
+
+def _leader(compression: float, first: pd.Series, second: pd.Series) -> str:
+    margin = first["mean"] - second["mean"]
+    head = f"At compression {compression:.6g}, {first['pruner']} leads with {first['mean']:.2f} %"
+    if margin == 0:
+        return f"{head}, and so does {second['pruner']}."
+    head += f", {margin:.2f} points above {second['pruner']}"
+    if min(first["n"], second["n"]) < 2:
+        return f"{head}; with one seed of a method, nothing is known of the spread."
+    spread = first["std"] + second["std"]
+    relation = "more than" if margin > spread else "no more than"
+    return f"{head}: {relation} their two standard deviations together ({spread:.2f})."
+
+
+def _near_dense(pruned: pd.DataFrame, dense: float) -> list[str]:
+    reached = {}
+    for method, rows in pruned.groupby("pruner", sort=False):
+        near = [c for c, mean in sorted(zip(rows["compression"], rows["mean"], strict=True)) if mean >= dense - NEAR]
+        reached[method] = max(near, default=None)
+    far = [method for method, compression in reached.items() if compression is None]
+    lines = [
+        f"{method} stays within {NEAR:g} point of the dense network ({dense:.2f} %) at compression {compression:.6g}"
+        for method, compression in reached.items()
+        if compression is not None
+    ]
+    text = [f"The largest compression with accuracy near dense: {'; '.join(lines)}."] if lines else []
+    return text + ([f"Nowhere within {NEAR:g} point of the dense network ({dense:.2f} %): {', '.join(far)}."] if far else [])
+
+
+def doubtful(group: Group) -> list[str]:
+    """Runs that collapsed or learnt nothing."""
+    lines = []
+    for word, meaning in (("collapsed", "no path is left from the input to the output"),
+                          ("untrained", "the loss is no better than predicting class frequencies")):  # fmt: skip
+        table = group.table[group.table[word]]
+        places = dict.fromkeys(zip(table["pruner"], table["compression"], strict=True))
+        where = [m if m == DENSE else f"{m} at compression {c:.6g}" for m, c in places]
+        if where:
+            lines.append(f"{word.capitalize()} ({meaning}): {', '.join(where)}.")
+    return lines
+
+
+def inference(group: Group) -> list[str]:
+    """Whether times differ by more than chance."""
+    times = pd.to_numeric(group.table["inference_seconds"]).dropna()
+    if len(times) < 2:
+        return []
+    low, middle, high = times.min(), times.median(), times.max()
+    text = f"All {len(times)} networks took between {low:.4f} and {high:.4f} s, median {middle:.4f} s"
+    compact = bool(group.key.get("compact"))
+    if (high - low) / middle < EQUAL:
+        return [f"{text}: a range of {(high - low) / middle:.1%}, too small to tell methods apart."]
+    same = "with the same dense kernels in all of them, this is the measurement's noise"
+    reason = "dead units were cut out" if compact else same
+    return [f"{text}: a range of {(high - low) / middle:.0%}; {reason}."]
+
+
+def flops(group: Group) -> list[str]:
+    """Which method keeps most and fewest FLOPs at the same density."""
+    cells = statistics(group.table, "flops_ratio")
+    lines = []
+    for compression, rows in cells[(cells["pruner"] != DENSE) & (cells["n"] > 0)].groupby("compression"):
+        most, least = rows.loc[rows["mean"].idxmax()], rows.loc[rows["mean"].idxmin()]
+        if most["mean"] > least["mean"]:
+            lines.append(
+                f"At compression {compression:.6g}, {most['pruner']} keeps most FLOPs ({most['mean']:.2%} of the dense network), "
+                f"{least['pruner']} fewest ({least['mean']:.2%}), at the same number of weights."
+            )
+    return lines
+
+
+def emptied(group: Group) -> list[str]:
+    """Which layers each method emptied, and at which compression."""
+    found: dict[tuple[str, float], dict[str, None]] = {}
+    for run in (r for r in group.runs if r.done):
+        for layer in run.summary.get("collapsed_layers") or ():
+            found.setdefault((str(run["pruner"]), float(run["compression"])), {})[str(layer)] = None
+    return [
+        f"{pruner} at compression {compression:.6g} keeps nothing of {', '.join(layers)}."
+        for (pruner, compression), layers in sorted(found.items())
+    ]
+
+
+def extremes(densities: pd.DataFrame) -> list[str]:
+    """The densest and the sparsest layer of each method; `densities` has layers as rows and methods as columns."""
+    lines = []
+    for method in densities:
+        values = densities[method].dropna()
+        if len(values) > 1 and values.max() > values.min():
+            most, least = f"{values.idxmax()} ({values.max():.2%})", f"{values.idxmin()} ({values.min():.2%})"
+            lines.append(f"{method} keeps most of {most} and least of {least}.")
+    return lines
+
+
+def trace(summary: Mapping[str, Any]) -> list[str]:
+    """What the step spent its time on, largest first."""
+    rows = sorted(summary["classes"], key=lambda row: -row["ms"]) if summary.get("classes") else []
+    shares = [f"{row['class']} {row['share_of_step']:.1%}" for row in rows[:3] if row["ms"]]
+    idle = summary["busy"]["idle_ms"] / summary["step"]["wall_ms"] if summary["step"]["wall_ms"] else 0.0
+    line = f"The step spends its time on {', '.join(shares)}; nothing runs for {idle:.1%} of it." if shares else ""
+    return [line] if line else []
+
+
+def precision(rows: Sequence[Mapping[str, float]]) -> list[str]:
+    """What mixed precision changes: `rows` have seconds and peak memory `with` and `without` it."""
+    lines = []
+    for word, quantity in (("seconds", "training time"), ("memory", "peak memory of training")):
+        ratios = [r[f"{word}_with"] / r[f"{word}_without"] for r in rows if r.get(f"{word}_with") and r.get(f"{word}_without")]
+        if ratios:
+            mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+            lines.append(
+                f"With mixed precision the {quantity} is {mean:.2f} times that without (geometric mean of {len(ratios)} pairs)."
+            )
+    return lines

@@ -1,0 +1,210 @@
+"""Which runs stand in one table: those that differ in method, budget and seed alone; what else differs is warned of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from Utils.figures.style import in_order
+from Utils.options import defaults
+from Utils.report.runs import Collection, Run
+from Utils.saved import last_part, shortened
+
+DENSE = "dense"
+NETWORK = ("experiment", "model_class", "model", "dataset", "image_size", "pretrained", "weights", "quantization")
+# Options that say what is compared; runs that differ in them are in tables of their own.
+SPLIT = (*NETWORK, "dense_classifier", "prune_bias", "prune_batchnorm", "prune_residual", "mask_scope", "compact", "level",
+         "rewind_epoch", "no_rewind", "shuffle", "reinitialize", "invert")  # fmt: skip
+WORDS = {"quantization": "mixed precision", "reinitialize": "weights drawn anew", "shuffle": "shuffled masks",
+         "invert": "inverted scores", "compact": "without dead units", "no_rewind": "no rewinding"}  # fmt: skip
+# Options that two runs of one table should share, or a reader compares recipes instead of methods.
+RECIPE = ("pre_epochs", "post_epochs", "optimizer", "lr", "lr_drops", "lr_drop_rate", "weight_decay", "train_batch_size",
+          "augment", "prune_train_mode", "prune_dataset_ratio", "compression_schedule", "scale")  # fmt: skip
+
+
+@dataclass
+class Group:
+    """The runs of one table: pruned ones, and dense ones of the same network.
+
+    `key` has the options that all share, `name` what tells the group from another of the same key.
+    """
+
+    key: dict[str, Any]
+    runs: list[Run] = field(default_factory=list)
+    dense: list[Run] = field(default_factory=list)
+    name: str = ""
+
+    @property
+    def all(self) -> list[Run]:
+        """Dense runs first."""
+        return [*self.dense, *self.runs]
+
+    @property
+    def trained(self) -> bool:
+        """Whether any pruned network, or the dense one where nothing was pruned, has an accuracy."""
+        return any(run.summary.get("top1_last") is not None for run in self.runs or self.dense)
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods, in the order of all figures."""
+        return in_order(str(run["pruner"]) for run in self.runs)
+
+    @cached_property
+    def label(self) -> str:
+        """Network, dataset, and what is not as usual."""
+        key = self.key
+        words = [f"{key['model_class']} {shortened(last_part(str(key['model'])))} on {shortened(last_part(str(key['dataset'])))}"]
+        words += [key["experiment"]] if key["experiment"] != "singleshot" else []
+        words += [f"{key['level']} levels"] if (key.get("level") or 1) > 1 else []
+        usual = defaults(key["experiment"])
+        named = ("experiment", "model_class", "model", "dataset", "level")
+        for name in (n for n in SPLIT if n not in named and key.get(n) is not None and key.get(n) != usual.get(n)):
+            words.append(WORDS.get(name) or f"{name.replace('_', ' ')} {shortened(last_part(str(key[name])))}")
+        return ", ".join([*words, self.name] if self.name else words)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """A row per run (see `row`), the dense ones first."""
+        return pd.DataFrame([row(run) for run in self.all])
+
+    def settings(self, names: Iterable[str]) -> str:
+        """`names` with their values, as words of a caption; of several values the range of them."""
+        words = []
+        for name in names:
+            values = list(dict.fromkeys(_text(run[name]) for run in self.all if run[name] not in (None, (), [])))
+            if values:
+                words.append(f"{name.replace('_', ' ')} {' or '.join(values)}")
+        return ", ".join(words)
+
+    @property
+    def recipe(self) -> str:
+        """How the networks were trained, for captions."""
+        if not any(run["post_epochs"] is not None for run in self.all):
+            return ""
+        scale = {run["scale"] for run in self.all} - {None, 1}
+        shortened_by = f"; epochs scaled by {' or '.join(_text(s) for s in sorted(scale))}" if scale else ""
+        return f"{self.settings(('optimizer', 'lr', 'train_batch_size', 'post_epochs', 'pre_epochs'))}{shortened_by}"
+
+    def n(self, runs: Sequence[Run] | None = None) -> str:
+        """`n = 3`, or `n = 1 to 3`: how many seeds each number stands for."""
+        runs = self.all if runs is None else runs
+        cells: dict[Hashable, int] = {}
+        for run in (r for r in runs if r.done):
+            cell = (run["pruner"], run["compression"])
+            cells[cell] = cells.get(cell, 0) + 1
+        low, high = min(cells.values(), default=0), max(cells.values(), default=0)
+        return f"n\u00a0=\u00a0{low}" if low == high else f"n\u00a0=\u00a0{low} to {high}"
+
+    @property
+    def differences(self) -> list[str]:
+        """A sentence for each part of the recipe, the seeds included, that is not the same for all runs."""
+        lines = []
+        for name in RECIPE:
+            values = self._by_method(lambda run, name=name: _text(run[name]))
+            if len(set(values.values())) > 1:
+                lines.append(f"{name.replace('_', ' ')}: {_shared(values)}")
+        seeds = self._by_method(lambda run: run["seed"])
+        if len(set(seeds.values())) > 1:
+            lines.append(f"seeds: {_shared(seeds)}")
+        return lines
+
+    def _by_method(self, value: Callable[[Run], Any]) -> dict[str, str]:
+        found: dict[str, dict[Any, None]] = {}
+        for run in (r for r in self.all if r.done):
+            found.setdefault(str(run["pruner"]), {})[value(run)] = None
+        return {method: " and ".join(str(v) for v in sorted(values, key=str)) for method, values in found.items()}
+
+
+def groups(collection: Collection) -> list[Group]:
+    """The tables of a report, what is as usual first. A network that was trained dense only has one too."""
+    found: dict[Hashable, Group] = {}
+    for run in (r for r in collection.runs if r["pruner"] != DENSE):
+        key = {name: run[name] for name in SPLIT}
+        found.setdefault(_hashable(key), Group(key)).runs.append(run)
+    tables = [part for group in found.values() for part in _unmixed(group)]
+    dense = [run for run in collection.runs if run["pruner"] == DENSE]
+    for group in tables:
+        group.dense = _dense_of(group, dense)
+    used = {run.folder for group in tables for run in group.dense}
+    alone: dict[Hashable, Group] = {}
+    for run in (r for r in dense if r.folder not in used):
+        alone.setdefault(_network(run.options), Group({name: run[name] for name in SPLIT})).dense.append(run)
+    return sorted([*tables, *alone.values()], key=lambda group: len(group.label.split(", ")))
+
+
+def _unmixed(group: Group) -> list[Group]:
+    """The group, or where it has a cell twice, made in two ways, a group for each grid or recipe: means must not mix them."""
+    cells = [(run["pruner"], run["compression"], run["seed"]) for run in group.runs if run.done]
+    if len(set(cells)) == len(cells):
+        return [group]
+    parts: dict[str, Group] = {}
+    for run in group.runs:
+        name = f"grid {run.grid}" if run.grid else _recipe(run)
+        parts.setdefault(name, Group(group.key, name=name)).runs.append(run)
+    return list(parts.values())
+
+
+def _dense_of(group: Group, dense: Sequence[Run]) -> list[Run]:
+    """The dense networks beside a group's: of the same grid, else trained in the same way, else of the same network at all."""
+    same = [run for run in dense if _network(run.options) == _network(group.key)]
+    grids, recipes = {run.grid for run in group.runs} - {""}, {_recipe(run) for run in group.runs}
+    near = [run for run in same if run.grid in grids] or [run for run in same if _recipe(run) in recipes]
+    return near or same
+
+
+def _network(options: Mapping[str, Any]) -> Hashable:
+    return _hashable({name: options.get(name) for name in NETWORK})
+
+
+def _recipe(run: Run) -> str:
+    """How a run was trained, in words."""
+    words = (f"{name.replace('_', ' ')} {_text(run[name])}" for name in RECIPE if run[name] not in (None, (), []))
+    return ", ".join(words)
+
+
+def row(run: Run) -> dict[str, Any]:
+    """One run as the row of a table; what it has no number for is None."""
+    summary = run.summary
+    flops, total = summary.get("flops_kept"), summary.get("flops_total")
+    inference, seconds = summary.get("inference") or {}, summary.get("seconds") or {}
+    return {
+        "folder": str(run.folder),
+        "status": run.status,
+        "pruner": run["pruner"],
+        "compression": round(float(run["compression"] or 0.0), 9),
+        "seed": run["seed"],
+        "accuracy": summary.get("top1_last"),
+        **{name: summary.get(name) for name in ("top1_best", "best_epoch", "top5_last", "test_loss_last", "density",
+                                               "effective_density", "params_kept", "params_total", "flops_kept", "flops_total",
+                                               "flops_effective", "macs_kept", "macs_total")},
+        "flops_ratio": flops / total if flops is not None and total else None,
+        "collapsed": bool(summary.get("collapsed")),
+        "untrained": bool(summary.get("untrained")),
+        "inference_seconds": inference.get("total_seconds"),
+        "batch_seconds": (inference.get("batch_seconds") or {}).get("median"),
+        "train_seconds": seconds.get("post_train"),
+        "prune_seconds": seconds.get("prune"),
+        "train_memory": (summary.get("peak_memory_bytes") or {}).get("train"),
+    }  # fmt: skip
+
+
+def _shared(values: dict[str, str]) -> str:
+    """{"snip": "1", "mag": "2", "rand": "1"} -> "1 for snip, rand; 2 for mag"."""
+    names: dict[str, list[str]] = {}
+    for method, value in values.items():
+        names.setdefault(value, []).append(method)
+    return "; ".join(f"{value} for {', '.join(methods)}" for value, methods in names.items())
+
+
+def _hashable(key: dict[str, Any]) -> Hashable:
+    return tuple((name, str(value)) for name, value in key.items())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return " ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,80 @@
+"""What the runs of a report do not show, and the commands that make it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from Utils.report.blocks import Missing, Section, command_of
+from Utils.report.groups import DENSE, Group
+from Utils.report.runs import Collection, Run
+
+SEEDS = [1, 2, 3]
+ENOUGH = 3  # seeds, below which a standard deviation says little
+
+
+def missing(collection: Collection, groups: Sequence[Group], sections: Sequence[Section]) -> list[Missing]:
+    """Everything that is not there, with a command for each."""
+    titles = {section.title for section in sections}
+    found = []
+    for group in groups:
+        found += _of_group(group)
+    run = _example(collection)
+    if run is None:
+        return found
+    traced = {"experiment": "singleshot", "save_trace": True}
+    if "Trace of one inference step" not in titles:
+        found.append(Missing("a trace of one inference step", command_of(run, **traced)))
+    if "Mixed precision" not in titles:
+        other = command_of(run, quantization=not run["quantization"])
+        found.append(Missing("training time and memory with and without mixed precision", other))
+    if "Weight histograms" not in titles:
+        found.append(Missing("weight histograms, for which a saved network is needed", command_of(run, experiment="singleshot")))
+    return found
+
+
+def _of_group(group: Group) -> list[Missing]:
+    run = next((r for r in group.runs if r.done), None)
+    if run is None:
+        return []
+    found, table = [], group.table[group.table["status"] == "done"]
+    trained = table["accuracy"].notna().any()
+    if not trained:
+        found.append(Missing(f"accuracies: {group.label} was pruned and not trained", command_of(run, experiment="singleshot")))
+    elif not any(r.done for r in group.dense):
+        dense = dict.fromkeys(("compression", "prune_epochs", "pre_epochs"))
+        found.append(Missing(f"the dense network beside {group.label}", command_of(run, pruner=DENSE, **dense)))
+    found += _holes(group, run)
+    counts = table.groupby(["pruner", "compression"]).size()
+    if trained and counts.min() < ENOUGH and group.key["experiment"] != "multishot":
+        asked = _lists(group) | {"seed": None, "seed_list": SEEDS}
+        what = f"{ENOUGH} seeds or more for {group.label}, without which spreads say little"
+        found.append(Missing(what, command_of(run, **asked)))
+    return found
+
+
+def _holes(group: Group, run: Run) -> list[Missing]:
+    """Cells of the table that have no finished run."""
+    done = {(r["pruner"], float(r["compression"])) for r in group.runs if r.done}
+    compressions = sorted({float(r["compression"]) for r in group.runs})
+    holes = [(m, c) for m in group.methods for c in compressions if (m, c) not in done]
+    return [
+        Missing(f"{method} at compression {compression:.6g} for {group.label}",
+                command_of(_like(group, method) or run, pruner=method, compression=compression))
+        for method, compression in holes
+    ]  # fmt: skip
+
+
+def _like(group: Group, method: str) -> Run | None:
+    return next((r for r in group.runs if r["pruner"] == method), None)
+
+
+def _lists(group: Group) -> dict[str, object]:
+    """The grid that a table is, as options."""
+    compressions = sorted({float(r["compression"]) for r in group.runs})
+    return {"pruner": None, "pruner_list": group.methods, "compression": None, "compression_list": compressions}
+
+
+def _example(collection: Collection) -> Run | None:
+    """A run whose command line the others are made from; a pruned one, if there is any."""
+    done = collection.done
+    return next((r for r in done if r["pruner"] != DENSE), done[0] if done else None)

@@ -1,0 +1,92 @@
+"""Tables of methods by compression: the mean and standard deviation over seeds, and a word in every cell without a number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from Utils.report.blocks import Table
+from Utils.report.groups import DENSE, Group
+
+NOT_RUN = "not run"
+MARKS = ("collapsed", "untrained")
+JOIN = "\u00a0"  # a space at which no line ends
+Format = Callable[[float, float, int], str]
+
+
+def pivot(group: Group, column: str, name: str, caption: str, text: Format, *, marks: bool = False, dense: bool = True) -> Table:
+    """A row per compression, a column per method, `text(mean, standard deviation, n)` in the cells; dense networks first.
+
+    With `marks`, cells say whether their networks are collapsed or untrained. The CSV file has a row per cell with mean,
+    standard deviation (of a sample), smallest, largest and n.
+    """
+    table = group.table
+    cells = statistics(table, column)
+    several = len(set(cells.loc[cells["n"] > 0, "n"])) > 1
+    rows = []
+    if dense and group.methods:
+        own = table[table["pruner"] == DENSE]
+        rows.append({"compression": "dense", "density": "100 %"} | _row(own, cells, group.methods, text, several, marks))
+    for compression in sorted(table.loc[table["pruner"] != DENSE, "compression"].unique()):
+        own = table[(table["compression"] == compression) & (table["pruner"] != DENSE)]
+        head = {"compression": f"{compression:.6g}", "density": percent(10.0**-compression)}
+        rows.append(head | _row(own, cells, group.methods, text, several, marks))
+    if not group.methods:
+        own = table[table["pruner"] == DENSE]
+        rows = [{"network": "dense"} | {column_title(column): _cell(own, cells, text, several, marks)}]
+    return Table(name, caption, pd.DataFrame(rows), cells, words=min(2, len(rows[0]) - 1))
+
+
+def statistics(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Mean, standard deviation, smallest, largest and number of `column` for each method and compression."""
+    frame = table.assign(value=pd.to_numeric(table[column]))
+    found = frame.groupby(["pruner", "compression"], sort=False)
+    cells = found["value"].agg(mean="mean", std="std", min="min", max="max", n="count").reset_index()
+    flags = found[list(MARKS)].sum().reset_index()
+    return cells.merge(flags, on=["pruner", "compression"])
+
+
+def column_title(column: str) -> str:
+    """The word for a column of `Utils.report.groups.row`."""
+    return column.replace("_", " ")
+
+
+def percent(share: float) -> str:
+    """A share as a percentage of three digits."""
+    return f"{100 * share:.3g}{JOIN}%"
+
+
+def plus_minus(digits: int, unit: str = "") -> Format:
+    """`mean ± deviation`; the mean alone where there is one value."""
+    return lambda mean, std, n: f"{mean:.{digits}f}{f'{JOIN}±{JOIN}{std:.{digits}f}' if n > 1 else ''}{unit}"
+
+
+def whole(mean: float, std: float, n: int) -> str:
+    """A count; the mean of several is rounded."""
+    return f"{mean:,.0f}"
+
+
+def _row(own: pd.DataFrame, cells: pd.DataFrame, methods: list[str], text: Format, several: bool, marks: bool) -> dict[str, str]:
+    """The cells of a row; dense networks are the same for all methods."""
+    dense = len(own) and (own["pruner"] == DENSE).all()
+    parts = {method: own if dense else own[own["pruner"] == method] for method in methods}
+    return {method: _cell(part, cells, text, several, marks) for method, part in parts.items()}
+
+
+def _cell(own: pd.DataFrame, cells: pd.DataFrame, text: Format, several: bool, marks: bool) -> str:
+    if own.empty:
+        return NOT_RUN
+    first = own.iloc[0]
+    found = cells[(cells["pruner"] == first["pruner"]) & (cells["compression"] == first["compression"])].iloc[0]
+    if not found["n"]:
+        return ", ".join(sorted(set(own["status"]) - {"done"})) or "not measured"
+    words = [f"n{JOIN}={JOIN}{found['n']}"] if several else []
+    unfinished = int((own["status"] != "done").sum())
+    words += [f"{unfinished} not finished"] if unfinished else []
+    words += [_mark(mark, int(found[mark]), int(found["n"])) for mark in MARKS if marks and found[mark]]
+    return text(found["mean"], found["std"], int(found["n"])) + (f" ({', '.join(words)})" if words else "")
+
+
+def _mark(word: str, count: int, n: int) -> str:
+    return word if count == n else f"{count} of {n} {word}"

@@ -1,0 +1,124 @@
+"""From sections to files: HTML with its pictures inside, Markdown with pictures beside it, PNG, PDF and CSV."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup, escape
+from matplotlib import rc_context
+
+from Utils.figures.style import draw
+from Utils.report.blocks import Figure, Table
+
+if TYPE_CHECKING:
+    from Utils.report.document import Document
+
+TEMPLATES = Path(__file__).parent / "templates"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so for a formula
+MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
+WIDE = 1.9  # width over height of a picture that a narrow screen scrolls instead of shrinking it
+
+
+def html(document: Document) -> str:
+    """One file that needs nothing else: style and pictures are inside, text is escaped."""
+    return _environment(True).get_template("report.html.j2").render(document=document)
+
+
+def markdown(document: Document) -> str:
+    """The same text, with links to the files in `figures/` and `tables/`."""
+    text = _environment(False).get_template("report.md.j2").render(document=document)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def save_figure(figure: Figure, write: Callable[[str, Callable[[Path], Any]], None]) -> None:
+    """Write a figure as `figures/NAME.png` and `figures/NAME.pdf`."""
+    for kind in ("png", "pdf"):
+        if figure.drawing is not None:
+            write(f"figures/{figure.name}.{kind}", lambda file, kind=kind: draw(figure.drawing, file, kind))
+        elif kind in figure.files:
+            write(f"figures/{figure.name}.{kind}", lambda file, kind=kind: shutil.copyfile(figure.files[kind], file))
+
+
+def save_table(table: Table, file: Path) -> None:
+    """Write a table as CSV, in which no spreadsheet sees a formula."""
+    data = table.text if table.data is None else table.data
+    data.map(inert).rename(columns=inert).to_csv(file, index=False)
+
+
+def inert(value: Any) -> Any:
+    """`value`, or with an apostrophe before it where a spreadsheet would take the text for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) and not _is_number(value) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _environment(escaped: bool) -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=escaped, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"kind": lambda block: type(block).__name__, "md": _plain_markdown, "cell": _cell}
+    environment.globals |= {"picture": picture, "is_wide": is_wide}
+    return environment
+
+
+def _plain_markdown(value: Any) -> str:
+    """Text in which nothing is markup, on one line."""
+    return MARKDOWN.sub(r"\\\1", " ".join(str(value).split())).replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _cell(value: Any) -> str:
+    """A value as the text of a table's cell."""
+    return "" if value is None or (not isinstance(value, str) and pd.isna(value)) else str(value)
+
+
+def is_wide(figure: Figure) -> bool:
+    """Whether a picture is so much wider than high that its letters would vanish on a narrow screen."""
+    return figure.drawing is not None and figure.drawing.get_figwidth() > WIDE * figure.drawing.get_figheight()
+
+
+def picture(figure: Figure) -> Markup:
+    """The picture as an element of a page, with its description.
+
+    Drawings are inline SVG. A file that a run saved is taken as PNG, since an SVG file of whoever wrote it could hold anything.
+    """
+    if figure.drawing is not None:
+        return _svg(figure)
+    if "png" in figure.files:
+        data = base64.b64encode(figure.files["png"].read_bytes()).decode()
+        return Markup('<img src="data:image/png;base64,{}" alt="{}">').format(Markup(data), figure.description)
+    return Markup("<p>{}</p>").format(figure.description)
+
+
+def _svg(figure: Figure) -> Markup:
+    """Inline SVG whose letters are text, that scales, and whose names are its own on the page."""
+    buffer = io.BytesIO()
+    with rc_context({"svg.fonttype": "none"}):
+        draw(figure.drawing, buffer, "svg")
+    text = buffer.getvalue().decode()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    own = re.sub(r"[^a-z0-9]+", "-", figure.name)
+    text = re.sub(r'\b(id="|url\(#|xlink:href="#)', rf"\g<1>{own}-", text)
+    opening = text[: text.index(">") + 1]
+    size = re.search(r'width="([\d.]+)pt"', opening)
+    box = re.search(r'viewBox="[^"]*"', opening)
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    tag = (
+        f'<svg {spaces} {box.group() if box else ""} role="img" aria-label="{escape(figure.description)}" '
+        f'style="max-width:{size.group(1) if size else 600}pt">'
+    )
+    return Markup(tag + f"<title>{escape(figure.description)}</title>" + text[len(opening) :])

@@ -1,0 +1,156 @@
+"""Which runs a report is about: every folder that `--run` names or holds, read once; what cannot be read is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from Utils.errors import Refused
+from Utils.files import read_json
+from Utils.grid.states import state_of
+from Utils.options import INCIDENTAL, defaults
+
+DEPTH = 4  # folders below a named one that are searched for runs
+PRUNING = ("singleshot", "multishot", "prune")  # experiments whose runs are the rows of the tables
+STUDIES = ("layer-conservation", "unit-conservation", "imp-conservation", "schedule-conservation")
+BESIDE = ("expid", "argv", "commit", "dirty", "versions", "device", "part")  # what `args.json` has beside the recipe
+SETTINGS = ("title", "description", "preset", "scale", "report")  # what an assignment's grid says about its report
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: where it is, every option it was made with, its summary (empty unless it is done) and its state."""
+
+    folder: Path
+    options: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    status: str
+    reason: str = ""
+
+    def __getitem__(self, option: str) -> Any:
+        return self.options.get(option)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has numbers."""
+        return self.status == "done"
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The options that make two runs different."""
+        return {k: v for k, v in self.options.items() if k not in (*INCIDENTAL, *BESIDE)}
+
+    @property
+    def grid(self) -> str:
+        """The name of the grid that the run is a cell of; empty for a run of its own."""
+        return self.folder.parent.name if (self.folder.parent / "grid.csv").is_file() else ""
+
+    def file(self, name: str) -> Path | None:
+        """A file of the run, if it is there."""
+        path = self.folder / name
+        return path if path.is_file() else None
+
+
+@dataclass
+class Collection:
+    """What was found: runs with networks, traces, studies, and folders that are left out with the reason."""
+
+    runs: list[Run] = field(default_factory=list)
+    traces: list[Run] = field(default_factory=list)
+    studies: list[Run] = field(default_factory=list)
+    left_out: list[tuple[Path, str]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def done(self) -> list[Run]:
+        """The runs that have numbers."""
+        return [run for run in self.runs if run.done]
+
+    def add(self, folder: Path) -> None:
+        """Sort one run folder in; what cannot be used is left out with its reason, never fatal."""
+        run = _read(folder)
+        experiment = str(run["experiment"] or "")
+        if not run.done:
+            self.left_out.append((folder, f"{run.status}{f': {run.reason}' if run.reason else ''}"))
+        if experiment in PRUNING and (twin := self._twin(run)):
+            self.left_out.append((folder, f"the same run as {twin.folder}, which counts once"))
+        elif experiment in PRUNING:
+            self.runs.append(run)
+        elif run.done and experiment == "trace":
+            self.traces.append(run)
+        elif run.done and experiment in STUDIES:
+            self.studies.append(run)
+        elif run.done and experiment not in ("report", "assignment"):
+            self.left_out.append((folder, f"a report has no section for --experiment {experiment}"))
+
+    def _twin(self, run: Run) -> Run | None:
+        """A finished run made with the same options, seed included: its numbers are the same ones, not a second sample."""
+        return next((r for r in self.done if run.done and r.recipe == run.recipe), None)
+
+
+def collect(names: Iterable[str | Path]) -> Collection:
+    """All runs in the folders `names`: runs, grids, or folders that hold such; each is taken once.
+
+    Raises:
+        Refused: there is no finished run in any of them.
+    """
+    names = [Path(name) for name in names]
+    found, seen = Collection(), set()
+    for name in names:
+        if not name.is_dir():
+            found.left_out.append((name, "no such folder"))
+        for folder in _folders(name, found):
+            if folder.resolve() not in seen:
+                seen.add(folder.resolve())
+                found.add(folder)
+    if not (found.done or found.traces or found.studies):
+        first = f"; {found.left_out[0][0]}: {found.left_out[0][1]}" if found.left_out else ""
+        raise Refused(f"--run: no finished run in {', '.join(map(str, names))}{first}")
+    return found
+
+
+def _folders(name: Path, found: Collection, depth: int = DEPTH) -> Iterator[Path]:
+    """The run folders in `name`; the cells of a grid stand for it, also those that it lists and that are not there yet."""
+    if (name / "grid.csv").is_file() or _lists_cells(name):
+        yield from _cells(name, found)
+    elif (name / "args.json").is_file() or (name / "summary.json").is_file():
+        yield name
+    elif depth and name.is_dir():
+        for inner in sorted(name.iterdir()):
+            if inner.is_dir() and not inner.name.startswith("."):
+                yield from _folders(inner, found, depth - 1)
+
+
+def _lists_cells(name: Path) -> bool:
+    try:
+        return "cells" in read_json(name / "args.json")
+    except Refused:
+        return False
+
+
+def _cells(grid: Path, found: Collection) -> list[Path]:
+    try:
+        options = read_json(grid / "args.json")
+    except Refused:
+        options = {}
+    found.settings |= {key: options[key] for key in SETTINGS if options.get(key) not in (None, {})}
+    listed = [grid / str(cell) for cell in options.get("cells", ()) if Path(str(cell)).name == str(cell)]
+    there = sorted(f for f in grid.iterdir() if f.is_dir() and (f / "args.json").is_file())
+    waiting = [cell for cell in listed if not (cell / "args.json").is_file()]
+    found.left_out += [(cell, "not run yet") for cell in waiting]
+    return [cell for cell in listed if cell not in waiting] + [cell for cell in there if cell not in listed]
+
+
+def _read(folder: Path) -> Run:
+    try:
+        options = read_json(folder / "args.json")
+        state = state_of(folder)
+        known = defaults(str(options.get("experiment")))
+    except Refused as error:
+        return Run(folder, {}, {}, "damaged", str(error))
+    except KeyError:
+        return Run(folder, {}, {}, "damaged", f"no experiment has the name {options.get('experiment')!r}")
+    summary = state.summary if state.status == "done" else {}
+    return Run(folder, {**known, **options}, summary, state.status, " ".join(state.reason.split()))
