@@ -160,7 +160,8 @@ def _save(
     folder.write_json(report.JSON, report.report_json(start, steps, rows, asked, method, environment(start.device)))
     folder.write_state(report.MASKS, report.masks_file(start, steps))
     folder.write_state("model.pt", start.model.state_dict())
-    title = f"Regrowth: {start.options.model}, {start.options.dataset}, {start.options.regrow_allocation}"
+    how = "replayed" if start.options.regrow_replay else start.options.regrow_allocation
+    title = f"Regrowth: {start.options.model}, {start.options.dataset}, {how}"
     folder.write_figure("regrow", regrow_figure(rows, layers, episodes, title))
     summary = _summary(start, folder, clock, rows, table)
     print_warnings(summary)
