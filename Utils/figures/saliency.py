@@ -30,12 +30,14 @@ def saliency_figure(found: Saliencies, layers: pd.DataFrame, classes: pd.DataFra
         axes[1].plot(grid.index, grid[name], "o-", color=COLOURS[i % len(COLOURS)], markersize=3, linewidth=1, label=name)
     axes[1].set_yscale("log" if positive else "linear")
     if len(grid.columns) <= len(COLOURS):
-        axes[1].legend(fontsize=7)
+        axes[1].legend(title="layer", title_fontsize=7, fontsize=7)
     label_axes(axes[1], "class", "mean saliency", "By class")
     shown = grid / grid.max()
     axes[2].imshow(shown, aspect="auto", cmap=VIRIDIS, vmin=0, vmax=1, interpolation="nearest")
     label_axes(axes[2], "layer", "class", "Of each layer's largest")
+    axes[2].set_yticks(np.arange(len(grid)), grid.index, fontsize=7)
     _names(axes[2], pd.Series(grid.columns))
+    axes[2].grid(False)
     _weights(axes[3], found, order)
     return figure
 

@@ -86,8 +86,9 @@ def measure(
 ) -> Saliencies:
     """The saliencies of every class that has training images; others are left out."""
     kept = {name: p.mask.reshape(-1) > 0 for name, p in layers.items() if bool(p.mask.any())}
-    total = sum(p.mask.numel() for p in layers.values())
-    found = Saliencies(columns={n: max(LEAST, round(COLUMNS * len(k) / total)) for n, k in kept.items()})
+    counts = {name: int(on.sum()) for name, on in kept.items()}
+    total = sum(counts.values())
+    found = Saliencies(columns={name: max(LEAST, round(COLUMNS * count / total)) for name, count in counts.items()})
     for label, images in class_images(data, per_class).items():
         if not len(images):
             continue
