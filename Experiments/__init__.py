@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 COMMON = frozenset({"dataset", "data", "image", "model", "seed", "device", "verbose", "save"})
 PRUNING = COMMON | {"prunable", "prune"}
-TRAINING = {"train", "validation", "compact", "profile", "dense", "test", "augment"}
+TRAINING = {"train", "checkpoints", "epochs", "held out", "validation", "compact", "profile", "dense", "test", "augment"}
 GRID = {"grid", "overrides", "lists", "seed list", "pruner list", "schedule lists", "ablations"}
+REGROWTH = COMMON | {"run", "checkpoint", "train", "held out", "test", "augment", "regrow"}
+# How Bidirection-Prune-Regrowth fine-tunes, AdamW with its own weight decay of 0.01; its batches and its share of validation too.
+FINE_TUNING = {"optimizer": "adamw", "lr": 3e-4, "train_batch_size": 128, "val_fraction": 0.1}
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What an experiment does, and which parts of the command line it reads (the readers in `Utils/options.py`)."""
+    """What an experiment does, and which parts of the command line it reads (the readers in `Utils/options.py`).
+
+    `own` are its defaults where they are not those of the options.
+    """
 
     summary: str
     reads: frozenset[str]
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 EXPERIMENTS = {
@@ -36,7 +45,7 @@ EXPERIMENTS = {
     "unit-conservation": Experiment("scores that enter each hidden unit against those that leave it", PRUNING | {"pruner list"}),
     "imp-conservation": Experiment(
         "average squared weight of each layer against the inverse of its size, over training",
-        COMMON | {"train", "test", "augment"},
+        COMMON | {"train", "epochs", "test", "augment"},
     ),
     "schedule-conservation": Experiment(
         "score removed by SynFlow's rounds over the maximal flow, for linear and exponential schedules",
@@ -57,6 +66,26 @@ EXPERIMENTS = {
     "status": Experiment("how far the cells of grids and single runs are: --run FOLDER ...", frozenset({"run"})),
     "histogram": Experiment(
         "draw how the kept weights of saved runs are distributed: --run FOLDER ...", frozenset({"run", "histogram", "verbose"})
+    ),
+    "regrow": Experiment(
+        "give a saved sparse run, or a foreign --checkpoint, some of its pruned weights back, beside two controls",
+        REGROWTH | {"regrow choice", "regrow search", "regrow mini", "checkpoints", "grid", "seed list", "regrow lists"},
+        FINE_TUNING,
+    ),
+    "regrow-layers": Experiment(
+        "all of the budget to one layer at a time: does a layer's SSIM say what regrowing it brings?",
+        REGROWTH | {"regrow choice", "checkpoints"},
+        FINE_TUNING,
+    ),
+    "regrow-bench": Experiment(
+        "seconds of regrowth by reference and by saliency, phase by phase",
+        REGROWTH | {"regrow mini", "regrow bench"},
+        FINE_TUNING | {"regrow_fraction": 0.01},
+    ),
+    "inspect": Experiment("what a --checkpoint holds, ours or foreign: layers, densities, capacities", frozenset({"checkpoint"})),
+    "saliency": Experiment(
+        "which layers and weights of saved runs each class hangs on: --run FOLDER ...",
+        frozenset({"run", "saliency", "device", "verbose", "data"}),
     ),
     "trace": Experiment(
         "read a trace of PyTorch's profiler: convolution time, idle gaps, layers, a timeline",

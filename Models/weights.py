@@ -27,7 +27,15 @@ def load_weights(model: nn.Module, file: str | os.PathLike[str]) -> None:
     Raises:
         Refused: unreadable or unsafe file, missing or unexpected keys, other shapes; one line with the file's name.
     """
-    tensors = _unmasked(_read(file), file)
+    copy_tensors(model, _unmasked(_read(file), file), f"--weights {file}")
+
+
+def copy_tensors(model: nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:
+    """Copy `tensors`, which hold no masks, into `model`, in place; the masks that it has stay as they are.
+
+    Raises:
+        Refused: missing or unexpected keys, other shapes; one line that begins with `source`. Nothing is changed then.
+    """
     own = model.state_dict()
     expected = {key: value for key, value in own.items() if not _is_mask(key, own)}
     # Files from before torch 0.4.1 lack the batch counters, which do nothing to the output.
@@ -42,7 +50,7 @@ def load_weights(model: nn.Module, file: str | os.PathLike[str]) -> None:
         f"{word} {_few(found)}" for word, found in (("lacks", missing), ("has unknown", unexpected), ("has", shapes)) if found
     ]
     if faults:
-        raise Refused(f"--weights {file} does not fit the model: it {'; it '.join(faults)}")
+        raise Refused(f"{source} does not fit the model: it {'; it '.join(faults)}")
     model.load_state_dict(tensors, strict=False)
 
 

@@ -16,6 +16,9 @@ DATASETS = (
 )
 COUNT, POSITIVE, LARGE = integer(0, 2**31 - 1), integer(1, 2**31 - 1), integer(0, 2**63 - 1)
 COMPRESSION, DENSITY, SPARSITY = number(0, 30), number(above=0, high=1), number(0, below=1)
+ALLOCATIONS = ("ssim", "uniform", "proportional", "greedy", "rl")
+SELECTIONS = ("reference", "saliency", "gradient", "magnitude", "random")
+INITS = ("zero", "reference", "kaiming", "original")
 ABLATIONS = {"none": None, "shuffle": "shuffle", "reinit": "reinitialize", "invert": "invert"}  # word -> option it turns on
 
 
@@ -43,14 +46,17 @@ class Option:
 
 # Headings of the help, and the readers under each.
 GROUPS = {
-    "experiment": ("always", "assignment", "save", "run", "histogram", "report", "trace", "seed", "device", "verbose"),
+    "experiment": ("always", "assignment", "save", "run", "checkpoint", "histogram", "saliency", "report", "trace", "seed",
+                   "device", "verbose"),
     "data": ("dataset", "data", "image", "augment", "mirror"),
     "model": ("model",),
-    "training": ("dense", "train", "validation", "compact", "test", "profile"),
+    "training": ("dense", "checkpoints", "train", "epochs", "held out", "validation", "compact", "test", "profile"),
     "pruning": ("prunable", "prune", "ablations"),
     "levels (multishot)": ("levels",),
     "masks that move in training (set, rigl)": ("updates",),
-    "grids (a list runs every combination)": ("lists", "seed list", "pruner list", "schedule lists", "overrides", "grid"),
+    "regrowth": ("regrow", "regrow choice", "regrow search", "regrow mini", "regrow bench"),
+    "grids (a list runs every combination)": ("lists", "seed list", "pruner list", "schedule lists", "regrow lists",
+                                              "overrides", "grid"),
 }
 # Options that do not make two runs different; everything else does, defaults included.
 INCIDENTAL = (
@@ -86,7 +92,7 @@ def table() -> tuple[Option, ...]:
         Option("--train-batch-size", "train", "images per training step", 64, POSITIVE),
         Option("--test-batch-size", "test", "images per evaluation step", 256, POSITIVE),
         Option("--pre-epochs", "dense", "epochs of dense training before pruning", 0, COUNT),
-        Option("--post-epochs", "train", "epochs of training after pruning", 10, COUNT),
+        Option("--post-epochs", "epochs", "epochs of training after pruning", 10, COUNT),
         Option("--lr", "train", "learning rate", 0.001, number(above=0)),
         Option("--lr-drops", "train", "epochs after which the learning rate drops, in each phase", (), POSITIVE, nargs="*"),
         Option("--lr-drop-rate", "train", "factor of a drop", 0.1, number(above=0)),
@@ -95,14 +101,14 @@ def table() -> tuple[Option, ...]:
         Option("--weight-decay", "train", "L2 penalty; of adamw a decay beside the gradient, if not given 0.01", 0.0, number(0)),
         Option("--quantization", "train", "mixed precision in training and evaluation: bfloat16, on older GPUs float16; weights "
                "stay float32", False, None),
-        Option("--val-fraction", "validation", "share of the training images that is held out and tested after each epoch", 0.0,
+        Option("--val-fraction", "held out", "share of the training images that is held out and tested after each epoch", 0.0,
                number(0, below=1)),
         Option("--patience", "validation", "epochs without a better validation accuracy after which a phase of training ends; "
                "its best state is kept then", None, POSITIVE),
         Option("--compact", "compact", "train the pruned network without its dead units: the same function, in smaller layers",
                False, None),
         Option("--save-trace", "profile", "profile one inference step after training, into trace.json", False, None),
-        Option("--checkpoint-every", "dense", "epochs between checkpoints, 0 for none; default: each epoch of 2 s or more, and "
+        Option("--checkpoint-every", "checkpoints", "epochs between checkpoints, 0 for none; default: each of 2 s or more, and "
                "whenever 10 s have passed", None, COUNT),
         Option("--tensorboard", "dense", "while training, write what TensorBoard shows into the run's folder", False, None),
         Option("--pruner", "prune", "pruning method", "rand", choices=pruners),
@@ -162,6 +168,36 @@ def table() -> tuple[Option, ...]:
         Option("--bins", "histogram", "bins of a layer's weights", 60, integer(1, 1000)),
         Option("--layer-compression", "report", "compression whose layers and weights are shown; default: the middle one", None,
                COMPRESSION),
+        Option("--checkpoint", "checkpoint", "a checkpoint file, ours or with weight_orig and weight_mask"),
+        Option("--regrow-to", "regrow", "sparsity to regrow to", None, SPARSITY),
+        Option("--regrow-fraction", "regrow", "the same as the share of all prunable weights that is regrown", None,
+               number(above=0, high=1)),
+        Option("--regrow-dense", "regrow", "the trained dense network, a file or a run's folder; default: the run's dense.pt"),
+        Option("--regrow-reference", "regrow", "a less sparse network, whose weights come first in selection reference"),
+        Option("--regrow-layers", "regrow", "layers that are regrown, by name, or all", ("all",), nargs="+"),
+        Option("--regrow-ssim-batches", "regrow", "validation batches on which activations are compared", 20, POSITIVE),
+        Option("--regrow-score-batches", "regrow", "training batches for saliencies and gradients", 50, POSITIVE),
+        Option("--regrow-selection", "regrow choice", "which weights of a layer come back", "saliency", choices=SELECTIONS),
+        Option("--regrow-init", "regrow choice", "what they are then", "zero", choices=INITS),
+        Option("--regrow-finetune-epochs", "regrow choice", "epochs of fine-tuning after each step, also of the controls",
+               40, COUNT),
+        Option("--regrow-bn-recalibrate", "regrow choice", "new BatchNorm statistics before fine-tuning", False, None),
+        Option("--regrow-allocation", "regrow search", "how many each layer gets", "proportional", choices=ALLOCATIONS),
+        Option("--regrow-steps", "regrow search", "steps of regrowing and fine-tuning, the budget split evenly", 1, POSITIVE),
+        Option("--regrow-episodes", "regrow search", "episodes of allocation rl", 100, POSITIVE),
+        Option("--regrow-replay", "regrow search", "regrow what is in this regrow_masks.pt"),
+        Option("--regrow-mini-epochs", "regrow mini", "epochs of fine-tuning in an episode", 1, COUNT),
+        Option("--regrow-repeats", "regrow bench", "times that each method is timed", 3, POSITIVE),
+        Option("--regrow-allocation-list", "regrow lists", "allocations", (), choices=ALLOCATIONS, nargs="+",
+               axis="regrow_allocation"),
+        Option("--regrow-selection-list", "regrow lists", "selections", (), choices=SELECTIONS, nargs="+",
+               axis="regrow_selection"),
+        Option("--regrow-init-list", "regrow lists", "initial values", (), choices=INITS, nargs="+",
+               axis="regrow_init"),
+        Option("--saliency-images", "saliency", "training images of each class", 256, POSITIVE),
+        Option("--saliency-batch-size", "saliency", "images of one gradient", 64, POSITIVE),
+        Option("--saliency-percentile", "saliency", "weights whose range over classes lies above this are biased", 90.0,
+               number(0, below=100)),
         Option("--expid", "save", "name of the run's folder; default: made from the options", ""),
         Option("--result-dir", "save", "where run folders are made", "Results/data"),
         Option("--no-save", "save", "write nothing", False, None),
@@ -192,4 +228,5 @@ def pop_lists(given: dict[str, Any], experiment: str) -> dict[str, Any]:
 def defaults(experiment: str) -> dict[str, Any]:
     """What each option that a run of `experiment` has is when it is not given; a grid's own options are not among them."""
     own = {o.dest: o.default for o in read_by(experiment) if not is_axis(o, experiment) and o.dest != "for"}
+    own |= EXPERIMENTS[experiment].own
     return own | ({"level": 1} if "levels" in EXPERIMENTS[experiment].reads else {})

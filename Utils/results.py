@@ -31,7 +31,8 @@ OWN = (
     "args.json", "pre-train.csv", "post-train.csv", "levels.csv", "compression.csv", "compression-level-*.csv",
     "*-conservation.csv", "*-conservation.png", "*-conservation.pdf", "schedule-rounds.csv", "trace.json", "trace.csv",
     "trace_summary.json", "timeline.*", "time.json", "histogram*.csv", "histogram*.png", "histogram*.pdf", "initial.pt",
-    "dense.pt", "model.pt", "updates.csv",
+    "dense.pt", "model.pt", "regrow*.csv", "regrow*.json", "regrow*.png", "regrow*.pdf", "regrow_masks.pt",
+    "updates.csv", "saliency*.csv", "saliency*.png", "saliency*.pdf",
     "model-compact.pt", "compact.*", "report.md", "report.html", "figures/*", "tables/*", "optimizer.pt", "scheduler.pt",
     "masks-level-*.pt", f"{events.FOLDER}/{events.FILES}", CHECKPOINT, "summary.json",
 )  # fmt: skip
@@ -47,7 +48,7 @@ def run_name(options: argparse.Namespace) -> str:
     digest = hashlib.blake2b(json.dumps(chosen, sort_keys=True).encode(), digest_size=4).hexdigest()
     given = vars(options)
     pruners = "-".join(given.get("pruner_list", ())) or given.get("pruner")
-    about = Path(options.trace).stem if "trace" in given else Path(options.run[0]).resolve().name if "run" in given else None
+    about = Path(options.trace).stem if "trace" in given else Path(options.run[0]).resolve().name if given.get("run") else None
     compression = f"c{options.compression:.4g}" if "compression" in given else None
     seed = f"s{options.seed}" if "seed" in given else None
     words = [about, pruners, given.get("model"), given.get("dataset"), compression, seed, digest]

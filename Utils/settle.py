@@ -14,8 +14,10 @@ from Utils.data.catalogue import ALIASES, NAMES, check_name
 from Utils.errors import Refused
 from Utils.events import check_package
 from Utils.options import INCIDENTAL, defaults
+from Utils.regrowth.settling import settle_regrowth
 
-FILES = ("weights", "trace")  # options that name a file: its content makes two runs different
+# Options that name a file: its content makes two runs different.
+FILES = ("weights", "trace", "regrow_start", "regrow_dense", "regrow_reference", "regrow_replay")
 ADAMW_DECAY = 0.01  # torch's own, where none is given
 SAME_THING = ("compression", "density", "sparsity", "prune_amount")
 
@@ -24,6 +26,8 @@ def settle(given: Mapping[str, Any]) -> argparse.Namespace:
     """The options of one run from what was given (no lists), or `Refused` where flags contradict each other."""
     experiment = given.get("experiment", "singleshot")
     options = argparse.Namespace(**defaults(experiment) | dict(given))
+    if "regrow_fraction" in options:
+        settle_regrowth(options, given)
     if "dataset" in options:
         check_name(options.dataset)
         options.dataset = ALIASES.get(options.dataset, options.dataset)
@@ -47,7 +51,9 @@ def settle(given: Mapping[str, Any]) -> argparse.Namespace:
         _check_expid(options.expid)
     if "trace" in options and not options.trace:
         raise Refused("--experiment trace needs --trace FILE, a trace of the PyTorch profiler")
-    if "run" in options and not options.run:
+    if experiment == "inspect" and not options.checkpoint:
+        raise Refused("--experiment inspect needs --checkpoint FILE")
+    if "run" in options and "checkpoint" not in options and not options.run:
         raise Refused(f"--experiment {options.experiment} needs --run FOLDER")
     if "run" in options:
         options.given = sorted(given)  # these hold for a saved run too, whatever it was made with

@@ -63,6 +63,11 @@ def reader_of(option):
         return ["--experiment", option.reader, *(["--trace", "t.json"] if option.dest == "step" else []), *(["--run", "x"] if option.reader != "trace" else [])]
     if option.reader == "assignment":
         return ["--experiment", "assignment", "--preset", "demo"]
+    if option.reader == "saliency":
+        return ["--experiment", "saliency", "--run", "x"]
+    if option.reader.startswith("regrow"):
+        bench = option.reader == "regrow bench" or option.dest in ("regrow_to", "regrow_fraction")
+        return ["--experiment", *(["regrow-bench"] if bench else ["regrow", "--regrow-to", "0.9"]), "--checkpoint", "x"]
     if option.reader == "levels":
         return ["--experiment", "multishot", "--level-list", "1", "--pre-epochs", "5"]
     return {"launcher": ["--seed-list", "1"], "patience": ["--val-fraction", "0.1"]}.get(option.dest, [])
@@ -191,12 +196,15 @@ def test_experiments_without_a_reader_refuse_the_flag():
 
 
 
-OTHERS = ("experiment", "run", "data_mirror", "for", "trace", "preset")
+OTHERS = ("experiment", "run", "data_mirror", "for", "trace", "preset", "checkpoint", "regrow_replay")
+VALUES = {"dataset": "synthetic:1x8x8:3", "model": "conv", "model_class": "tinyimagenet", "lr_drops": "3", "expid": "name", "rewind_epoch": "2",
+          "slurm_option": "qos=high", "regrow_allocation": "uniform", "regrow_selection": "random", "regrow_init": "kaiming",
+          "regrow_dense": __file__, "regrow_reference": __file__}  # fmt: skip
 
 
 @pytest.mark.parametrize("option", [o for o in table() if o.dest not in OTHERS and not o.axis], ids=lambda o: o.dest)
 def test_every_flag_parses_and_changes_its_option(option):
-    value = {"dataset": "synthetic:1x8x8:3", "model": "conv", "model_class": "tinyimagenet", "lr_drops": "3", "expid": "name", "rewind_epoch": "2", "slurm_option": "qos=high"}.get(option.dest)
+    value = VALUES.get(option.dest)
     value = value or (next((c for c in option.choices if c != option.default), None) if option.choices else None)
     words = [option.flag] if option.parse is None else [option.flag, value or ("0.5" if option.parse is not str else "x")]
     if option.dest == "model_class":

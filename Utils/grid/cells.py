@@ -46,8 +46,8 @@ def expand(given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> argp
     experiment = given.get("experiment", "singleshot")
     shared = {k: v for k, v in given.items() if k != "for"}
     _check_lists(shared, lists)
-    pruners = [*lists.get("pruner", [given.get("pruner", defaults(experiment)["pruner"])])]
-    trains = "train" in EXPERIMENTS[experiment].reads
+    pruners = [*lists.get("pruner", [given.get("pruner", defaults(experiment).get("pruner", ""))])]
+    trains = "dense" in EXPERIMENTS[experiment].reads
     overrides = _overrides(given, [*pruners, "dense"] if trains else pruners, lists)
     axes = [o.axis for o in table() if o.axis in lists]
     cells: dict[str, Cell] = {}
@@ -181,8 +181,10 @@ def _cell_name(values: Mapping[str, Any]) -> str:
 def _grid_name(
     experiment: str, shared: Mapping[str, Any], lists: Mapping[str, Sequence[Any]], cells: Sequence[Cell]
 ) -> str:
-    models = "models" if "model" in lists else shared.get("model", "fc")
-    words = ("grid", models, shared.get("dataset", "mnist"), _digest([identity(cell.options) for cell in cells]))
+    first = next(iter(cells)).options
+    told = vars(first) if "regrow_start" in first else shared  # a saved run says what its network is
+    models = "models" if "model" in lists else told.get("model", "fc")
+    words = ("grid", models, told.get("dataset", "mnist"), _digest([identity(cell.options) for cell in cells]))
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(word))[-60:] for word in words)
 
 

@@ -74,7 +74,8 @@ def run(plan: argparse.Namespace) -> None:
 
 def show(options: argparse.Namespace) -> None:
     """Where a single run is or would be, and how far it is."""
-    load_pruner(options)
+    if "pruner" in options:
+        load_pruner(options)
     print(f"{path_of(options)}: {state_of(path_of(options)).status}")
 
 
@@ -84,11 +85,13 @@ def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
     for cell in plan.cells:
         options = cell.options
         try:
-            pruner = load_pruner(options)
+            pruner = load_pruner(options) if "pruner" in options else None
             folder = path_of(options)
             if (folder / "args.json").exists() and not plan.overwrite:
                 check_same(folder, options)
             choose_device(options)
+            if pruner is None:  # its network is that of a saved run
+                continue
             data = datasets.open(options, CPU)
             network = str([vars(options).get(k) for k in ("model", "model_class", "weights", "dense_classifier", "pretrained",
                                                           "prune_bias", "prune_batchnorm", "prune_residual")])  # fmt: skip

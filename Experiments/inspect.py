@@ -1,0 +1,57 @@
+"""Inspect: what a checkpoint holds, and the density, sparsity and capacity of each layer."""
+
+from __future__ import annotations
+
+import argparse
+
+import pandas as pd
+
+from Utils.checkpoint_file import NONE, Checkpoint, read_checkpoint, summarised
+
+SHOWN = 40  # tensors that are not masked are named one by one up to here
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print what `--checkpoint FILE` holds: ours or foreign, read on the CPU without running anything in it.
+
+    Raises:
+        Refused: it is no file of tensors and plain values.
+    """
+    found = read_checkpoint(options.checkpoint)
+    print(f"{found.file}: {found.form}, {found.file.stat().st_size} bytes")
+    for key, value in found.beside.items():
+        print(f"  {key}: {summarised(value)}")
+    if found.form == NONE:
+        return
+    table = layer_table(found)
+    if len(table):
+        print(table.to_string(index=False, formatters=dict.fromkeys(("density", "sparsity"), "{:.6f}".format)))
+        kept, size = int(table["kept"].sum()), int(table["size"].sum())
+        print(f"Parameter Sparsity: {kept}/{size} ({kept / size:.4f}); sparsity {1 - kept / size:.6f}, capacity {size - kept}")
+        if zeros := int(table["zeros_kept"].sum()):
+            print(f"NOTE: {zeros} weights are zero and not pruned: masks are the truth")
+    rest = [name for name in found.tensors if name not in set(table.get("tensor", ()))]
+    entries = sum(found.tensors[name].numel() for name in rest)
+    names = f": {', '.join(rest)}" if len(rest) <= SHOWN else ""
+    print(f"Beside them {len(rest)} tensors of {entries} entries{names}")
+
+
+def layer_table(found: Checkpoint) -> pd.DataFrame:
+    """A row for each masked tensor, or where there is no mask for each weight: size, kept, density, sparsity, capacity.
+
+    `kept` counts masks; where there are none, what is not zero. `zeros_kept` are zeros that the mask keeps; `stored` are pruned
+    weights of which the file still has a value.
+    """
+    names = list(found.masks) or [n for n, t in found.tensors.items() if n.endswith("weight") and t.dim() > 1]
+    rows = []
+    for name in names:
+        weight, original = found.tensors.get(name), found.originals.get(name)
+        mask = found.masks[name] if name in found.masks else (weight != 0).float()
+        size, kept = mask.numel(), int(mask.sum())
+        row = {"tensor": name, "shape": "x".join(map(str, mask.shape)), "size": size, "kept": kept, "density": kept / size,
+               "sparsity": 1 - kept / size, "capacity": size - kept,
+               "zeros_kept": 0 if weight is None else kept - int(((weight != 0) & (mask > 0)).sum())}  # fmt: skip
+        if found.originals:
+            row["stored"] = 0 if original is None else int(((original != 0) & (mask == 0)).sum())
+        rows.append(row)
+    return pd.DataFrame(rows)

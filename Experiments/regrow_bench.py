@@ -1,0 +1,53 @@
+"""Regrow-bench: how long regrowth takes by reference and by saliency, phase by phase."""
+
+from __future__ import annotations
+
+import argparse
+
+from Utils.clock import Clock
+from Utils.environment import environment
+from Utils.errors import Refused
+from Utils.regrowth.bench import by_phase, findings_of, time_methods
+from Utils.regrowth.start import budget, open_start
+from Utils.results import RunFolder
+from Utils.running import attempt
+from Utils.setup import Datasets, choose_device
+from Utils.studies.folder import print_saved_study, print_study, save_study
+
+NAME = "regrow-bench"
+
+
+def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
+    """Time both methods `--regrow-repeats` times, or print what the finished folder holds.
+
+    Raises:
+        Refused: nothing was written.
+        RunFailed: the run had begun; its folder says why it failed.
+    """
+    with RunFolder(options) as folder:
+        if folder.finished:
+            return print_saved_study(folder)
+        attempt(lambda: _run(options, folder, datasets or Datasets()), folder)
+
+
+def _run(options: argparse.Namespace, folder: RunFolder, datasets: Datasets) -> None:
+    from Utils.figures.regrowth import bench_figure
+
+    clock = Clock(choose_device(options))
+    with clock("data"):
+        start = open_start(options, datasets)
+    count = budget(start)
+    if start.dense is None:
+        raise Refused(f"--experiment {NAME} needs --regrow-dense FILE, the trained dense network that both methods look at")
+    folder.begin(start.device)
+    print(f"Timing the regrowth of {count} of {start.size} weights, {options.regrow_repeats} times, on {start.device}.")
+    times = time_methods(start, count)
+    table = by_phase(times)
+    findings = findings_of(table, count)
+    print_study(table, findings)
+    title = f"Seconds of regrowth: {options.model}, {options.dataset}, {count} weights, {start.device.type}"
+    columns = table[["method", "phase", "mean", "std"]].itertuples(index=False)
+    means = {f"{method} {phase}": {"mean": mean, "std": std} for method, phase, mean, std in columns}
+    facts = {"budget": count, "repeats": options.regrow_repeats, "seconds_by_phase": means, "findings": findings}
+    folder.write_json(f"{NAME}.json", facts | environment(start.device))
+    save_study(folder, start.device, {NAME: table, f"{NAME}-runs": times}, bench_figure(table, title), facts)

@@ -1,0 +1,58 @@
+"""Regrow-layers: all of the budget to one layer at a time, and what its SSIM had to say about it."""
+
+from __future__ import annotations
+
+import argparse
+
+import pandas as pd
+
+from Utils.clock import Clock
+from Utils.regrowth.alone import correlations, study, summary_of, verdict
+from Utils.regrowth.growing import check_sources
+from Utils.regrowth.progress import Progress
+from Utils.regrowth.start import budget, open_start
+from Utils.results import RunFolder
+from Utils.running import attempt
+from Utils.setup import Datasets, choose_device
+from Utils.studies.folder import print_saved_study, print_study, save_study
+
+NAME, CORRELATIONS = "regrow-layers", "regrow-correlations"
+
+
+def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
+    """Regrow each layer alone, or print what the finished folder holds.
+
+    Raises:
+        Refused: nothing was written.
+        RunFailed: the run had begun; its folder says why it failed.
+    """
+    with RunFolder(options) as folder:
+        if folder.finished:
+            print_saved_study(folder)
+            return print(pd.read_csv(folder.path / f"{CORRELATIONS}.csv").to_string(index=False, float_format="%.4g"))
+        attempt(lambda: _run(options, folder, datasets or Datasets()), folder)
+
+
+def _run(options: argparse.Namespace, folder: RunFolder, datasets: Datasets) -> None:
+    from Utils.figures.regrowth import layers_figure
+
+    clock = Clock(choose_device(options))
+    with clock("data"):
+        start = open_start(options, datasets)
+    count = budget(start)
+    check_sources(start)
+    saved = folder.resume()
+    if saved is None:
+        folder.begin(start.device)
+    print(
+        f"Regrowing {count} weights in each of {len(start.layers)} layers alone, {options.regrow_finetune_epochs} epochs of "
+        "fine-tuning each, the control's too."
+    )
+    table, facts = study(start, Progress(folder, clock, saved), clock, count)
+    found = correlations(table)
+    findings = [*summary_of(table), verdict(found)]
+    print_study(table, findings)
+    print(found.to_string(index=False, float_format="%.4g"))
+    title = f"One layer at a time: {options.model}, {options.dataset}, {count} weights"
+    results = {"findings": findings, "budget": count, "notes": start.notes, **facts}
+    save_study(folder, start.device, {NAME: table, CORRELATIONS: found}, layers_figure(table, title), results)

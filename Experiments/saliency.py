@@ -1,0 +1,60 @@
+"""Saliency: which layers and weights of saved runs each class hangs on, and whether classes share them fairly."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+
+from Utils.errors import Refused
+from Utils.files import atomic
+from Utils.reopen import Reopened, reopen
+from Utils.saved import heading, saved_networks
+from Utils.seeds import derive
+from Utils.studies.saliency import ORDERS, class_table, layer_table, measure
+
+NAME = "saliency"
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print a table by layer of each `--run FOLDER`, and write tables and figures there; a grid's folder stands for its cells.
+
+    Training images, never augmented; nothing else in the folders is changed, so that they stay finished runs.
+
+    Raises:
+        Refused: no folder holds a saved network, or one that does cannot be read.
+    """
+    for folder in saved_networks(options.run):
+        _analyse(folder, reopen(folder, options), options)
+
+
+def _analyse(folder: Path, opened: Reopened, options: argparse.Namespace) -> None:
+    from Utils.figures.saliency import saliency_figure
+    from Utils.figures.style import save_figure
+
+    layers = {p.module_name: p for p in opened.prunables if p.param == "weight" and isinstance(p.module, nn.Conv2d | nn.Linear)}
+    if not any(bool(p.mask.any()) for p in layers.values()):
+        raise Refused(f"{folder}: no weight is kept")
+    torch.manual_seed(derive(getattr(opened.options, "seed", 1), NAME))
+    found = measure(opened.model, layers, opened.data, options.saliency_images, options.saliency_batch_size)
+    classes, table = class_table(found), layer_table(found, options.saliency_percentile)
+    print(folder)
+    print(table.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep=""))
+    for order in ORDERS:
+        own = table[table["order"] == order]
+        worst = own.loc[own["unfairness"].idxmax()]
+        print(f"{order} order: the classes differ most in {worst['layer']} (deviation over mean {worst['unfairness']:.3f})")
+    _write(folder / f"{NAME}.csv", table)
+    _write(folder / f"{NAME}-classes.csv", classes)
+    for order in ORDERS:
+        title = f"Saliency, {order} order: {heading(folder)}"
+        save_figure(saliency_figure(found, table, classes, order, title), folder / f"{NAME}-{order}")
+    print(f"Figures: {', '.join(str(folder / f'{NAME}-{order}.png') for order in ORDERS)}")
+
+
+def _write(path: Path, table: pd.DataFrame) -> None:
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False)

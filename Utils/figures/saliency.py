@@ -1,0 +1,64 @@
+"""Figures of saliency: layers, classes, and both at once."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from Utils.figures.style import BLUE, COLOURS, VIRIDIS, label_axes, make_panels
+from Utils.studies.saliency import Saliencies
+
+MANY = 12  # layers from which on names stand upright
+
+
+def saliency_figure(found: Saliencies, layers: pd.DataFrame, classes: pd.DataFrame, order: str, title: str) -> Figure:
+    """Mean by layer with deviations, mean by class, heat map of class and layer, heat map of class and weight."""
+    figure, axes = make_panels(4, title)
+    layers, classes = layers[layers["order"] == order], classes[classes["order"] == order]
+    places = np.arange(len(layers))
+    positive = bool((layers["mean"] > 0).any())
+    low = np.minimum(layers["std"], layers["mean"] * 0.9)  # an error bar below zero has no place on a logarithmic axis
+    axes[0].errorbar(places, layers["mean"], [low, layers["std"]], fmt="o", color=BLUE, capsize=3, markersize=4)
+    axes[0].set_yscale("log" if positive else "linear")
+    label_axes(axes[0], "layer", "saliency", "Mean and deviation by layer")
+    _names(axes[0], layers["layer"])
+    grid = classes.pivot_table(index="class", columns="layer", values="mean", sort=False)
+    for i, name in enumerate(grid.columns):
+        axes[1].plot(grid.index, grid[name], "o-", color=COLOURS[i % len(COLOURS)], markersize=3, linewidth=1, label=name)
+    axes[1].set_yscale("log" if positive else "linear")
+    if len(grid.columns) <= len(COLOURS):
+        axes[1].legend(title="layer", title_fontsize=7, fontsize=7)
+    label_axes(axes[1], "class", "mean saliency", "By class")
+    shown = grid / grid.max()
+    axes[2].imshow(shown, aspect="auto", cmap=VIRIDIS, vmin=0, vmax=1, interpolation="nearest")
+    label_axes(axes[2], "layer", "class", "Of each layer's largest")
+    axes[2].set_yticks(np.arange(len(grid)), grid.index, fontsize=7)
+    _names(axes[2], pd.Series(grid.columns))
+    axes[2].grid(False)
+    _weights(axes[3], found, order)
+    return figure
+
+
+def _weights(axes, found: Saliencies, order: str) -> None:
+    """Class against weight, neighbours averaged, each layer stretched to [0, 1]; lines between layers."""
+    labels = list(found.maps[order])
+    rows = np.stack([found.maps[order][label].numpy() for label in labels])
+    ends = list(accumulate(found.columns.values()))
+    for begin, end in zip([0, *ends], ends, strict=False):
+        part = rows[:, begin:end]
+        span = part.max() - part.min()
+        rows[:, begin:end] = (part - part.min()) / span if span else 0.0
+    axes.imshow(rows, aspect="auto", cmap=VIRIDIS, interpolation="nearest")
+    for end in ends[:-1]:
+        axes.axvline(end - 0.5, color="white", linewidth=1)
+    axes.set_yticks(np.arange(len(labels)), labels, fontsize=7)
+    label_axes(axes, "kept weights, layer after layer (averaged)", "class", "By class and weight")
+    axes.grid(False)
+
+
+def _names(axes, names: pd.Series) -> None:
+    axes.set_xticks(np.arange(len(names)), names, rotation=90 if len(names) > MANY else 45, fontsize=7)
+    axes.grid(False, axis="x")

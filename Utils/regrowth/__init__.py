@@ -1,0 +1,1 @@
+"""Regrowth: giving pruned weights back to a sparse network, layer by layer."""

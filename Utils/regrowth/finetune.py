@@ -1,0 +1,81 @@
+"""Fine-tuning with the images held out in place of the test set, the same for every network that is compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from Utils.clock import Clock
+from Utils.precision import Precision
+from Utils.regrowth.progress import Progress
+from Utils.regrowth.start import Start, Validated
+from Utils.training import COLUMNS, Diverged, Training, evaluate
+
+CALIBRATION_BATCHES = 100
+VALIDATION = tuple(c.replace("test_", "val_").replace("_accuracy", "_val_accuracy") for c in COLUMNS)  # what COLUMNS mean here
+TOP1 = COLUMNS.index("top1_accuracy")
+
+
+def finetune(start: Start, progress: Progress, clock: Clock, name: str, step: int, epochs: int) -> dict[str, Any]:
+    """Fine-tune the network of `start` as it is for `epochs`, as stage `name`; it is trained afterwards.
+
+    Batches are a function of the seed and `step` alone, so that all networks of a step see the same ones.
+
+    Returns:
+        "rows", a row of `VALIDATION` for each epoch, and "model", the `state_dict` after the last one.
+    """
+
+    def work() -> dict[str, Any]:
+        training = _training(start, clock, f"regrow-{step}", epochs)
+        if half := progress.half(name):
+            training.restore(half)
+        elif start.options.regrow_bn_recalibrate:
+            recalibrate(start)
+        keep = progress.keeper(name)
+        training.run(epochs, lambda now: keep(now.epoch, now.state))
+        return {"rows": [list(row) for row in training.rows], "model": start.copy()}
+
+    done = progress.once(name, work)
+    start.load(done["model"])
+    return done
+
+
+def short_accuracy(start: Start, clock: Clock, step: int, epochs: int) -> float:
+    """The validation accuracy, from 0 to 1, of the network as it is after `epochs` of fine-tuning; it is changed by that.
+
+    0 where the loss is not finite any more.
+    """
+    if not epochs:
+        return evaluate(start.model, start.validation(), Precision.of(start.options, start.device))[1] / 100
+    training = _training(start, clock, f"regrow-mini-{step}", epochs)
+    try:
+        training.run(epochs)
+    except Diverged:
+        return 0.0
+    return training.rows[-1][TOP1] / 100
+
+
+def _training(start: Start, clock: Clock, order: str, epochs: int) -> Training:
+    data: Any = Validated(start.data)
+    return Training(start.model, start.prunables, data, start.options, "post_train", clock, order=order, epochs=epochs)
+
+
+@torch.no_grad()
+def recalibrate(start: Start) -> None:
+    """BatchNorm's statistics anew, the plain averages over up to 100 batches of training images; the momentum stays."""
+    norms = [m for m in start.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    if not norms:
+        return
+    momenta = [m.momentum for m in norms]
+    try:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None
+        start.model.train()
+        for images, _ in start.scoring(CALIBRATION_BATCHES):
+            start.model(images)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

@@ -1,0 +1,81 @@
+"""What regrowth has to beat: the same fine-tuning without it, and plain pruning to the sparsity that it ends at."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import Pruners
+from Pruners.masks import kept_count
+from Utils.checkpoint_file import read_checkpoint
+from Utils.clock import Clock
+from Utils.options import defaults
+from Utils.regrowth.finetune import finetune
+from Utils.regrowth.progress import Progress
+from Utils.regrowth.sources import stored_file
+from Utils.regrowth.start import Start
+from Utils.setup import Subject, load_pruner
+
+
+def control(start: Start, progress: Progress, clock: Clock, steps: int) -> dict[str, Any]:
+    """The start network fine-tuned as often and as long as the regrown one; what `finetune` returns for the last step."""
+    start.load(start.state)
+    return _fine_tuned(start, progress, clock, "control", steps)
+
+
+def plain_pruning(start: Start, progress: Progress, clock: Clock, steps: int, kept: int) -> dict[str, Any]:
+    """The dense network pruned to `kept` weights at once and fine-tuned as often and as long; "method" says how it was made."""
+    made = progress.once("plain", lambda: _pruned(start, kept))
+    start.load(made["model"])
+    return _fine_tuned(start, progress, clock, "plain", steps) | {"method": made["method"]}
+
+
+def _fine_tuned(start: Start, progress: Progress, clock: Clock, name: str, steps: int) -> dict[str, Any]:
+    epochs, rows, last = start.options.regrow_finetune_epochs, [], {}
+    for step in range(steps):
+        last = finetune(start, progress, clock, f"{name}-{step}", step, epochs)
+        rows += last["rows"]
+    return {"rows": rows, "model": last["model"]}
+
+
+def _pruned(start: Start, kept: int) -> dict[str, Any]:
+    state, origin = _unpruned(start)
+    with torch.no_grad():
+        for p in start.prunables:
+            p.mask.fill_(1)
+    start.load({name: tensor for name, tensor in state.items() if not name.endswith("_mask")})
+    options = _pruning_options(start)
+    print(f"Plain pruning: {origin} with {options.pruner} to {kept} of {start.size} weights.")
+    torch.manual_seed(options.seed)
+    subset = start.data.scoring_subset(start.data.num_classes * options.prune_dataset_ratio)
+    density = kept / start.size
+    if kept_count(start.size, density) != kept:  # rounding: the nearest density that means this number
+        density = (kept - 0.5) / start.size
+    subject = Subject(start.model, start.prunables, start.data, subset, options, start.device)
+    subject.prune(load_pruner(options), density, ablate=False)
+    return {"model": start.copy(), "method": f"{options.pruner} of {origin}"}
+
+
+def _unpruned(start: Start) -> tuple[dict[str, torch.Tensor], str]:
+    """The `state_dict` that plain pruning begins with, and what it is called."""
+    if start.sources.dense_state is not None:
+        return start.sources.dense_state, "the dense network"
+    if start.options.run and (file := stored_file(Path(start.options.run[0]))) is not None:
+        return read_checkpoint(file).tensors, "the initial network"
+    stored = {f"{name}.weight": values for name, values in (start.sources.original or {}).items()}
+    if not stored:
+        print("NOTE: nothing is known of the pruned weights, plain pruning gives back zeros: --regrow-dense FILE has values")
+    return start.state | stored, "the stored values" if stored else "the start network, pruned weights zero"
+
+
+def _pruning_options(start: Start) -> argparse.Namespace:
+    """The options of the run's own pruning; magnitude where there is none, or its masks moved in training."""
+    saved = start.saved
+    pruner = getattr(saved, "pruner", "dense")
+    if pruner != "dense" and Pruners.load(pruner).growth is None:
+        return argparse.Namespace(**vars(saved))
+    own = {"pruner": "mag", "model": start.options.model, "seed": start.options.split_seed}
+    return argparse.Namespace(**defaults("prune") | own)

@@ -1,0 +1,212 @@
+"""Where regrowth begins: the sparse network with its masks, the images it may look at, and what is known of pruned weights."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from Models.masking import Prunable, apply_masks, load_state
+from Models.weights import copy_tensors
+from Pruners.masks import kept_count
+from Utils.checkpoint_file import Checkpoint, read_checkpoint
+from Utils.data.datasets import Dataset
+from Utils.errors import Refused
+from Utils.files import read_json
+from Utils.regrowth.allocation import capacities, fraction_count
+from Utils.regrowth.selection import Sources
+from Utils.regrowth.sources import read_sources
+from Utils.setup import Datasets, build_model, choose_device, mask, use_threads
+
+Batches = Iterator[tuple[Tensor, Tensor]]
+PARTS = 8  # scoring batches that are read at once
+ALL = "all"  # --regrow-layers: every layer
+
+
+class Validated:
+    """A dataset as training sees it here: the images held out take the place of the test set, which is not touched."""
+
+    val_size = 0  # they are evaluated once after each epoch, not twice
+
+    def __init__(self, data: Dataset) -> None:
+        self._data = data
+        self.train_size, self.test_size = data.train_size, data.val_size
+        self.input_shape, self.num_classes = data.input_shape, data.num_classes
+
+    def train_batches(self, *which: Any) -> Batches:
+        """The images left to train on (`Dataset.train_batches`)."""
+        return self._data.train_batches(*which)
+
+    def test_batches(self, batch_size: int, share: tuple[int, int] = (0, 1)) -> Batches:
+        """The images held out, in order, never augmented."""
+        return self._data.val_batches(batch_size, share)
+
+
+class Again:
+    """Batches that can be gone through again and again, none of which is held: `make()` begins anew."""
+
+    def __init__(self, make: Callable[[], Batches]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Batches:
+        return self._make()
+
+
+@dataclass
+class Start:
+    """A sparse network to be regrown, on the device.
+
+    Attributes:
+        layers: name -> the prunable weights that may be regrown, in the order of the network.
+        prunables: everything that is masked, these among it.
+        state: the network's `state_dict` as it was opened, on the device.
+        sources: what is known of the pruned weights.
+        dense: the trained dense network, None where there is none.
+        saved: options of the run that it comes from, None for a foreign file.
+        notes: what a reader of the results must know.
+    """
+
+    model: nn.Module
+    prunables: list[Prunable]
+    layers: dict[str, Prunable]
+    data: Dataset
+    options: argparse.Namespace
+    device: torch.device
+    state: dict[str, Tensor]
+    sources: Sources
+    dense: nn.Module | None
+    saved: argparse.Namespace | None
+    notes: list[str]
+
+    @property
+    def size(self) -> int:
+        """The number of prunable entries, N."""
+        return sum(p.mask.numel() for p in self.prunables)
+
+    @property
+    def kept(self) -> int:
+        """How many of them are alive now."""
+        return sum(int(torch.count_nonzero(p.mask)) for p in self.prunables)
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take over weights, statistics and masks of `state`."""
+        load_state(self.model, state)
+        apply_masks(self.prunables)
+
+    def copy(self) -> dict[str, Tensor]:
+        """The network's `state_dict` as it is now, cloned."""
+        return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+
+    def validation(self, count: int | None = None) -> Again:
+        """The first `count` batches of the images held out; default: all."""
+        return Again(lambda: islice(self.data.val_batches(self.options.test_batch_size), count))
+
+    def scoring(self, count: int) -> Again:
+        """`count` batches of training images in a fixed order of the seed, not augmented, read as they are needed."""
+        size = self.options.train_batch_size
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.options.split_seed)
+            order = self.data.scoring_subset(min(count * size, self.data.train_size))
+        parts = order.split(size * PARTS)
+        return Again(lambda: chain.from_iterable(self.data.subset_batches(part, size) for part in parts))
+
+
+def open_start(options: argparse.Namespace, datasets: Datasets) -> Start:
+    """Read the network, its data and its sources; nothing is written.
+
+    Raises:
+        Refused: a file does not fit the network, a layer is unknown, or nothing is pruned.
+    """
+    device = choose_device(options)
+    print(f"Loading {options.dataset} dataset.")
+    data = datasets.open(argparse.Namespace(**vars(options) | {"seed": options.split_seed}), device)
+    data.load()
+    print(f"Opening {options.regrow_start} as {options.model_class}-{options.model}.")
+    found = read_checkpoint(options.regrow_start)
+    model, prunables = _network(options, data, found, device)
+    sources, dense = read_sources(options, data, found, prunables, device)
+    saved = _saved_options(options)
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    layers = chosen_layers(prunables, options.regrow_layers)
+    start = Start(model, prunables, layers, data, options, device, state, sources, dense, saved, list(sources.notes))
+    if not any(capacities(layers).values()):
+        raise Refused(f"{options.regrow_start}: no weight of these layers is pruned")
+    if saved is not None and (before := getattr(saved, "val_fraction", 0)) != options.val_fraction:
+        start.notes.append(
+            f"the start network was trained with --val-fraction {before:g}, not {options.val_fraction:g}: it has seen validation "
+            "images, so that accuracies on these are too high"
+        )
+    for note in start.notes:
+        print(f"NOTE: {note}")
+    return start
+
+
+def budget(start: Start) -> int:
+    """How many weights are regrown: to `--regrow-to`, counted as pruning to it would, or `--regrow-fraction` of all.
+
+    Raises:
+        Refused: none, or more than are pruned in these layers.
+    """
+    options, room = start.options, sum(capacities(start.layers).values())
+    if options.regrow_to is not None:
+        count, word = kept_count(start.size, 1.0 - options.regrow_to) - start.kept, f"--regrow-to {options.regrow_to:g}"
+    else:
+        count, word = fraction_count(start.size, options.regrow_fraction), f"--regrow-fraction {options.regrow_fraction:g}"
+    sparsity = f"sparsity {1 - start.kept / start.size:.6g}"
+    facts = f"{start.kept} of {start.size} are kept ({sparsity}), {room} can be regrown in these layers"
+    if count < 1:
+        raise Refused(f"{word} regrows no weight: {facts}")
+    if count > room:
+        raise Refused(f"{word} asks for {count} weights: {facts}")
+    return count
+
+
+def chosen_layers(prunables: Sequence[Prunable], names: Sequence[str]) -> dict[str, Prunable]:
+    """Module name -> prunable weight of a convolution or linear layer, those that `names` says or all.
+
+    Raises:
+        Refused: there is no such layer.
+    """
+    there = {p.module_name: p for p in prunables if p.param == "weight" and isinstance(p.module, nn.Conv2d | nn.Linear)}
+    if list(names) == [ALL]:
+        return there
+    if unknown := next((n for n in names if n not in there), None):
+        raise Refused(f"--regrow-layers {unknown}: no such layer; choose from {ALL}, {', '.join(there)}")
+    return {name: p for name, p in there.items() if name in names}
+
+
+def _network(
+    options: argparse.Namespace, data: Dataset, found: Checkpoint, device: torch.device
+) -> tuple[nn.Module, list[Prunable]]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        model = build_model(options, data)
+    prunables = mask(model, options)
+    if not found.masks:
+        raise Refused(f"{found.file} holds {found.form}: nothing in it is pruned")
+    copy_tensors(model, found.tensors, str(found.file))
+    with torch.no_grad():
+        for p in prunables:
+            if p.name in found.masks:
+                p.mask.copy_(found.masks[p.name])
+    strays = [name for name, m in found.masks.items() if name not in {p.name for p in prunables} and not bool(m.all())]
+    if strays:
+        raise Refused(f"{found.file} prunes {', '.join(strays[:3])}, which this network does not")
+    apply_masks(prunables)
+    use_threads(model, options, data.input_shape)
+    return model.to(device), prunables
+
+
+def _saved_options(options: argparse.Namespace) -> argparse.Namespace | None:
+    if not options.run:
+        return None
+    from Utils.options import defaults
+
+    recorded = read_json(Path(options.run[0]) / "args.json")
+    return argparse.Namespace(**defaults(recorded.get("experiment", "singleshot")) | recorded)
