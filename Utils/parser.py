@@ -19,7 +19,7 @@ def build_parser(kind: type[Parser] = Parser) -> Parser:
     for title, readers in GROUPS.items():
         group = parser.add_argument_group(title)
         for option in (o for o in table() if o.reader in readers):
-            shown = "" if option.default in (None, False, "", ()) else f" (default: {option.default})"
+            shown = "" if option.default in (None, False, "", ()) else f" (default: {_words(option.default)})"
             if option.parse is None:
                 group.add_argument(option.flag, action=Switch, help=option.help)
             else:
@@ -29,3 +29,7 @@ def build_parser(kind: type[Parser] = Parser) -> Parser:
                     option.flag, action=action, type=option.parse, nargs=option.nargs, help=option.help + shown, **extra
                 )
     return parser
+
+
+def _words(default: object) -> str:
+    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)

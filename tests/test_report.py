@@ -183,6 +183,23 @@ def test_layers_are_chosen(report, runs, refused, tmp_path):
     refused(["--experiment", "report", "--run", grid, "--layer", "nope", "--result-dir", tmp_path / "x"], "--layer nope")
 
 
+def test_regrown_networks_stand_beside_their_rivals_which_count_once(report, command, tmp_path):
+    words = ["--result-dir", tmp_path / "more"]
+    assert command(*TINY, "--pruner", "mag", "--pre-epochs", "1", "--sparsity", "0.9", "--expid", "start", *words).status == 0
+    start = tmp_path / "more" / "singleshot" / "start"
+    done = command("--experiment", "regrow", "--run", start, "--regrow-to", "0.8", "--regrow-finetune-epochs", "1", "--regrow-init", "zero",
+                   "--regrow-allocation-list", "uniform", "proportional", "--expid", "more", *words)  # fmt: skip
+    assert done.status == 0, done.err
+    folder, _ = report(tmp_path / "more")
+    table = pd.read_csv(next((folder / "tables").glob("regrowth-default*.csv"))).set_index("network")
+    assert list(table.index) == ["start", "control", "plain pruning", "regrown, uniform, saliency, zero", "regrown, proportional, saliency, zero"]
+    assert (table["n"] == 1).all() and table.loc["start", "sparsity"] == pytest.approx(0.9, abs=1e-4)
+    own = pd.read_csv(next((tmp_path / "more" / "regrow").glob("more/*uniform*/regrow.csv"))).set_index("network")
+    assert table.loc["regrown, uniform, saliency, zero", "test_top1_mean"] == own.loc["regrown", "test_top1"]
+    layers = pd.read_csv(next((folder / "tables").glob("regrowth-layers*.csv")))
+    assert layers.groupby("choice")["allocated"].sum().nunique() == 1
+
+
 def test_studies_traces_and_levels_have_sections(report, command, tmp_path):
     words = ["--result-dir", tmp_path / "more"]
     assert command("--experiment", "layer-conservation", "--model", "fc", "--pruner-list", "mag", "--expid", "study", *words).status == 0
@@ -192,7 +209,7 @@ def test_studies_traces_and_levels_have_sections(report, command, tmp_path):
     assert command("--experiment", "trace", "--trace", trace, "--expid", "traced", *words).status == 0
     folder, _ = report(tmp_path / "more")
     text = (folder / "report.md").read_text()
-    assert all(f"\n## {title}\n" in text for title in ("Conservation", "Levels", "Trace of one inference step"))
+    assert all(f"\n## {title}\n" in text for title in ("Studies", "Levels", "Trace of one inference step"))
     assert len(list((folder / "figures").glob("timeline*.png"))) == 2 + 1  # two networks of the grid, and the experiment's
     assert (folder / "figures" / "layer-conservation-study.pdf").is_file()
     assert Path(folder, "report.html").read_text().count("<img ") == 2

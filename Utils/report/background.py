@@ -21,7 +21,7 @@ SEVERAL = "The runs were not all made in one environment; times of different dev
 
 def environment(collection: Collection) -> Section:
     """Devices, versions, commits and command lines, each with the number of runs that it holds for."""
-    runs = [*collection.runs, *collection.traces, *collection.studies]
+    runs = [*collection.runs, *collection.traces, *collection.studies, *collection.regrown]
     rows = Counter(tuple(_machine(run).items()) for run in runs if run.done)
     text = pd.DataFrame([dict(key) | {"runs": str(count)} for key, count in rows.items()])
     lines = dict.fromkeys(_command_line(run) for run in runs if run["argv"])

@@ -20,6 +20,7 @@ from Utils.report.groups import Group, groups
 from Utils.report.layers import layers
 from Utils.report.missing import missing
 from Utils.report.precision import mixed_precision, single_of
+from Utils.report.regrowth import regrowth
 from Utils.report.results import accuracy, flops, inference
 from Utils.report.runs import Collection, collect
 from Utils.report.studies import ablations, levels, studies
@@ -55,6 +56,7 @@ def compose(names: Iterable[str | Path], choices: Choices = Choices()) -> Docume
         lambda: mixed_precision(tables),
         lambda: levels(tables),
         lambda: ablations(tables),
+        lambda: regrowth(found),
         lambda: studies(found),
     ]
     made = [make() for make in tqdm(makers, desc="sections", unit="section", leave=False, disable=None)]

@@ -14,7 +14,8 @@ from Utils.options import INCIDENTAL, defaults
 
 DEPTH = 4  # folders below a named one that are searched for runs
 PRUNING = ("singleshot", "multishot", "prune")  # experiments whose runs are the rows of the tables
-STUDIES = ("layer-conservation", "unit-conservation", "imp-conservation", "schedule-conservation")
+STUDIES = ("layer-conservation", "unit-conservation", "imp-conservation", "schedule-conservation",
+           "regrow-layers", "regrow-bench")  # fmt: skip
 BESIDE = ("expid", "argv", "commit", "dirty", "versions", "device", "part", "place")  # what `args.json` has beside the recipe
 SETTINGS = ("title", "description", "preset", "scale", "report")  # what an assignment's grid says about its report
 
@@ -60,6 +61,7 @@ class Collection:
     runs: list[Run] = field(default_factory=list)
     traces: list[Run] = field(default_factory=list)
     studies: list[Run] = field(default_factory=list)
+    regrown: list[Run] = field(default_factory=list)
     left_out: list[tuple[Path, str]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -80,6 +82,8 @@ class Collection:
             self.runs.append(run)
         elif run.done and experiment == "trace":
             self.traces.append(run)
+        elif run.done and experiment == "regrow":
+            self.regrown.append(run)
         elif run.done and experiment in STUDIES:
             self.studies.append(run)
         elif run.done and experiment not in ("report", "assignment"):
@@ -105,7 +109,7 @@ def collect(names: Iterable[str | Path]) -> Collection:
             if folder.resolve() not in seen:
                 seen.add(folder.resolve())
                 found.add(folder)
-    if not (found.done or found.traces or found.studies):
+    if not (found.done or found.traces or found.studies or found.regrown):
         first = f"; {found.left_out[0][0]}: {found.left_out[0][1]}" if found.left_out else ""
         raise Refused(f"--run: no finished run in {', '.join(map(str, names))}{first}")
     return found

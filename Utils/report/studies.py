@@ -67,8 +67,8 @@ def _deltas(group: Group, plain: Group) -> pd.DataFrame:
 
 
 def studies(collection: Collection) -> Section | None:
-    """The conservation studies: their figures and findings."""
-    section = Section("Conservation")
+    """Studies of conservation and of regrowth: their figures and findings."""
+    section = Section("Studies")
     for run in collection.studies:
         files = {kind: path for kind in ("png", "pdf") if (path := run.file(f"{run['experiment']}.{kind}"))}
         model = f"{run['model_class']} {run['model']}, seed {run['seed']}"
