@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
             if word.startswith("--") and len(word) > 2:
                 name, equals, value = word.partition("=")
                 words.append(self._full_name(name) + equals + value)
-            elif word.startswith("-") and words and words[-1].startswith("--") and "=" not in words[-1] and _is_number(word):
+            elif word.startswith("-") and words and words[-1].startswith("--") and "=" not in words[-1] and is_number(word):
                 words[-1] += "=" + word
             else:
                 words.append(word)
@@ -59,7 +59,8 @@ class Parser(argparse.ArgumentParser):
         return name
 
 
-def _is_number(word: str) -> bool:
+def is_number(word: str) -> bool:
+    """Whether a word is a number, also one that is not finite."""
     try:
         float(word)
     except ValueError:

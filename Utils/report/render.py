@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from matplotlib import rc_context
 
 from Utils.figures.style import draw
+from Utils.flags import is_number
 from Utils.report.blocks import Document, Figure, Table
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -52,15 +53,7 @@ def save_table(table: Table, file: Path) -> None:
 
 def inert(value: Any) -> Any:
     """`value`, or with an apostrophe before it where a spreadsheet would take the text for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) and not _is_number(value) else value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) and not is_number(value) else value
 
 
 def _environment(escaped: bool) -> jinja2.Environment:
