@@ -59,6 +59,6 @@ def _row(row: Standing) -> dict[str, object]:
         "status": row.state.status,
         "epochs": f"{min(row.progress.epochs, sum(total))}/{sum(total)}" if total else "",
         "top-1 (%)": row.progress.top1 if top1 is None else top1,
-        "seconds": sum(spent.values()) if isinstance(spent, dict) else row.progress.seconds or None,
+        "seconds": sum(filter(None, spent.values())) if spent else row.progress.seconds or None,
         "reason": row.state.reason,
     }

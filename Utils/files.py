@@ -126,7 +126,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last where lists lie too deep in each other
         raise Refused(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(content, dict):
         raise Refused(f"{path}: a JSON object was expected")

@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from Utils.sound import is_number
+
 PHASES = ("pre-train", "post-train")
 # The options that a run's time depends on, and those that tell which runs share their dense training.
 WORK = ("dataset", "model", "model_class", "seed", "quantization", "level", "no_rewind", "rewind_epoch", "pre_epochs",
@@ -63,10 +65,11 @@ def epochs_of(work: Mapping[str, Any]) -> tuple[int, int] | None:
     Multishot trains `--pre-epochs` in each level, from `--rewind-epoch` on, or, without rewinding, the dense network once and
     `--post-epochs` after each pruning; the last training counts as that after pruning, as its rows are in post-train.csv.
     """
-    pre, post = work.get("pre_epochs"), work.get("post_epochs")
-    if not (isinstance(pre, int) and isinstance(post, int)):
+    usual = {"pre_epochs": None, "post_epochs": None, "level": 1, "rewind_epoch": 0}
+    numbers = [work.get(name, value) for name, value in usual.items()]
+    if not all(isinstance(number, int) and is_number(number) for number in numbers):
         return None
-    levels, kept = work.get("level", 1), work.get("rewind_epoch", 0)
+    pre, post, levels, kept = numbers
     if work.get("no_rewind"):
         return pre + (levels - 1) * post, post
     return pre + (levels - 1) * (pre - kept), post - kept

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from Experiments import EXPERIMENTS
 from Utils.errors import Refused
 from Utils.files import read_json
 from Utils.grid.progress import Progress, epochs_of, progress_of, work_of
 from Utils.grid.states import State, state_of
+from Utils.sound import check_options
 
 Key = tuple[Any, ...]
 
@@ -57,6 +59,7 @@ def groups_of(folders: Iterable[str | Path]) -> tuple[list[Group], dict[Path, st
                 options: Mapping[str, Any] = {}  # a cell that has been looked at, and no more
             else:
                 options = read_json(folder / "args.json")
+                _check(options)
         except Refused as error:
             bad[folder] = "no run there" if not (folder / "args.json").exists() else str(error)
             continue
@@ -65,6 +68,12 @@ def groups_of(folders: Iterable[str | Path]) -> tuple[list[Group], dict[Path, st
         else:
             single.rows.append(Standing(str(folder), state_of(folder), progress_of(folder), work_of(options)))
     return grids + ([single] if single.rows else []), bad
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    """Refuse options of a single run that no run writes; those of a grid, and of an experiment of another time, are not known."""
+    if "cells" not in options and str(options.get("experiment")) in EXPERIMENTS:
+        check_options(options, str(options["experiment"]))
 
 
 def _cells(folder: Path, grid: Mapping[str, Any]) -> list[Standing]:
@@ -76,7 +85,9 @@ def _cells(folder: Path, grid: Mapping[str, Any]) -> list[Standing]:
         state, work = state_of(cell), known.get(name)
         if (cell / "args.json").exists():
             try:
-                work = work_of(read_json(cell / "args.json"))
+                options = read_json(cell / "args.json")
+                _check(options)
+                work = work_of(options)
             except Refused as error:
                 state = State("failed", str(error))
         rows.append(Standing(name, state, progress_of(cell), work if isinstance(work, dict) else {}))

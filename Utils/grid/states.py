@@ -14,11 +14,12 @@ import pandas as pd
 from Utils.errors import Refused
 from Utils.files import atomic, is_locked, read_json, sha256
 from Utils.grid.cells import Cell
+from Utils.grid.later import COMPARED, compacted, measured_again
 from Utils.options import ABLATIONS, INCIDENTAL, table
 from Utils.settle import identity
+from Utils.sound import check_result
 
 SMALL = 1 << 20  # bytes: files below this are checked each time that a grid is looked at
-COMPARED = ("dense", "masked", "compact")  # networks in `compact.json`
 # Nested keys of a summary whose numbers become columns.
 MEASURED = ("seconds", "peak_memory_bytes", "inference", "trace", *COMPARED)
 
@@ -39,44 +40,18 @@ def state_of(folder: Path) -> State:
     if not (folder / "summary.json").exists():
         return State("pending")
     try:
-        summary = read_json(folder / "summary.json")
-        summary |= _measured_again(folder) | _compacted(folder)
+        summary = read_json(folder / "summary.json") | measured_again(folder) | compacted(folder)
     except Refused as error:
         return State("failed", str(error))
-    done = summary.get("status") == "done"
-    if done and (damaged := _damaged(folder, summary)):
+    try:
+        check_result(summary)
+    except Refused as error:
+        return State("failed", f"{error}: remove the cell's folder to run it again")
+    if summary.get("status") != "done":
+        return State("failed", str(summary.get("reason", "")), summary)
+    if damaged := _damaged(folder, summary):
         return State("failed", f"{damaged} is missing or damaged: remove the cell's folder to run it again", summary)
-    return State("done" if done else "failed", "" if done else str(summary.get("reason", "")), summary)
-
-
-def _measured_again(folder: Path) -> dict[str, Any]:
-    """What `time.json` has in place of the summary's inference; a damaged one is named and left out."""
-    file = folder / "time.json"
-    if not file.exists():
-        return {}
-    try:
-        times = read_json(file)
-        if "total_seconds" not in times:
-            raise Refused(f"{file}: no inference times")
-    except Refused as error:
-        print(f"NOTE: {' '.join(str(error).split())}; the times of the run itself count")
-        return {}
-    return {"inference": times}
-
-
-def _compacted(folder: Path) -> dict[str, Any]:
-    """What `compact.json` says of each network; a damaged one is named and left out."""
-    file = folder / "compact.json"
-    if not file.exists():
-        return {}
-    try:
-        networks = read_json(file).get("networks")
-        if not isinstance(networks, dict):
-            raise Refused(f"{file}: no networks")
-    except Refused as error:
-        print(f"NOTE: {' '.join(str(error).split())}; --experiment compact writes it again")
-        return {}
-    return {name: networks[name] for name in COMPARED if isinstance(networks.get(name), dict)}
+    return State("done", "", summary)
 
 
 def update_cell(folder: Path, key: str, content: Mapping[str, Any]) -> None:
@@ -107,7 +82,7 @@ def update_cell(folder: Path, key: str, content: Mapping[str, Any]) -> None:
 
 def _damaged(folder: Path, summary: Mapping[str, Any]) -> Path | None:
     """A file of a finished run that is missing, or is not what the run wrote (networks are looked at when they are used)."""
-    for name, digest in summary.get("files", {}).items():
+    for name, digest in (summary.get("files") or {}).items():
         file = folder / name
         if not file.is_file() or (file.stat().st_size < SMALL and sha256(file) != digest):
             return file

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-import Pruners
 from Utils.options import INCIDENTAL, defaults, read_by
+from Utils.report.recipes import rounds_of
 from Utils.report.runs import Collection, Run
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def command(options: Mapping[str, Any], **changes: Any) -> str:
     experiment = changes.get("experiment") or options.get("experiment", "singleshot")
     usual, words = defaults(experiment), ["python", "main.py"]
     left_out = {*INCIDENTAL, "expid", "density", "sparsity", "level"} - set(changes)
-    if "pruner_list" in changes or options.get("prune_epochs") == Pruners.load(str(options.get("pruner", "rand"))).rounds:
+    if "pruner_list" in changes or options.get("prune_epochs") == rounds_of(str(options.get("pruner", "rand"))):
         left_out.add("prune_epochs")  # each method's own
     if experiment != "singleshot":
         words += ["--experiment", experiment]

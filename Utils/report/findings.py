@@ -12,6 +12,7 @@ from Utils.report.groups import DENSE, Group
 from Utils.report.pivot import statistics
 
 NEAR = 1.0  # points of accuracy that count as near the dense network
+MEASURED_AT = ("device", "batch_size", "jobs")  # what two times must share before they say anything of the networks
 EQUAL = 0.10  # a range of times below this share of their median counts as equal
 
 
@@ -58,9 +59,13 @@ def doubtful(group: Group) -> list[str]:
     lines = []
     for word, meaning in (("collapsed", "no path is left from the input to the output"),
                           ("untrained", "the loss is no better than predicting class frequencies")):  # fmt: skip
-        table = group.table[group.table[word]]
-        places = dict.fromkeys(zip(table["pruner"], table["compression"], strict=True))
-        where = [m if m == DENSE else f"{m} at compression {c:.6g}" for m, c in places]
+        done = group.table[group.table["status"] == "done"]
+        done = done.groupby(["pruner", "compression"], sort=False)[word].agg(["sum", "size"])
+        where = [
+            (m if m == DENSE else f"{m} at compression {c:.6g}") + (f" ({count} of {n})" if count < n else "")
+            for (m, c), (count, n) in zip(done.index, done.to_numpy(), strict=True)
+            if count
+        ]
         if where:
             lines.append(f"{word.capitalize()} ({meaning}): {', '.join(where)}.")
     return lines
@@ -74,6 +79,10 @@ def inference(group: Group) -> list[str]:
     low, middle, high = times.min(), times.median(), times.max()
     text = f"All {len(times)} networks took between {low:.4f} and {high:.4f} s, median {middle:.4f} s"
     compact = bool(group.key.get("compact"))
+    measured = [run.summary.get("inference") or {} for run in group.all if run.done]
+    places = {tuple(str(times.get(name)) for name in MEASURED_AT) for times in measured if times.get("total_seconds") is not None}
+    if len(places) > 1:
+        return [f"{text}; devices, batches, or cells at once were not the same for all, so that methods cannot be told apart."]
     if (high - low) / middle < EQUAL:
         return [f"{text}: a range of {(high - low) / middle:.1%}, too small to tell methods apart."]
     same = "with the same dense kernels in all of them, this is the measurement's noise"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,19 +11,12 @@ import pandas as pd
 
 from Utils.figures.style import in_order
 from Utils.options import defaults
+from Utils.report.recipes import DENSE, NETWORK, SPLIT, differences, distance, text_of, unmixed
 from Utils.report.runs import Collection, Run
 from Utils.saved import last_part, shortened
 
-DENSE = "dense"
-NETWORK = ("experiment", "model_class", "model", "dataset", "image_size", "pretrained", "weights", "quantization")
-# Options that say what is compared; runs that differ in them are in tables of their own.
-SPLIT = (*NETWORK, "dense_classifier", "prune_bias", "prune_batchnorm", "prune_residual", "mask_scope", "compact", "level",
-         "rewind_epoch", "no_rewind", "shuffle", "reinitialize", "invert")  # fmt: skip
 WORDS = {"quantization": "mixed precision", "reinitialize": "weights drawn anew", "shuffle": "shuffled masks",
          "invert": "inverted scores", "compact": "without dead units", "no_rewind": "no rewinding"}  # fmt: skip
-# Options that two runs of one table should share, or a reader compares recipes instead of methods.
-RECIPE = ("pre_epochs", "post_epochs", "optimizer", "lr", "lr_drops", "lr_drop_rate", "weight_decay", "train_batch_size",
-          "augment", "prune_train_mode", "prune_dataset_ratio", "compression_schedule", "scale")  # fmt: skip
 
 
 @dataclass
@@ -75,7 +68,7 @@ class Group:
         """`names` with their values, as words of a caption; of several values the range of them."""
         words = []
         for name in names:
-            values = list(dict.fromkeys(_text(run[name]) for run in self.all if run[name] not in (None, (), [])))
+            values = list(dict.fromkeys(text_of(run[name]) for run in self.all if run[name] not in (None, (), [])))
             if values:
                 words.append(f"{name.replace('_', ' ')} {' or '.join(values)}")
         return ", ".join(words)
@@ -86,7 +79,7 @@ class Group:
         if not any(run["post_epochs"] is not None for run in self.all):
             return ""
         scale = {run["scale"] for run in self.all} - {None, 1}
-        shortened_by = f"; epochs scaled by {' or '.join(_text(s) for s in sorted(scale))}" if scale else ""
+        shortened_by = f"; epochs scaled by {' or '.join(text_of(s) for s in sorted(scale))}" if scale else ""
         return f"{self.settings(('optimizer', 'lr', 'train_batch_size', 'post_epochs', 'pre_epochs'))}{shortened_by}"
 
     def n(self, runs: Sequence[Run] | None = None) -> str:
@@ -101,22 +94,8 @@ class Group:
 
     @property
     def differences(self) -> list[str]:
-        """A sentence for each part of the recipe, the seeds included, that is not the same for all runs."""
-        lines = []
-        for name in RECIPE:
-            values = self._by_method(lambda run, name=name: _text(run[name]))
-            if len(set(values.values())) > 1:
-                lines.append(f"{name.replace('_', ' ')}: {_shared(values)}")
-        seeds = self._by_method(lambda run: run["seed"])
-        if len(set(seeds.values())) > 1:
-            lines.append(f"seeds: {_shared(seeds)}")
-        return lines
-
-    def _by_method(self, value: Callable[[Run], Any]) -> dict[str, str]:
-        found: dict[str, dict[Any, None]] = {}
-        for run in (r for r in self.all if r.done):
-            found.setdefault(str(run["pruner"]), {})[value(run)] = None
-        return {method: " and ".join(str(v) for v in sorted(values, key=str)) for method, values in found.items()}
+        """A sentence for each part of the recipe that is not the same for all runs (see `Utils.report.recipes`)."""
+        return differences(self.all)
 
 
 def groups(collection: Collection) -> list[Group]:
@@ -125,7 +104,7 @@ def groups(collection: Collection) -> list[Group]:
     for run in (r for r in collection.runs if r["pruner"] != DENSE):
         key = {name: run[name] for name in SPLIT}
         found.setdefault(_hashable(key), Group(key)).runs.append(run)
-    tables = [part for group in found.values() for part in _unmixed(group)]
+    tables = [Group(group.key, own, name=name) for group in found.values() for name, own in unmixed(group.runs)]
     dense = [run for run in collection.runs if run["pruner"] == DENSE]
     for group in tables:
         group.dense = _dense_of(group, dense)
@@ -133,37 +112,25 @@ def groups(collection: Collection) -> list[Group]:
     alone: dict[Hashable, Group] = {}
     for run in (r for r in dense if r.folder not in used):
         alone.setdefault(_network(run.options), Group({name: run[name] for name in SPLIT})).dense.append(run)
-    return sorted([*tables, *alone.values()], key=lambda group: len(group.label.split(", ")))
-
-
-def _unmixed(group: Group) -> list[Group]:
-    """The group, or where it has a cell twice, made in two ways, a group for each grid or recipe: means must not mix them."""
-    cells = [(run["pruner"], run["compression"], run["seed"]) for run in group.runs if run.done]
-    if len(set(cells)) == len(cells):
-        return [group]
-    parts: dict[str, Group] = {}
-    for run in group.runs:
-        name = f"grid {run.grid}" if run.grid else _recipe(run)
-        parts.setdefault(name, Group(group.key, name=name)).runs.append(run)
-    return list(parts.values())
+    tables += [Group(group.key, dense=own, name=name) for group in alone.values() for name, own in unmixed(group.dense)]
+    return sorted(tables, key=lambda group: len(group.label.split(", ")))
 
 
 def _dense_of(group: Group, dense: Sequence[Run]) -> list[Run]:
-    """The dense networks beside a group's: of the same grid, else trained in the same way, else of the same network at all."""
+    """The dense networks beside a group's: of the same grid, else of the same network; of several recipes the nearest."""
     same = [run for run in dense if _network(run.options) == _network(group.key)]
-    grids, recipes = {run.grid for run in group.runs} - {""}, {_recipe(run) for run in group.runs}
-    near = [run for run in same if run.grid in grids] or [run for run in same if _recipe(run) in recipes]
-    return near or same
+    grids = {run.grid for run in group.runs} - {""}
+    parts = unmixed([run for run in same if run.grid in grids] or same)
+    return min((own for _, own in parts), key=lambda own: min((distance(own[0], run) for run in group.runs if own), default=0))
+
+
+def nearest(group: Group, others: Iterable[Group]) -> Group | None:
+    """Of tables that may stand beside a group's, the one made in the same way, as far as there is one."""
+    return min(others, key=lambda other: (other.name != group.name, distance(other.all[0], group.all[0])), default=None)
 
 
 def _network(options: Mapping[str, Any]) -> Hashable:
     return _hashable({name: options.get(name) for name in NETWORK})
-
-
-def _recipe(run: Run) -> str:
-    """How a run was trained, in words."""
-    words = (f"{name.replace('_', ' ')} {_text(run[name])}" for name in RECIPE if run[name] not in (None, (), []))
-    return ", ".join(words)
 
 
 def row(run: Run) -> dict[str, Any]:
@@ -192,19 +159,5 @@ def row(run: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _shared(values: dict[str, str]) -> str:
-    """{"snip": "1", "mag": "2", "rand": "1"} -> "1 for snip, rand; 2 for mag"."""
-    names: dict[str, list[str]] = {}
-    for method, value in values.items():
-        names.setdefault(value, []).append(method)
-    return "; ".join(f"{value} for {', '.join(methods)}" for value, methods in names.items())
-
-
 def _hashable(key: dict[str, Any]) -> Hashable:
     return tuple((name, str(value)) for name, value in key.items())
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return " ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)

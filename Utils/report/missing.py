@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from Utils.report.blocks import Missing, Section, command_of
 from Utils.report.groups import DENSE, Group
+from Utils.report.recipes import distance, recipe_names, value_of
 from Utils.report.runs import Collection, Run
 
 SEEDS = [1, 2, 3]
@@ -48,7 +50,7 @@ def _of_group(group: Group) -> list[Missing]:
     if trained and counts.min() < ENOUGH and group.key["experiment"] != "multishot":
         asked = _lists(group) | {"seed": None, "seed_list": SEEDS}
         what = f"{ENOUGH} seeds or more for {group.label}, without which spreads say little"
-        found.append(Missing(what, command_of(run, **asked)))
+        found.append(Missing(what, _grid_command(group, asked)))
     return found
 
 
@@ -72,6 +74,25 @@ def _lists(group: Group) -> dict[str, object]:
     """The grid that a table is, as options."""
     compressions = sorted({float(r["compression"]) for r in group.runs})
     return {"pruner": None, "pruner_list": group.methods, "compression": None, "compression_list": compressions}
+
+
+def _grid_command(group: Group, asked: dict[str, object]) -> str:
+    """The command of the grid that a table is: what most methods share as options, what others have of their own as `--for`."""
+    runs = {method: run for method in group.methods if (run := _like(group, method))}
+    like = min(runs.values(), key=lambda run: sum(distance(run, other) for other in (*runs.values(), *group.dense[:1])))
+    own = []
+    for method, run in runs.items():
+        for name in recipe_names([like, run]):
+            if name not in ("prune_epochs", "scale") and run[name] is not None and value_of(run, name) != value_of(like, name):
+                own.append(f"{method}:{name.replace('_', '-')}={_word(run[name])}")
+    return " ".join([command_of(like, **asked), *(["--for", shlex.join(own)] if own else [])])
+
+
+def _word(value: object) -> str:
+    """A value as `--for` reads it."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _example(collection: Collection) -> Run | None:

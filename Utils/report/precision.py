@@ -6,8 +6,9 @@ import pandas as pd
 
 from Utils.report import findings
 from Utils.report.blocks import Section, Table, slug
-from Utils.report.groups import SPLIT, Group
+from Utils.report.groups import Group, nearest
 from Utils.report.pivot import statistics
+from Utils.report.recipes import SPLIT
 from Utils.report.results import described, sentences
 
 MEGA = 1e6
@@ -29,8 +30,8 @@ def mixed_precision(groups: list[Group]) -> Section | None:
 
 def single_of(mixed: Group, groups: list[Group]) -> Group | None:
     """The table that differs from one in mixed precision in that alone; None for any other."""
-    alike = (g for g in groups if all(g.key[n] == mixed.key[n] for n in SPLIT if n != "quantization"))
-    return next((g for g in alike if not g.key["quantization"]), None) if mixed.key["quantization"] else None
+    alike = [g for g in groups if all(g.key[n] == mixed.key[n] for n in SPLIT if n != "quantization")]
+    return nearest(mixed, [g for g in alike if not g.key["quantization"]]) if mixed.key["quantization"] else None
 
 
 def _rows(mixed: Group, single: Group) -> list[dict[str, object]]:

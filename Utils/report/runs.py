@@ -11,6 +11,8 @@ from Utils.errors import Refused
 from Utils.files import read_json
 from Utils.grid.states import state_of
 from Utils.options import INCIDENTAL, defaults
+from Utils.report.choices import check
+from Utils.sound import check_options, is_number
 
 DEPTH = 4  # folders below a named one that are searched for runs
 PRUNING = ("singleshot", "multishot", "prune")  # experiments whose runs are the rows of the tables
@@ -139,12 +141,26 @@ def _cells(grid: Path, found: Collection) -> list[Path]:
         options = read_json(grid / "args.json")
     except Refused:
         options = {}
-    found.settings |= {key: options[key] for key in SETTINGS if options.get(key) not in (None, {})}
-    listed = [grid / str(cell) for cell in options.get("cells", ()) if Path(str(cell)).name == str(cell)]
+    found.settings |= _settings(grid, options, found)
+    names = options.get("cells") if isinstance(options.get("cells"), list) else []
+    listed = [grid / str(cell) for cell in names if Path(str(cell)).name == str(cell)]
     there = sorted(f for f in grid.iterdir() if f.is_dir() and (f / "args.json").is_file())
     waiting = [cell for cell in listed if not (cell / "args.json").is_file()]
     found.left_out += [(cell, "not run yet") for cell in waiting]
     return [cell for cell in listed if cell not in waiting] + [cell for cell in there if cell not in listed]
+
+
+def _settings(grid: Path, options: Mapping[str, Any], found: Collection) -> dict[str, Any]:
+    """What a grid says about its report; what no assignment writes is named and left out."""
+    said = {key: options[key] for key in SETTINGS if options.get(key) not in (None, {})}
+    sound = {key: isinstance(value, str) for key, value in said.items()}
+    sound |= {"scale": is_number(said.get("scale")), "report": isinstance(said.get("report"), dict)}
+    try:
+        check(said["report"] if sound["report"] else {})
+    except Refused as error:
+        sound["report"] = False
+        found.left_out.append((grid / "args.json", str(error)))
+    return {key: value for key, value in said.items() if sound[key]}
 
 
 def _read(folder: Path) -> Run:
@@ -152,8 +168,11 @@ def _read(folder: Path) -> Run:
         options = read_json(folder / "args.json")
         state = state_of(folder)
         known = defaults(str(options.get("experiment")))
+        check_options({**known, **options}, str(options["experiment"]))
+        if options["experiment"] in PRUNING and options.get("compression") is None:
+            raise Refused("args.json: no compression")
     except Refused as error:
-        return Run(folder, {}, {}, "damaged", str(error))
+        return Run(folder, {}, {}, "damaged", " ".join(str(error).split()))
     except KeyError:
         return Run(folder, {}, {}, "damaged", f"no experiment has the name {options.get('experiment')!r}")
     summary = state.summary if state.status == "done" else {}

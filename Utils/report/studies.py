@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from Utils.report.blocks import Block, Figure, Note, Section, Table, slug
-from Utils.report.groups import Group
+from Utils.report.groups import Group, nearest
 from Utils.report.results import described
 from Utils.report.runs import Collection, Run
 from Utils.tables import read_table
@@ -38,7 +38,7 @@ def ablations(groups: list[Group]) -> Section | None:
     section = Section("Ablations")
     for group in groups:
         changed = [option for option in ABLATIONS if group.key.get(option)]
-        plain = next((g for g in groups if _differs_in(g, group, changed)), None)
+        plain = nearest(group, [g for g in groups if _differs_in(g, group, changed)])
         table = _deltas(group, plain) if len(changed) == 1 and plain else pd.DataFrame()
         if not table.empty:
             caption = (

@@ -52,10 +52,18 @@ def _summary(group: Group, runs: pd.DataFrame) -> Table:
             row[method] = f"{own['top1_best'].astype(float).mean():.2f}" if len(own) else "not run"
         rows.append(row)
     caption = (
-        f"{group.label}: top-1 accuracy (%) of the best epoch, mean over seeds, {group.n()}. The best epoch is chosen on the "
-        "test set itself, so that these numbers flatter; the last epoch is the result."
+        f"{group.label}: top-1 accuracy (%) of the best epoch, mean over seeds, {group.n()}. {_choice(group)}"
     )
     return Table(slug("best-epoch", group.label), caption, pd.DataFrame(rows), words=3)
+
+
+def _choice(group: Group) -> str:
+    """What the best epochs were chosen by."""
+    held_out = {bool(run["val_fraction"]) for run in group.all}
+    if held_out == {True}:
+        return "The best epoch is chosen on images that were held out of the training set."
+    flatter = "The best epoch is chosen on the test set itself, so that these numbers flatter; the last epoch is the result."
+    return flatter if held_out == {False} else f"{flatter} In runs with --val-fraction it is chosen on images held out."
 
 
 def _json(runs: pd.DataFrame) -> dict[str, Any]:

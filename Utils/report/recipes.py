@@ -1,0 +1,112 @@
+"""How runs were made: where those of one table differ, and how runs are told apart that are not samples of one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import Pruners
+from Utils.options import table
+from Utils.report.runs import Run
+
+DENSE = "dense"
+NETWORK = ("experiment", "model_class", "model", "dataset", "image_size", "pretrained", "weights", "quantization")
+# Options that say what is compared; runs that differ in them are in tables of their own.
+SPLIT = (*NETWORK, "dense_classifier", "prune_bias", "prune_batchnorm", "prune_residual", "mask_scope", "compact", "level",
+         "rewind_epoch", "no_rewind", "shuffle", "reinitialize", "invert")  # fmt: skip
+VARIED = ("pruner", "compression", "density", "sparsity", "seed")  # what a table varies
+QUIET = ("no_download", "data_mirror", "save_trace", "test_batch_size")  # change no accuracy
+PRUNING = {o.dest for o in table() if o.reader in ("prune", "updates", "levels")}  # do nothing to a dense network
+Tell = Callable[[Run], str]
+
+
+def recipe_names(runs: Iterable[Run]) -> list[str]:
+    """The options that runs of one table should share, or a reader compares recipes instead of methods."""
+    order = [o.dest for o in table()]
+    there = {name for run in runs for name in run.recipe} - {*SPLIT, *VARIED, *QUIET}
+    return sorted(there, key=lambda name: (order.index(name) if name in order else len(order), name))
+
+
+def value_of(run: Run, name: str) -> str:
+    """The value of an option as text; rounds that are the method's own are the same for all methods."""
+    value = run[name]
+    if name == "prune_epochs" and value in (None, rounds_of(str(run["pruner"]))):
+        return "the method's own"
+    return "1" if name == "scale" and value is None else text_of(value)
+
+
+def differences(runs: Sequence[Run]) -> list[str]:
+    """A sentence for each part of the recipe, the seeds included, that is not the same for all runs."""
+    lines = []
+    for name in (*recipe_names(runs), "seed"):
+        concerned = [run for run in runs if not (run["pruner"] == DENSE and name in PRUNING)]
+        values = _by_method(concerned, lambda run, name=name: value_of(run, name))
+        if len(set(values.values())) > 1 or (name != "seed" and any(" and " in value for value in values.values())):
+            lines.append(f"{'seeds' if name == 'seed' else name.replace('_', ' ')}: {_shared(values)}")
+    return lines
+
+
+def unmixed(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
+    """The runs, or where a cell is there twice, made in two ways, parts with names: means must not mix them.
+
+    Grids are told apart first, then recipes, then whatever else differs; runs with the same options are never among `runs`.
+    """
+    return _unmixed(list(runs), "", (lambda runs: _grid, _telling(QUIET), _telling(())))
+
+
+def distance(one: Run, other: Run) -> int:
+    """In how many parts of the training two runs differ."""
+    return sum(value_of(one, name) != value_of(other, name) for name in recipe_names([one, other]) if name not in PRUNING)
+
+
+def text_of(value: Any) -> str:
+    """A value as a word of a caption."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return " ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
+
+
+def rounds_of(pruner: str) -> int | None:
+    """The rounds that a method takes by default; None where there is no such method any more."""
+    return Pruners.load(pruner).rounds if pruner in Pruners.names() else None
+
+
+def _unmixed(runs: list[Run], name: str, ways: Sequence[Callable[[list[Run]], Tell]]) -> list[tuple[str, list[Run]]]:
+    cells = [(run["pruner"], run["compression"], run["seed"]) for run in runs if run.done]
+    if len(set(cells)) == len(cells) or not ways:
+        return [(name, runs)]
+    tell, parts = ways[0](runs), {}
+    for run in runs:
+        parts.setdefault(tell(run), []).append(run)
+    words = {word: ", ".join(filter(None, (name, word if len(parts) > 1 else ""))) for word in parts}
+    return [part for word, own in parts.items() for part in _unmixed(own, words[word], ways[1:])]
+
+
+def _grid(run: Run) -> str:
+    return f"grid {run.grid}" if run.grid else "single runs"
+
+
+def _telling(left_out: Sequence[str]) -> Callable[[list[Run]], Tell]:
+    """A way to tell runs apart: by the values of all options but some in which they differ."""
+
+    def way(runs: list[Run]) -> Tell:
+        names = [name for name in {n: None for run in runs for n in run.recipe} if name not in (*VARIED, *left_out)]
+        differing = [name for name in names if len({value_of(run, name) for run in runs}) > 1]
+        return lambda run: ", ".join(f"{name.replace('_', ' ')} {value_of(run, name)}" for name in differing)
+
+    return way
+
+
+def _by_method(runs: Iterable[Run], value: Callable[[Run], str]) -> dict[str, str]:
+    found: dict[str, dict[str, None]] = {}
+    for run in (r for r in runs if r.done):
+        found.setdefault(str(run["pruner"]), {})[value(run)] = None
+    return {method: " and ".join(sorted(values)) for method, values in found.items()}
+
+
+def _shared(values: dict[str, str]) -> str:
+    """{"snip": "1", "mag": "2", "rand": "1"} -> "1 for snip, rand; 2 for mag"."""
+    names: dict[str, list[str]] = {}
+    for method, value in values.items():
+        names.setdefault(value, []).append(method)
+    return "; ".join(f"{value} for {', '.join(methods)}" for value, methods in names.items())
