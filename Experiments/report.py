@@ -6,6 +6,7 @@ import argparse
 
 import torch
 
+from Utils.files import writable
 from Utils.report.choices import Choices
 from Utils.report.document import compose, save
 from Utils.results import RunFolder
@@ -24,7 +25,7 @@ def run(options: argparse.Namespace) -> None:
         choices = Choices(options.layer_compression, options.layer, options.bins, options.log_counts)
         document = compose(options.run, choices)
         for path, reason in document.collection.left_out:
-            print(f"Left out: {path}: {reason}")
+            print(writable(f"Left out: {path}: {reason}"))
         folder.begin(torch.device("cpu"))
         save(document, folder.write_file)
         contents = {"sections": [section.title for section in document.sections], "runs": len(document.collection.done)}

@@ -8,6 +8,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from Utils.errors import Refused
+from Utils.files import writable
 from Utils.grid.standing import Group, Standing, groups_of, seconds_left
 
 STATUSES = ("done", "running", "pending", "failed")
@@ -27,15 +28,15 @@ def run(options: argparse.Namespace) -> None:
     for group in groups:
         _print(group)
     for folder, reason in bad.items():
-        print(f"{folder}: {reason}")
+        print(writable(f"{folder}: {reason}"))
 
 
 def _print(group: Group) -> None:
     counts = ", ".join(f"{group.count(status)} {status}" for status in STATUSES)
-    print(f"{group.folder or 'Single runs'}: {counts}{_time_left(group)}")
+    print(writable(f"{group.folder or 'Single runs'}: {counts}{_time_left(group)}"))
     if group.rows:
         frame = pd.DataFrame([_row(row) for row in group.rows])
-        print(frame.to_string(index=False, na_rep="", float_format="%.2f"))
+        print(writable(frame.to_string(index=False, na_rep="", float_format="%.2f")))
 
 
 def _time_left(group: Group) -> str:

@@ -40,6 +40,11 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def writable(text: object) -> str:
+    """`text` as files and terminals take it: bytes in a folder's name that are no UTF-8 become question marks."""
+    return str(text).encode("utf-8", "replace").decode()
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 checksum of a file, in hexadecimal."""
     with open(path, "rb") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 
 import pytest
@@ -89,3 +90,17 @@ def test_json_that_lies_too_deep(tmp_path):
     (tmp_path / "args.json").write_text("[" * 100_000)
     with pytest.raises(Refused, match="cannot be read as JSON"):
         read_json(tmp_path / "args.json")
+
+
+def test_a_folder_whose_name_is_no_text_is_listed(grid, command, tmp_path):
+    mine = tmp_path / "mine"
+    shutil.copytree(grid, mine / "g")
+    bad = os.fsencode(mine) + b"/bad\xff"
+    try:
+        os.mkdir(bad)
+    except OSError:
+        pytest.skip("this file system has no names that are no UTF-8")
+    with open(bad + b"/args.json", "w") as file:
+        file.write("{")
+    assert command("--experiment", "report", "--run", mine, "--result-dir", tmp_path, "--expid", "r").status == 0
+    assert "bad?" in (tmp_path / "report" / "r" / "report.html").read_text(encoding="utf-8")

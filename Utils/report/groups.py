@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -126,7 +127,12 @@ def _dense_of(group: Group, dense: Sequence[Run]) -> list[Run]:
 
 def nearest(group: Group, others: Iterable[Group]) -> Group | None:
     """Of tables that may stand beside a group's, the one made in the same way, as far as there is one."""
-    return min(others, key=lambda other: (other.name != group.name, distance(other.all[0], group.all[0])), default=None)
+
+    def apart(other: Group) -> tuple[bool, int]:
+        pairs = itertools.product(group.runs or group.dense, other.runs or other.dense)
+        return other.name != group.name, min(distance(one, two) for one, two in pairs)
+
+    return min(others, key=apart, default=None)
 
 
 def _network(options: Mapping[str, Any]) -> Hashable:

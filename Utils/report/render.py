@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from matplotlib import rc_context
 
 from Utils.figures.style import draw
+from Utils.files import writable
 from Utils.flags import is_number
 from Utils.report.blocks import Document, Figure, Table
 
@@ -27,13 +28,13 @@ WIDE = 1.9  # width over height of a picture that a narrow screen scrolls instea
 
 def html(document: Document) -> str:
     """One file that needs nothing else: style and pictures are inside, text is escaped."""
-    return _environment(True).get_template("report.html.j2").render(document=document)
+    return writable(_environment(True).get_template("report.html.j2").render(document=document))
 
 
 def markdown(document: Document) -> str:
     """The same text, with links to the files in `figures/` and `tables/`."""
     text = _environment(False).get_template("report.md.j2").render(document=document)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    return writable(re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
 
 
 def save_figure(figure: Figure, write: Callable[[str, Callable[[Path], Any]], None]) -> None:

@@ -169,11 +169,12 @@ def _read(folder: Path) -> Run:
         state = state_of(folder)
         known = defaults(str(options.get("experiment")))
         check_options({**known, **options}, str(options["experiment"]))
-        if options["experiment"] in PRUNING and options.get("compression") is None:
-            raise Refused("args.json: no compression")
     except Refused as error:
         return Run(folder, {}, {}, "damaged", " ".join(str(error).split()))
     except KeyError:
         return Run(folder, {}, {}, "damaged", f"no experiment has the name {options.get('experiment')!r}")
+    if options["experiment"] in PRUNING and options.get("compression") is None:  # it has no place in any table
+        status = "damaged" if state.status == "done" else state.status
+        return Run(folder, {}, {}, status, "args.json: no compression")
     summary = state.summary if state.status == "done" else {}
     return Run(folder, {**known, **options}, summary, state.status, " ".join(state.reason.split()))
