@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from types import FrameType
@@ -12,7 +13,7 @@ from types import FrameType
 from Utils import torchrun
 from Utils.allocator import keep_freed_memory
 from Utils.command import parse
-from Utils.errors import Refused, RunFailed, Terminated
+from Utils.errors import Refused, RunFailed, Terminated, last_word, one_line
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
@@ -21,6 +22,7 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status (0 done, 1 failed, 2 refused, 130, 141 and 143 interrupted)."""
+    options = None
     try:
         with torchrun.said_once():
             options = parse(argv)
@@ -38,11 +40,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             with torchrun.process_group(options):
                 import_module(f"Experiments.{options.experiment.replace('-', '_')}").run(options)
     except (Refused, RunFailed) as error:
-        print(f"main.py: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"main.py: error: {one_line(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, Refused) else 1
     except BrokenPipeError:  # `| head` ends a grid of several processes quietly, as it does everything else
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as error:
+        if getattr(options, "verbose", False):
+            traceback.print_exc()
+        print(f"main.py: error: {one_line(last_word(error, options))}", file=sys.stderr)
+        return 1
     except (KeyboardInterrupt, Terminated) as stop:
         print("main.py: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130 if isinstance(stop, KeyboardInterrupt) else 143

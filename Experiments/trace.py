@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from Utils.errors import one_line
 from Utils.files import read_json
 from Utils.results import RunFolder
 from Utils.saved import shortened
 from Utils.summary import study_summary
-from Utils.trace.events import one_line
 from Utils.trace.report import findings, print_report
 from Utils.trace.summary import measure
 

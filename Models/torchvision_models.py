@@ -15,6 +15,7 @@ from torch import nn
 from Models.layers import InputShape
 from Utils.data.download import bounded_network
 from Utils.errors import Refused
+from Utils.files import tensors_alone
 
 
 def names() -> list[str]:
@@ -66,7 +67,7 @@ def _pretrained(builder: str, num_classes: int, download: bool) -> nn.Module:
     if not download and not os.path.exists(file):
         raise Refused(f"--pretrained needs {url}, which is not at {file}, and downloads are not allowed")
     try:
-        with bounded_network(True):
+        with bounded_network(True), tensors_alone():  # torch.hub checks no file that is there already, and would run it
             model = torchvision.models.get_model(builder, weights=weights)
     except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
         raise Refused(f"--pretrained could not download {url}: {_one_line(error)}") from error

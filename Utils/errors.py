@@ -1,8 +1,14 @@
-"""The two ways a command ends without a result; `main.py` prints one line for each."""
+"""The ways a command ends without a result; `main.py` prints one line for each."""
 
 from __future__ import annotations
 
 from argparse import Namespace
+
+
+def one_line(text: str) -> str:
+    """`text` as a terminal can show it: in one line, without escape sequences and other control characters."""
+    joined = " ".join(text.split())
+    return joined if joined.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in joined)
 
 
 class Refused(ValueError):
@@ -32,12 +38,22 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error) for words in ("out of memory", "can't allocate memory"))
 
 
+def last_word(error: Exception, options: Namespace | None) -> str:
+    """What to say of an error that ends a command outside any run, in one line."""
+    if out_of_memory(error):
+        return failure(error, options or Namespace())
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    where = "; --verbose shows where it came from" if "verbose" in (options or ()) else ""
+    return f"unexpected {type(error).__name__}: {error}{where}"
+
+
 def failure(error: Exception, options: Namespace) -> str:
     """Why a run failed, in one line: out of memory names the batch size, an error of the network names the network."""
-    text = " ".join(str(error).split())
+    text = one_line(str(error))
     if isinstance(error, RunFailed):
         return text
     if out_of_memory(error):
         sizes = [f"--{k.replace('_', '-')} {v}" for k, v in vars(options).items() if k.endswith("_batch_size")]
-        return f"out of memory with {', '.join(sizes)}"
+        return f"out of memory{' with ' * bool(sizes)}{', '.join(sizes)}"
     return f"--model {options.model} failed: {type(error).__name__}: {text}"

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from Utils.errors import one_line
+
 # Every flag of Synaptic-Flow. A prefix that picked out one of them there picks out the same one here, whatever is added.
 ANCESTOR_FLAGS = (
     "--help", "--dataset", "--model", "--model-class", "--dense-classifier", "--pretrained",
@@ -20,6 +22,7 @@ ANCESTOR_FLAGS = (
 )  # fmt: skip
 
 
+NAME_BYTES, PATH_BYTES = 255, 4000  # what file systems hold; a path gets the names of a run's files behind it
 TRUTH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 
@@ -28,7 +31,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print `message` on one line and exit with status 2."""
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+        self.exit(2, f"{self.prog}: error: {one_line(message)}\n")
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None) -> argparse.Namespace:
         """Parse `args`, with prefixes written out first."""
@@ -96,6 +99,23 @@ def number(
 def integer(low: int | None = None, high: int | None = None) -> Callable[[str], int]:
     """A parser of whole numbers in the given bounds, low <= x <= high."""
     return _bounded(int, "a whole number", low, high, None, None)
+
+
+def name(text: str) -> str:
+    """A name, or a path, that a file system can hold: looking it up finds nothing or something, but does not fail."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("'' is given, as by an unset variable of a shell: a name is expected")
+    try:
+        longest = max(len(part.encode()) for part in text.split("/"))
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not text in UTF-8") from None
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r}: a name without NUL bytes is expected")
+    if longest > NAME_BYTES or len(text.encode()) > PATH_BYTES:
+        raise argparse.ArgumentTypeError(
+            f"'{text[:40]}...': a name of up to {NAME_BYTES} bytes, a path of up to {PATH_BYTES} is expected"
+        )
+    return text
 
 
 def override(text: str) -> tuple[str, str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import Pruners
 from Experiments import EXPERIMENTS
-from Utils.flags import integer, number, option_pair, override
+from Utils.flags import integer, name, number, option_pair, override
 
 DATASETS = (
     "mnist, fashion-mnist, cifar10, cifar100, tiny-imagenet, imagenet, a torchvision class name, folder:PATH, or "
@@ -33,7 +33,7 @@ class Option:
     reader: str
     help: str
     default: Any = None
-    parse: Callable[[str], Any] | None = str  # None: a switch
+    parse: Callable[[str], Any] | None = name  # None: a switch
     choices: tuple[str, ...] | None = None
     nargs: str | None = None
     axis: str | None = None
@@ -198,7 +198,7 @@ def table() -> tuple[Option, ...]:
         Option("--saliency-batch-size", "saliency", "images of one gradient", 64, POSITIVE),
         Option("--saliency-percentile", "saliency", "weights whose range over classes lies above this are biased", 90.0,
                number(0, below=100)),
-        Option("--expid", "save", "name of the run's folder; default: made from the options", ""),
+        Option("--expid", "save", "name of the run's folder; default: made from the options", "", str),
         Option("--result-dir", "save", "where run folders are made", "Results/data"),
         Option("--no-save", "save", "write nothing", False, None),
         Option("--overwrite", "save", "start afresh where the folder exists", False, None),

@@ -26,7 +26,8 @@ def build_parser(kind: type[Parser] = Parser) -> Parser:
                 extra = {"choices": option.choices} if option.choices else {"metavar": option.dest.rpartition("_")[2].upper()}
                 action = "extend" if option.nargs else "store"  # a list may be given in parts, none of which is forgotten
                 group.add_argument(
-                    option.flag, action=action, type=option.parse, nargs=option.nargs, help=option.help + shown, **extra
+                    option.flag, action=action, type=str if option.choices else option.parse, nargs=option.nargs,
+                    help=option.help + shown, **extra
                 )
     return parser
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from Experiments import EXPERIMENTS
 from Models.masking import Prunable
 from Models.weights import load_weights
 from Utils.data.datasets import Dataset
@@ -46,7 +47,10 @@ def reopen(folder: Path, options: argparse.Namespace) -> Reopened:
         Refused: a file of it is missing or cannot be read, or its data cannot be found.
     """
     recorded = read_json(folder / "args.json")
-    saved = argparse.Namespace(**defaults(recorded.get("experiment", "singleshot")) | recorded)
+    experiment = recorded.get("experiment", "singleshot")
+    if str(experiment) not in EXPERIMENTS:
+        raise Refused(f"{folder / 'args.json'}: no experiment has the name {experiment!r}")
+    saved = argparse.Namespace(**defaults(experiment) | recorded)
     for place in PLACES:
         if was_given(options, place):
             setattr(saved, place, getattr(options, place))

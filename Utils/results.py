@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import re
 import tempfile
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -222,8 +224,23 @@ def check_same(path: Path, options: argparse.Namespace) -> None:
         raise Refused(f"{path} holds another run ({changes}): choose another --expid or --overwrite")
 
 
+def differing_in_case(path: Path) -> Path | None:
+    """What is there and has the name of `path` but for the case of letters: on some file systems that is the same folder."""
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return None
+    if path.name in names:
+        return None
+    plain = unicodedata.normalize("NFC", path.name).casefold()
+    return next((path.parent / n for n in names if unicodedata.normalize("NFC", n).casefold() == plain), None)
+
+
 def check_writable(path: Path) -> None:
     """Try to make a folder where `path` will be, and leave nothing behind."""
+    twin = differing_in_case(path)
+    if twin:
+        raise Refused(f"{path} and {twin}, which is there, differ by the case of letters only: choose another --expid")
     try:
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(20, "is a file, not a folder")

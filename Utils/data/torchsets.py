@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import Tensor
 from Utils.data.download import bounded_network, folder_lock, missing
 from Utils.data.namedsets import Contents, Place
 from Utils.errors import Refused
+from Utils.files import tensors_alone
 
 # Sets whose constructors look like those of classification sets, but whose targets are something else.
 _OTHER_TARGETS = {"CelebA", "Cityscapes", "Kitti", "LFWPairs", "MovingMNIST", "WIDERFace"}
@@ -123,8 +125,9 @@ def _first_split(set_class: type, root: str, splits: Sequence[str], options: dic
 
 def _construct(set_class: type, root: str, **options: Any) -> Any:
     try:
-        return set_class(root, **options)
-    except ImportError as error:
+        with tensors_alone():  # some sets keep tensors that torch.load reads
+            return set_class(root, **options)
+    except (ImportError, pickle.UnpicklingError) as error:
         raise Refused(f"torchvision.datasets.{set_class.__name__} cannot be read here: {_line(error)}") from error
 
 

@@ -131,9 +131,14 @@ def _folders(name: Path, found: Collection, depth: int = DEPTH) -> Iterator[Path
 
 def _lists_cells(name: Path) -> bool:
     try:
-        return "cells" in read_json(name / "args.json")
+        return isinstance(read_json(name / "args.json").get("cells"), list)
     except Refused:
         return False
+
+
+def _listed(options: Mapping[str, Any]) -> list[Any]:
+    """The names of a grid's cells; nothing where a spoilt file has something else there."""
+    return options["cells"] if isinstance(options.get("cells"), list) else []
 
 
 def _cells(grid: Path, found: Collection) -> list[Path]:
@@ -142,8 +147,7 @@ def _cells(grid: Path, found: Collection) -> list[Path]:
     except Refused:
         options = {}
     found.settings |= _settings(grid, options, found)
-    names = options.get("cells") if isinstance(options.get("cells"), list) else []
-    listed = [grid / str(cell) for cell in names if Path(str(cell)).name == str(cell)]
+    listed = [grid / str(cell) for cell in _listed(options) if Path(str(cell)).name == str(cell)]
     there = sorted(f for f in grid.iterdir() if f.is_dir() and (f / "args.json").is_file())
     waiting = [cell for cell in listed if not (cell / "args.json").is_file()]
     found.left_out += [(cell, "not run yet") for cell in waiting]

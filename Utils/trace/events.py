@@ -103,9 +103,3 @@ def number(value: Any) -> int | None:
         return int(value) or None
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def one_line(text: str) -> str:
-    """`text` as a terminal can show it: in one line, without escape sequences and other control characters."""
-    joined = " ".join(text.split())
-    return joined if joined.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in joined)

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from Utils.errors import Refused
+from Utils.errors import Refused, one_line
 from Utils.trace.cursor import Cursor, members
-from Utils.trace.events import DAY, DEVICE, LAUNCH, MARK, OP, STEP, Event, kind_of, nanoseconds, number, one_line
+from Utils.trace.events import DAY, DEVICE, LAUNCH, MARK, OP, STEP, Event, kind_of, nanoseconds, number
 
 BYTES = re.compile(r"[\x80-\xff]+")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from Utils.trace.events import one_line
+from Utils.errors import one_line
 from Utils.trace.gaps import short
 
 TOP = 10
