@@ -30,6 +30,7 @@ from Utils.grid.states import update_cell
 from Utils.reopen import Reopened, reopen
 from Utils.saved import MODEL, saved_networks
 from Utils.setup import build_model
+from Utils.sheets import write_csv
 
 STEM = "compact"
 STEPS = ("cutting", "comparing", "exporting", "measuring", "writing")
@@ -158,7 +159,7 @@ def _write(folder: Path, files: Mapping[str, bytes], rows: Mapping[str, Mapping[
             temporary.write_bytes(content)
     table = pd.json_normalize([{"network": name} | row for name, row in rows.items()], sep="_")
     with atomic(folder / f"{STEM}.csv") as temporary:
-        table.to_csv(temporary, index=False)
+        write_csv(table, temporary)
 
 
 def _report(run: Reopened, small: Compact, found: Agreement, exported: Exported) -> dict[str, Any]:

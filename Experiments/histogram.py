@@ -14,6 +14,7 @@ from Utils.errors import Refused
 from Utils.files import atomic
 from Utils.histograms import Layer, bin_table, layer_table, measure, select
 from Utils.saved import MODEL, heading, read_tensors, saved_networks
+from Utils.sheets import write_csv
 
 NAME, DEPTH = "histogram", "3d"
 ALL = "all"  # --layer: every layer in a figure of its own
@@ -76,7 +77,7 @@ def _write(folder: Path, layers: Sequence[Layer], chosen: dict[str, list[Layer]]
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
     with atomic(path) as temporary:
-        table.to_csv(temporary, index=False)
+        write_csv(table, temporary)
 
 
 def _file_name(name: str) -> str:

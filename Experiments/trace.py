@@ -12,6 +12,7 @@ from Utils.errors import one_line
 from Utils.files import read_json
 from Utils.results import RunFolder
 from Utils.saved import shortened
+from Utils.sheets import as_named
 from Utils.summary import study_summary
 from Utils.trace.report import findings, print_report
 from Utils.trace.summary import measure
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     with RunFolder(options) as folder:
         if folder.finished:
             print(f"Already done: {folder.path}")
-            print_report(read_json(folder.path / SUMMARY), pd.read_csv(folder.path / TABLE, keep_default_na=False))
+            print_report(read_json(folder.path / SUMMARY), as_named(pd.read_csv(folder.path / TABLE, keep_default_na=False)))
             return _say_where(folder)
         measured = measure(options.trace, getattr(options, "step", None))
         from Utils.trace.timeline import timeline_figure

@@ -22,6 +22,7 @@ from Utils.errors import Refused
 from Utils.files import Lock, atomic, json_text, on_cpu, read_json, seal, sha256, unseal
 from Utils.options import defaults
 from Utils.settle import identity
+from Utils.sheets import write_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -181,7 +182,7 @@ class RunFolder:
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a CSV file with a header."""
-        self.write_file(name, lambda file: table.to_csv(file, index=False))
+        self.write_file(name, lambda file: write_csv(table, file))
 
     def write_figure(self, stem: str, figure: Figure, kinds: tuple[str, ...] = ("png", "pdf")) -> None:
         """Write a figure in each of the formats `kinds`."""

@@ -18,9 +18,9 @@ from Utils.report.layers import middle
 from Utils.report.missing import missing
 from Utils.report.pivot import pivot, plus_minus
 from Utils.report.precision import mixed_precision
-from Utils.report.render import inert
 from Utils.report.studies import ablations
 from Utils.report.tradeoff import tradeoff
+from Utils.sheets import inert
 
 
 def group_of(*runs):

@@ -17,6 +17,7 @@ from Utils.grid.cells import Cell
 from Utils.grid.later import COMPARED, compacted, measured_again
 from Utils.options import ABLATIONS, INCIDENTAL, table
 from Utils.settle import identity
+from Utils.sheets import write_csv
 from Utils.sound import check_result
 
 SMALL = 1 << 20  # bytes: files below this are checked each time that a grid is looked at
@@ -170,7 +171,7 @@ def write_grid(
     ]
     frame = pd.DataFrame({name: _column([row[name] for row in table]) for name in table[0]} if table else {})
     with atomic(folder / "grid.csv") as temporary:
-        frame.to_csv(temporary, index=False)
+        write_csv(frame, temporary)
     return frame
 
 

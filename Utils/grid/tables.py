@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from Utils.files import atomic
+from Utils.sheets import write_csv
 
 SHOWN = ("status", "params_kept", "flops_kept", "flops_total", "top1_last", "top1_best", "top5_last")
 ACCURACY = "top1_last"
@@ -52,7 +53,7 @@ def write_ablation(folder: Path, frame: pd.DataFrame, axes: Sequence[str]) -> pd
     result = groups.agg(top1_last=(ACCURACY, "mean"), delta=("delta", "mean"), delta_std=("delta", "std"), n=("delta", "size"))
     result = result.reset_index()
     with atomic(folder / "ablation.csv") as temporary:
-        result.to_csv(temporary, index=False)
+        write_csv(result, temporary)
     shown = result.to_string(index=False, float_format="%.2f", na_rep="")
     print("Ablations, change of the last top-1 accuracy (points):\n", shown)
     return result

@@ -17,11 +17,9 @@ from matplotlib import rc_context
 
 from Utils.figures.style import draw
 from Utils.files import writable
-from Utils.flags import is_number
 from Utils.report.blocks import Document, Figure, Table
 
 TEMPLATES = Path(__file__).parent / "templates"
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so for a formula
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
 WIDE = 1.9  # width over height of a picture that a narrow screen scrolls instead of shrinking it
 
@@ -48,13 +46,6 @@ def save_figure(figure: Figure, write: Callable[[str, Callable[[Path], Any]], No
 
 def save_table(table: Table, file: Path) -> None:
     """Write a table as CSV, in which no spreadsheet sees a formula."""
-    data = table.text if table.data is None else table.data
-    data.map(inert).rename(columns=inert).to_csv(file, index=False)
-
-
-def inert(value: Any) -> Any:
-    """`value`, or with an apostrophe before it where a spreadsheet would take the text for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) and not is_number(value) else value
 
 
 def _environment(escaped: bool) -> jinja2.Environment:
@@ -62,7 +53,7 @@ def _environment(escaped: bool) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=loader, autoescape=escaped, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"kind": lambda block: type(block).__name__, "md": _plain_markdown, "cell": _cell}
+    environment.filters |= {"kind": lambda block: type(block).__name__, "md": _plain_markdown, "cell": _cell, "code": _code}
     environment.globals |= {"picture": picture, "is_wide": is_wide}
     return environment
 
@@ -70,6 +61,11 @@ def _environment(escaped: bool) -> jinja2.Environment:
 def _plain_markdown(value: Any) -> str:
     """Text in which nothing is markup, on one line."""
     return MARKDOWN.sub(r"\\\1", " ".join(str(value).split())).replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _code(value: str) -> str:
+    """A command as one line of an indented block, which ends at any line break, a lone carriage return too."""
+    return re.sub(r"[\r\n]", " ", value)
 
 
 def _cell(value: Any) -> str:
