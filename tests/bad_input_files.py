@@ -71,6 +71,11 @@ class Malicious:
         return os.mkdir, ("PWNED",)
 
 
+def files(folder: Path) -> dict[str, int]:
+    """Every file and folder, and when it was changed."""
+    return {str(path): path.lstat().st_mtime_ns for path in [folder, *folder.rglob("*")] if "__pycache__" not in path.parts}
+
+
 def make_files(folder: Path) -> None:
     """Fill `folder`, which is the working directory."""
     for name, text in TEXTS.items():

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from bad_input_files import make_files
+from bad_input_files import files, make_files
 from bad_inputs import TOPICS
 
 LINES = [pytest.param(*line[:2], line[2:], id=f"{topic}-{number}") for topic, lines in TOPICS.items() for number, line in enumerate(lines)]
@@ -40,11 +40,6 @@ def run(place, capsys, monkeypatch):
         return status, *capsys.readouterr()
 
     return run
-
-
-def files(folder: Path) -> dict[str, int]:
-    """Every file and folder, and when it was changed."""
-    return {str(path): path.lstat().st_mtime_ns for path in [folder, *folder.rglob("*")] if "__pycache__" not in path.parts}
 
 
 @pytest.mark.parametrize(("line", "status", "words"), LINES)

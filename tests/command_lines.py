@@ -1,0 +1,63 @@
+"""Random command lines over every option: valid and invalid values, on small networks and made-up images."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from Experiments import EXPERIMENTS
+from Utils.options import Option, table
+
+ODD = ("nan", "-1", "1e400", "", "x", "a\0b", "0", "9" * 20, "../x", "inf", "1.5", "=cmd", "x" * 300, "\x1b[1m", "-")
+NEEDED = {
+    "singleshot": ["--post-epochs=1"], "imp-conservation": ["--post-epochs=1"], "multishot": ["--level-list", "1", "--post-epochs=1"],
+    "trace": ["--trace=trace.json"], "assignment": ["--preset=tiny.toml"],
+    **{key: ["--run", "run"] for key in ("evaluate", "time", "compact", "histogram", "report", "status")},
+}  # fmt: skip
+VALUES = {
+    "dataset": ("synthetic:1x8x8:3:60", "synthetic:3x8x8:2:9", "synthetic:1x1x1:3:60", "synthetic:2x7x5:2:30", "folder:images/odd", "folder:images/cut"),
+    "data_dir": ("folder", "none"), "data_mirror": ("file:///nowhere",), "image_size": ("1", "5", "9"), "workers": ("0", "3"),
+    "model": ("fc", "conv", "resnet20", "net.py:flat", "net.py:nan", "net.py:fails_in_training", "net.py:frozen"),
+    "weights": ("plain.pt", "evil.pt", "run/model.pt", "none.pt", "folder"),
+    "lr": ("0.1", "1e30"), "lr_drops": ("1",), "lr_drop_rate": ("0.5",), "lr_warmup": ("1",), "weight_decay": ("0", "0.1", "1e30"),
+    "val_fraction": ("0", "0.2"), "compression": ("0", "0.5", "2", "9"), "density": ("1", "0.3", "1e-9"),
+    "sparsity": ("0", "0.7"), "prune_amount": ("0.2", "0.9"), "update_end_fraction": ("0.5",), "drop_fraction": ("0.5", "1"),
+    "for": ("rand:lr=0.1", "mag:compression=1", "dense:shuffle=true", "snip:lr=x", "synflow:prune-epochs=2"),
+    "slurm_option": ("account=vision",), "slurm_memory": ("1GB",), "slurm_partition": ("gpu",), "trace": ("trace.json", "deep.json", "folder"),
+    "run": ("run", "runs/evil", "runs/foreign", "none"), "layer": ("1", "all", "nothing"), "preset": ("tiny.toml", "value.toml"),
+    "layer_compression": ("0.5",), "expid": ("name", "NAME", "Ähnlich"), "result_dir": ("results", "plain.txt"), "scale": ("0.5",),
+    "model_list": ("fc", "conv", "nothing"), "compression_list": ("0.5", "1"), "density_list": ("0.5", "1"), "sparsity_list": ("0.5", "0"),
+    "jobs": ("1",), "step": ("3", "4"), "lr_schedule": ("cosine", "steps"),
+}  # fmt: skip
+COUNTS = ("1", "2")  # of what else is a number
+
+
+def value_of(option: Option) -> st.SearchStrategy[str]:
+    """A value for `option`, four times in five one that it has a meaning for."""
+    good = st.sampled_from(option.choices or VALUES.get(option.dest, COUNTS))
+    return st.integers(0, 4).flatmap(lambda n: st.sampled_from(ODD) if n == 0 else good)
+
+
+@st.composite
+def words_of(draw: st.DrawFn, option: Option) -> list[str]:
+    """The flag and what follows it."""
+    if option.parse is None:
+        opposite = "--" + option.flag[5:] if option.flag.startswith("--no-") else "--no-" + option.flag[2:]
+        return draw(st.sampled_from([[option.flag], [option.flag, "True"], [f"{option.flag}=False"], [opposite], [option.flag, "maybe"]]))
+    if option.nargs:
+        return [option.flag, *draw(st.lists(value_of(option), min_size=0 if option.nargs == "*" else 1, max_size=2))]
+    return [f"{option.flag}={draw(value_of(option))}"]
+
+
+@st.composite
+def command_lines(draw: st.DrawFn) -> list[str]:
+    """A command line; most of its options are read by its experiment."""
+    experiment = draw(st.sampled_from([*EXPERIMENTS, *["singleshot"] * 6, *["multishot", "prune"] * 2]))
+    reads = EXPERIMENTS[experiment].reads
+    words = [f"--experiment={experiment}", *NEEDED.get(experiment, [])]
+    words += ["--dataset=synthetic:1x8x8:3:60"] * ("dataset" in reads) + ["--no-download"] * ("data" in reads)
+    words += ["--prune-epochs=2"] * ("prune" in reads)
+    own = [o for o in table() if o.reader in reads]
+    for _ in range(draw(st.integers(0, 6))):
+        stray = draw(st.integers(0, 19)) == 0
+        words += draw(words_of(draw(st.sampled_from(table() if stray else own))))
+    return words
