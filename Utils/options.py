@@ -77,7 +77,7 @@ def table() -> tuple[Option, ...]:
         Option("--data-dir", "data", "where datasets lie", "Data"),
         Option("--no-download", "data", "never use the network", False, None),
         Option("--image-size", "image", "side of the images; default: their size if up to 64, else 224", None, integer(1, 4096)),
-        Option("--workers", "data", "worker processes that read images above 64 pixels", 4, COUNT),
+        Option("--workers", "data", "worker processes that read images above 64 pixels, up to 4 for each CPU core", 4, COUNT),
         Option("--augment", "augment", "how training images are varied; default: by dataset", None,
                choices=("none", "crop-flip", "imagenet")),
         Option("--data-mirror", "mirror", "base URL to fetch the dataset's files from"),

@@ -61,7 +61,7 @@ TEXTS = {
     "table.toml": f"{PART}lr = {{a = 1}}\n", "name.toml": '[[part]]\nname = "../x"\n', "twice.toml": PART + PART,
     "nul.toml": f'{PART}model = "a\\u0000b"\n',
 }  # fmt: skip
-RUN = ["--dataset", "synthetic:1x8x8:3:60", "--compression", "0.5", "--post-epochs", "1", "--expid", "run"]
+RUN = ["--dataset", "synthetic:1x8x8:3:60", "--compression", "0.5", "--pre-epochs", "1", "--post-epochs", "1", "--expid", "run"]
 
 
 class Malicious:

@@ -8,10 +8,12 @@ from Experiments import EXPERIMENTS
 from Utils.options import Option, table
 
 ODD = ("nan", "-1", "1e400", "", "x", "a\0b", "0", "9" * 20, "../x", "inf", "1.5", "=cmd", "x" * 300, "\x1b[1m", "-")
+REGROW = ("regrow", "regrow-layers", "regrow-bench")
 NEEDED = {
-    "singleshot": ["--post-epochs=1"], "imp-conservation": ["--post-epochs=1"], "multishot": ["--level-list", "1", "--post-epochs=1"],
-    "trace": ["--trace=trace.json"], "assignment": ["--preset=tiny.toml"],
-    **{key: ["--run", "run"] for key in ("evaluate", "time", "compact", "histogram", "report", "status")},
+    "multishot": ["--level-list", "1"], "trace": ["--trace=trace.json"], "assignment": ["--preset=tiny.toml"],
+    **{key: ["--run", "run"] for key in ("evaluate", "time", "compact", "histogram", "report", "status", "saliency")},
+    **{key: ["--run", "run", "--regrow-fraction=0.05", "--regrow-ssim-batches=1", "--val-fraction=0.2"] for key in REGROW},
+    "inspect": ["--checkpoint=run/model.pt"],
 }  # fmt: skip
 VALUES = {
     "dataset": ("synthetic:1x8x8:3:60", "synthetic:3x8x8:2:9", "synthetic:1x1x1:3:60", "synthetic:2x7x5:2:30", "folder:images/odd", "folder:images/cut"),
@@ -26,6 +28,9 @@ VALUES = {
     "run": ("run", "runs/evil", "runs/foreign", "none"), "layer": ("1", "all", "nothing"), "preset": ("tiny.toml", "value.toml"),
     "layer_compression": ("0.5",), "expid": ("name", "NAME", "Ähnlich"), "result_dir": ("results", "plain.txt"), "scale": ("0.5",),
     "model_list": ("fc", "conv", "nothing"), "compression_list": ("0.5", "1"), "density_list": ("0.5", "1"), "sparsity_list": ("0.5", "0"),
+    "checkpoint": ("run/model.pt", "evil.pt", "plain.pt", "list.pt", "empty.pt", "folder"), "regrow_to": ("0.5", "0"),
+    "regrow_fraction": ("0.01", "0.3"), "regrow_dense": ("run", "run/dense.pt", "evil.pt"), "regrow_reference": ("run", "evil.pt"),
+    "regrow_layers": ("1", "all", "nothing"), "regrow_replay": ("evil.pt", "run/model.pt"), "saliency_percentile": ("50", "99"),
     "jobs": ("1",), "step": ("3", "4"), "lr_schedule": ("cosine", "steps"),
 }  # fmt: skip
 COUNTS = ("1", "2")  # of what else is a number
@@ -55,7 +60,8 @@ def command_lines(draw: st.DrawFn) -> list[str]:
     reads = EXPERIMENTS[experiment].reads
     words = [f"--experiment={experiment}", *NEEDED.get(experiment, [])]
     words += ["--dataset=synthetic:1x8x8:3:60"] * ("dataset" in reads) + ["--no-download"] * ("data" in reads)
-    words += ["--prune-epochs=2"] * ("prune" in reads)
+    words += ["--prune-epochs=2"] * ("prune" in reads) + ["--regrow-finetune-epochs=1"] * ("regrow choice" in reads)
+    words += ["--post-epochs=1"] * ("epochs" in reads) + ["--regrow-mini-epochs=0"] * ("regrow mini" in reads)
     own = [o for o in table() if o.reader in reads]
     for _ in range(draw(st.integers(0, 6))):
         stray = draw(st.integers(0, 19)) == 0

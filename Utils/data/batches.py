@@ -9,6 +9,7 @@ augmented as (seed, phase, epoch) says, and no more is prepared than what is `ta
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from Utils.errors import Refused
 PADDING = 4  # black pixels on each side before a random crop
 CHUNK_BYTES = 4 << 20  # float32 images prepared at once: fits in the caches of a CPU, keeps a GPU busy
 STATISTICS_IMAGES = 2000  # large images from which mean and standard deviation are taken
+PER_CORE = 4  # processes for each CPU core that read large images, at most: a thousand of them would not be quicker
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 
@@ -243,7 +245,7 @@ class LoaderSplit:
         loader = torch.utils.data.DataLoader(
             decoded,
             batch_sampler=[part.tolist() for part in parts],
-            num_workers=min(self.workers, len(parts)),
+            num_workers=min(self.workers, len(parts), PER_CORE * (os.cpu_count() or 1)),
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator().manual_seed(0),  # the loader must not draw from the global stream
         )
