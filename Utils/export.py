@@ -91,7 +91,8 @@ def _program(model: nn.Module, images: torch.Tensor, any_batch: bool) -> tuple[E
         torch.export.save(program, buffer)
         loaded = torch.export.load(io.BytesIO(buffer.getvalue())).module()
     for batch in (enough, enough[:1]) if any_batch else (example,):
-        expected, found = first(model(batch)), first(loaded(batch))
+        with torch.no_grad():
+            expected, found = first(model(batch)), first(loaded(batch))
         if not float((found - expected).abs().amax()) <= CLOSE * float(expected.abs().amax()):
             raise RuntimeError(f"the program's outputs are not those of the network for a batch of {len(batch)}")
     return program, buffer.getvalue()

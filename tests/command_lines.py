@@ -59,7 +59,7 @@ def command_lines(draw: st.DrawFn) -> list[str]:
     experiment = draw(st.sampled_from([*EXPERIMENTS, *["singleshot"] * 6, *["multishot", "prune"] * 2]))
     reads = EXPERIMENTS[experiment].reads
     words = [f"--experiment={experiment}", *NEEDED.get(experiment, [])]
-    words += ["--dataset=synthetic:1x8x8:3:60"] * ("dataset" in reads) + ["--no-download"] * ("data" in reads)
+    words += ["--dataset=synthetic:1x8x8:3:60"] * ("dataset" in reads and "run" not in reads) + ["--no-download"] * ("data" in reads)
     words += ["--prune-epochs=2"] * ("prune" in reads) + ["--regrow-finetune-epochs=1"] * ("regrow choice" in reads)
     words += ["--post-epochs=1"] * ("epochs" in reads) + ["--regrow-mini-epochs=0"] * ("regrow mini" in reads)
     own = [o for o in table() if o.reader in reads]
