@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from Utils.compaction import compacted
+from Utils.errors import Refused, RunFailed
 from Utils.files import write_json
 from Utils.grid.states import update_cell
-from Utils.reopen import reopen, was_given
+from Utils.reopen import Reopened, reopen, was_given
 from Utils.saved import saved_networks
 from Utils.tables import print_inference
 from Utils.timing import inference_times
@@ -20,17 +22,26 @@ def run(options: argparse.Namespace) -> None:
     command gives another. In a grid's `grid.csv` the cell has the new numbers at once.
 
     Raises:
-        Refused: no folder holds a saved network, or one that does cannot be read.
-        RunFailed: a network that was trained without dead units can no longer be cut.
+        Refused: no folder holds a saved network, or the first one that does cannot be read; nothing was written.
+        RunFailed: a later one cannot be read; or a network that was trained without dead units can no longer be cut.
     """
-    for folder in saved_networks(options.run):
-        run = reopen(folder, options)
-        if was_given(options, "test_batch_size") or "test_batch_size" not in run.options:
-            run.options.test_batch_size = options.test_batch_size
-        compact = getattr(run.options, "compact", False)
-        model = compacted(run.model, run.prunables, run.data).model if compact else run.model
-        times = inference_times(model, run.data, run.options, run.device)
-        write_json(folder / "time.json", times)
-        update_cell(folder, "inference", times)
-        print(folder)
-        print_inference(times)
+    for number, folder in enumerate(saved_networks(options.run)):
+        try:
+            run = reopen(folder, options)
+        except Refused as error:
+            if number:
+                raise RunFailed(str(error)) from error
+            raise
+        _measure(folder, run, options)
+
+
+def _measure(folder: Path, run: Reopened, options: argparse.Namespace) -> None:
+    if was_given(options, "test_batch_size") or "test_batch_size" not in run.options:
+        run.options.test_batch_size = options.test_batch_size
+    compact = getattr(run.options, "compact", False)
+    model = compacted(run.model, run.prunables, run.data).model if compact else run.model
+    times = inference_times(model, run.data, run.options, run.device)
+    write_json(folder / "time.json", times)
+    update_cell(folder, "inference", times)
+    print(folder)
+    print_inference(times)
