@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from Utils.flags import is_number
+
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so for a formula
 
 
@@ -29,7 +31,7 @@ def _mapped(table: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
 
 def inert(value: Any) -> Any:
     """`value`, or with an apostrophe before it where a spreadsheet would take the text for a formula; `plain` undoes it."""
-    risky = isinstance(value, str) and value.lstrip("'").startswith(FORMULA) and not _is_number(value)
+    risky = isinstance(value, str) and value.lstrip("'").startswith(FORMULA) and not is_number(value)
     return f"'{value}" if risky else value
 
 
@@ -37,11 +39,3 @@ def plain(value: Any) -> Any:
     """What `inert` was given."""
     hidden = isinstance(value, str) and value.startswith("'") and value.lstrip("'").startswith(FORMULA)
     return value[1:] if hidden else value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

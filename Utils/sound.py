@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from Utils.errors import Refused
+from Utils.flags import name as any_name
 from Utils.flags import option_pair
 from Utils.options import Option, read_by
 
@@ -88,7 +89,7 @@ def _fits(option: Option, value: Any) -> bool:
 
 
 def _is_one(option: Option, value: Any) -> bool:
-    return isinstance(value, str) if option.parse is str else is_number(value)
+    return isinstance(value, str) if option.parse in (str, any_name) else is_number(value)
 
 
 def _is_unicode(content: Mapping[str, Any]) -> bool:

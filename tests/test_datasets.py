@@ -149,6 +149,7 @@ def test_idx_files_by_hand(tmp_path):
         gzip.compress(idx(np.zeros((3, 28, 28), np.uint8))[:-1]),
         gzip.compress(idx(np.zeros((60000, 28, 28), np.uint8))),
     ],
+    ids=range(7),  # packed bytes hold the time, and the processes of a test run compare names
 )
 def test_corrupt_mnist_files_are_named(content, flat, tmp_path):
     path = tmp_path / ("." if flat else "MNIST/raw") / "train-images-idx3-ubyte.gz"

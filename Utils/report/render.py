@@ -18,6 +18,7 @@ from matplotlib import rc_context
 from Utils.figures.style import draw
 from Utils.files import writable
 from Utils.report.blocks import Document, Figure, Table
+from Utils.sheets import write_csv
 
 TEMPLATES = Path(__file__).parent / "templates"
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
@@ -46,6 +47,7 @@ def save_figure(figure: Figure, write: Callable[[str, Callable[[Path], Any]], No
 
 def save_table(table: Table, file: Path) -> None:
     """Write a table as CSV, in which no spreadsheet sees a formula."""
+    write_csv(table.text if table.data is None else table.data, file)
 
 
 def _environment(escaped: bool) -> jinja2.Environment:
