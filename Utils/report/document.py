@@ -114,11 +114,12 @@ def _name_apart(sections: Sequence[Section]) -> None:
 
 def _subjects(tables: Sequence[Group]) -> str:
     labels = list(dict.fromkeys(group.label for group in tables))
-    return "; ".join(labels[:3]) + ("; and others" if len(labels) > 3 else "") if labels else "studies and traces"
+    return "; ".join(labels[:3]) + ("; and others" if len(labels) > 3 else "") if labels else "regrowth, studies, traces"
 
 
 def _subtitle(found: Collection) -> str:
-    done, scale = len(found.done), found.settings.get("scale")
+    done = len(found.done) + len(found.traces) + len(found.studies) + len(found.regrown)
+    scale = found.settings.get("scale")
     words = [f"{done} finished run{'s' * (done != 1)}"]
     words += [f"{len(found.left_out)} folders left out"] if found.left_out else []
     words += [f"all epochs scaled by {scale:g}: a shortened version"] if scale not in (None, 1) else []

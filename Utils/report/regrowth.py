@@ -39,11 +39,11 @@ def _of(runs: Sequence[Run]) -> list[Block]:
     label = f"{first['model_class']} {shortened(last_part(str(first['model'])))} on {shortened(last_part(str(first['dataset'])))}"
     table = pd.concat(rows, ignore_index=True).drop_duplicates(["network", "seed"])  # allocations share their rivals
     sparsity = table.loc[table["role"] == REGROWN, "sparsity"].iloc[0]
-    label = f"{label}, regrown to sparsity {sparsity:.6g}"
+    label = f"{label}, regrown to sparsity {sparsity:.4g}"
     seeds = len(set(table["seed"]))
     caption = (
         f"{label}: what the sparse network, the same fine-tuning without regrowth, plain pruning to the same sparsity and "
-        f"regrowth come to. {first['regrow_finetune_epochs']} epochs of fine-tuning, {first['optimizer']}, lr "
+        f"regrowth come to. Epochs of fine-tuning: {first['regrow_finetune_epochs']}, {first['optimizer']}, lr "
         f"{float(first['lr']):.6g}; choices are made on validation images; mean ± standard deviation over {seeds} "
         f"seed{'s' * (seeds > 1)}."
     )
