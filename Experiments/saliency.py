@@ -12,8 +12,9 @@ from torch import nn
 from Utils.errors import Refused
 from Utils.files import atomic
 from Utils.reopen import Reopened, reopen
-from Utils.saved import heading, saved_networks
+from Utils.saved import do_each, heading, saved_networks
 from Utils.seeds import derive
+from Utils.sheets import write_csv
 from Utils.studies.saliency import ORDERS, class_table, layer_table, measure
 
 NAME = "saliency"
@@ -25,10 +26,10 @@ def run(options: argparse.Namespace) -> None:
     Training images, never augmented; nothing else in the folders is changed, so that they stay finished runs.
 
     Raises:
-        Refused: no folder holds a saved network, or one that does cannot be read.
+        Refused: no folder holds a saved network, or none of those that do can be read; nothing was written.
+        RunFailed: some run cannot be read; the others are analysed.
     """
-    for folder in saved_networks(options.run):
-        _analyse(folder, reopen(folder, options), options)
+    do_each(saved_networks(options.run), lambda folder: _analyse(folder, reopen(folder, options), options))
 
 
 def _analyse(folder: Path, opened: Reopened, options: argparse.Namespace) -> None:
@@ -57,4 +58,4 @@ def _analyse(folder: Path, opened: Reopened, options: argparse.Namespace) -> Non
 
 def _write(path: Path, table: pd.DataFrame) -> None:
     with atomic(path) as temporary:
-        table.to_csv(temporary, index=False)
+        write_csv(table, temporary)

@@ -9,8 +9,8 @@ from Utils.compaction import compacted
 from Utils.errors import Refused, RunFailed
 from Utils.files import write_json
 from Utils.grid.states import update_cell
-from Utils.reopen import Reopened, reopen, was_given
-from Utils.saved import saved_networks
+from Utils.reopen import reopen, was_given
+from Utils.saved import do_each, saved_networks
 from Utils.tables import print_inference
 from Utils.timing import inference_times
 
@@ -22,20 +22,14 @@ def run(options: argparse.Namespace) -> None:
     command gives another. In a grid's `grid.csv` the cell has the new numbers at once.
 
     Raises:
-        Refused: no folder holds a saved network, or the first one that does cannot be read; nothing was written.
-        RunFailed: a later one cannot be read; or a network that was trained without dead units can no longer be cut.
+        Refused: no folder holds a saved network, or none of those that do can be read; nothing was written.
+        RunFailed: some run cannot be read, or was trained without dead units and can no longer be cut; the others are measured.
     """
-    for number, folder in enumerate(saved_networks(options.run)):
-        try:
-            run = reopen(folder, options)
-        except Refused as error:
-            if number:
-                raise RunFailed(str(error)) from error
-            raise
-        _measure(folder, run, options)
+    do_each(saved_networks(options.run), lambda folder: _measure(folder, options))
 
 
-def _measure(folder: Path, run: Reopened, options: argparse.Namespace) -> None:
+def _measure(folder: Path, options: argparse.Namespace) -> None:
+    run = reopen(folder, options)
     if was_given(options, "test_batch_size") or "test_batch_size" not in run.options:
         run.options.test_batch_size = options.test_batch_size
     compact = getattr(run.options, "compact", False)

@@ -39,6 +39,11 @@ class Option:
     axis: str | None = None
 
     @property
+    def is_text(self) -> bool:
+        """Whether its values are texts, not numbers or pairs."""
+        return self.parse in (str, name)
+
+    @property
     def dest(self) -> str:
         """Its name in the namespace and in `args.json`."""
         return self.flag[2:].replace("-", "_")

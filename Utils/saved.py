@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import torch
 
-from Utils.errors import Refused
+from Utils.errors import Refused, RunFailed
 from Utils.files import read_json
 
 MODEL = "model.pt"
@@ -36,6 +36,27 @@ def saved_networks(names: Iterable[str | Path]) -> list[Path]:
         if run not in whole:
             print(f"{run}: no saved network ({MODEL} is missing)")
     return whole
+
+
+def do_each(folders: Sequence[Path], work: Callable[[Path], None]) -> None:
+    """Do `work` in the folder of each run; one that cannot be read, or fails, is named, and the others go on.
+
+    Raises:
+        Refused: no run could be read, so that nothing was written.
+        RunFailed: the work failed in some.
+    """
+    errors: list[Exception] = []
+    for folder in folders:
+        try:
+            work(folder)
+        except (Refused, RunFailed) as error:
+            errors.append(error)
+            if len(folders) > 1:
+                print(f"{folder}: failed: {error}")
+    if len(errors) == len(folders) and (len(folders) == 1 or all(isinstance(e, Refused) for e in errors)):
+        raise errors[0]
+    if errors:
+        raise RunFailed(f"{len(errors)} of {len(folders)} runs failed: {errors[0]}") from errors[0]
 
 
 def _runs(folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that be
 
 def write_csv(table: pd.DataFrame, file: Path) -> None:
     """Write a table with a header; texts that a spreadsheet would take for formulas get an apostrophe (see `inert`)."""
-    _mapped(table, inert).rename(columns=inert).to_csv(file, index=False)
+    _mapped(table, inert).rename(columns=inert).to_csv(file, index=False, errors="replace")  # as `writable` does
 
 
 def as_named(table: pd.DataFrame) -> pd.DataFrame:

@@ -89,7 +89,7 @@ def _fits(option: Option, value: Any) -> bool:
 
 
 def _is_one(option: Option, value: Any) -> bool:
-    return isinstance(value, str) if option.parse in (str, any_name) else is_number(value)
+    return isinstance(value, str) if option.is_text else is_number(value)
 
 
 def _is_unicode(content: Mapping[str, Any]) -> bool:

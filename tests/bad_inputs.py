@@ -338,6 +338,8 @@ RUNS = [
     ("--experiment evaluate --run run --seed 3", 2, "--seed", "evaluate"),
     ("--experiment evaluate --run run --gpu 7", 0, "top-1"),
     ("--experiment evaluate --run run none", 0, "none"),
+    *((f"--experiment {e} --run run runs/evil", 1, "1 of 2 runs failed", "evil") for e in ("time", "saliency")),
+    *((f"--experiment {e} --run runs/evil runs/foreign", 2, "evil") for e in ("time", "saliency")),
     ("--experiment report --run run --layer-compression nan", 2, "--layer-compression"),
     ("--experiment report --run run --expid ../x", 2, "--expid"),
     ("--experiment status --run run", 0, "done"),

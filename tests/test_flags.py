@@ -206,7 +206,7 @@ VALUES = {"dataset": "synthetic:1x8x8:3", "model": "conv", "model_class": "tinyi
 def test_every_flag_parses_and_changes_its_option(option):
     value = VALUES.get(option.dest)
     value = value or (next((c for c in option.choices if c != option.default), None) if option.choices else None)
-    words = [option.flag] if option.parse is None else [option.flag, value or ("0.5" if option.parse is not str else "x")]
+    words = [option.flag] if option.parse is None else [option.flag, value or ("0.5" if not option.is_text else "x")]
     if option.dest == "model_class":
         words += ["--model", "vgg16"]
     try:
