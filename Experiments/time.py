@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from Utils.compaction import compacted
-from Utils.errors import Refused, RunFailed
 from Utils.files import write_json
 from Utils.grid.states import update_cell
 from Utils.reopen import reopen, was_given

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from Utils.errors import Refused
-from Utils.flags import name as any_name
 from Utils.flags import option_pair
 from Utils.options import Option, read_by
 
