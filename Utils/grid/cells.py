@@ -20,7 +20,8 @@ from Utils.settle import ADAMW_DECAY, SAME_THING, identity, settle
 BUDGET = (*SAME_THING, "prune_epochs")  # what a network that is not pruned has no use for
 # Readers of what `--for` may set.
 OVERRIDABLE = (
-    "dense", "train", "validation", "test", "augment", "prune", "prunable", "ablations", "levels", "updates", "profile",
+    "dense", "train", "epochs", "held out", "validation", "test", "augment", "prune", "prunable", "ablations", "levels",
+    "updates", "profile",
 )  # fmt: skip
 
 
