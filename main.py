@@ -5,19 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
-from types import FrameType
 
-from Utils import torchrun
+from Utils import interrupts, torchrun
 from Utils.allocator import keep_freed_memory
 from Utils.command import parse
-from Utils.errors import Refused, RunFailed, Terminated, last_word, one_line
-
-
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise Terminated
+from Utils.errors import Refused, RunFailed, Terminated, one_line, print_unexpected
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             options = parse(argv)
             if "list" in options:
                 import_module("Utils.listing").print_list(options.list)
+                sys.stdout.flush()
                 return 0
             torchrun.check(options)
         if "preset" in options:
@@ -39,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             with torchrun.process_group(options):
                 import_module(f"Experiments.{options.experiment.replace('-', '_')}").run(options)
+        sys.stdout.flush()  # while an error can still be told
     except (Refused, RunFailed) as error:
         print(f"main.py: error: {one_line(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, Refused) else 1
@@ -46,9 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
-        if getattr(options, "verbose", False):
-            traceback.print_exc()
-        print(f"main.py: error: {one_line(last_word(error, options))}", file=sys.stderr)
+        print_unexpected(error, options)
         return 1
     except (KeyboardInterrupt, Terminated) as stop:
         print("main.py: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
@@ -57,7 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _terminate)
+    interrupts.install(signal.SIGINT, signal.SIGTERM)
     keep_freed_memory()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends the program quietly
-    sys.exit(main())
+    status = main()
+    if status in (130, 143):
+        interrupts.leave(status)
+    sys.exit(status)

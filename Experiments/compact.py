@@ -25,8 +25,8 @@ from Utils.comparison import LARGE, Agreement, agreement, kept_units, latencies,
 from Utils.environment import environment
 from Utils.errors import Refused, RunFailed, out_of_memory
 from Utils.export import Exported, export, has_onnx
-from Utils.files import atomic, write_json
-from Utils.grid.states import update_cell
+from Utils.files import atomic, sha256, write_json
+from Utils.grid.table_file import update_cell
 from Utils.reopen import Reopened, reopen
 from Utils.saved import MODEL, saved_networks
 from Utils.setup import build_model
@@ -105,8 +105,8 @@ def _compact(folder: Path, options: argparse.Namespace) -> None:
         rows, repeats = _measure(run, small, plain, folder, images)
         step("writing")
         files = {f"{STEM}.pt": state_file(plain), f"{STEM}.pt2": exported.pt2, f"{STEM}.onnx": exported.onnx}
-        _write(folder, {name: content for name, content in files.items() if content is not None}, rows)
-        report = _report(run, small, found, exported) | {"networks": rows, "repeats": repeats}
+        sums = _write(folder, {name: content for name, content in files.items() if content is not None}, rows)
+        report = _report(run, small, found, exported) | {"networks": rows, "repeats": repeats, "files": sums}
         write_json(folder / f"{STEM}.json", report)
         for name, row in rows.items():
             update_cell(folder, name, row)
@@ -153,13 +153,15 @@ def _measure(
     return rows, repeats
 
 
-def _write(folder: Path, files: Mapping[str, bytes], rows: Mapping[str, Mapping[str, Any]]) -> None:
+def _write(folder: Path, files: Mapping[str, bytes], rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Write the networks and the table; returns the files' checksums."""
     for name, content in files.items():
         with atomic(folder / name) as temporary:
             temporary.write_bytes(content)
     table = pd.json_normalize([{"network": name} | row for name, row in rows.items()], sep="_")
     with atomic(folder / f"{STEM}.csv") as temporary:
         write_csv(table, temporary)
+    return {name: sha256(folder / name) for name in (*files, f"{STEM}.csv")}
 
 
 def _report(run: Reopened, small: Compact, found: Agreement, exported: Exported) -> dict[str, Any]:

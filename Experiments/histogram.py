@@ -11,8 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from Utils.errors import Refused
-from Utils.files import atomic
+from Utils.files import atomic, sha256, write_json
 from Utils.histograms import Layer, bin_table, layer_table, measure, select
+from Utils.integrity import check_file
 from Utils.saved import MODEL, heading, read_tensors, saved_networks
 from Utils.sheets import write_csv
 
@@ -31,11 +32,14 @@ def run(options: argparse.Namespace) -> None:
     """
     runs = []
     for folder in saved_networks(options.run):
+        check_file(folder / MODEL)
         layers = measure(read_tensors(folder / MODEL), options.bins, folder / MODEL)
         runs.append((folder, layers, _chosen(layers, options.layer, folder)))
     for folder, layers, chosen in runs:
         _print(folder, layers)
-        _write(folder, layers, chosen, options.log_counts)
+        files = _write(folder, layers, chosen, options.log_counts)
+        sums = {name: sha256(folder / name) for name in files}
+        write_json(folder / f"{NAME}.json", {"bins": options.bins, "log_counts": options.log_counts, "files": sums})
 
 
 def _chosen(layers: Sequence[Layer], names: Sequence[str], folder: Path) -> dict[str, list[Layer]]:
@@ -59,9 +63,10 @@ def _print(folder: Path, layers: Sequence[Layer]) -> None:
         print(f"WARNING: weights that are not finite, which the figures leave out: {', '.join(lost)}")
 
 
-def _write(folder: Path, layers: Sequence[Layer], chosen: dict[str, list[Layer]], log: bool) -> None:
+def _write(folder: Path, layers: Sequence[Layer], chosen: dict[str, list[Layer]], log: bool) -> list[str]:
+    """Write tables and figures; returns the files' names."""
     from Utils.figures.histograms import grid_figure, layer_figure, stacked_figure
-    from Utils.figures.style import save_figure
+    from Utils.figures.style import KINDS, save_figure
 
     title = f"{heading(folder)}, density {sum(a.kept for a in layers) / sum(a.size for a in layers):.4g}"
     _write_table(folder / f"{NAME}.csv", bin_table(layers))
@@ -69,10 +74,13 @@ def _write(folder: Path, layers: Sequence[Layer], chosen: dict[str, list[Layer]]
     save_figure(grid_figure(layers, title, log), folder / NAME)
     save_figure(stacked_figure(layers, title), folder / f"{NAME}-{DEPTH}")
     print(f"Figures: {folder / NAME}.png, {folder / NAME}-{DEPTH}.png")
+    stems = [NAME, f"{NAME}-{DEPTH}"]
     for name, meant in chosen.items():
         path = folder / f"{NAME}-{_file_name(name)}"
+        stems.append(path.name)
         save_figure(layer_figure(meant, title, log), path)
         print(f"Figure: {path}.png")
+    return [f"{stem}.csv" for stem in stems[:2]] + [f"{stem}.{kind}" for stem in stems for kind in KINDS]
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

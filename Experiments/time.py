@@ -7,7 +7,7 @@ from pathlib import Path
 
 from Utils.compaction import compacted
 from Utils.files import write_json
-from Utils.grid.states import update_cell
+from Utils.grid.table_file import update_cell
 from Utils.reopen import reopen, was_given
 from Utils.saved import do_each, saved_networks
 from Utils.tables import print_inference

@@ -18,6 +18,7 @@ import torch
 
 from Models.weights import PREFIXES
 from Utils.errors import Refused
+from Utils.integrity import check_file
 
 WRAPPERS = ("state_dict", "model", "net", "model_state_dict")  # keys under which training scripts keep the weights
 OURS, TORCH, PLAIN, NONE = "weights with masks", "torch.nn.utils.prune", "weights without masks", "no weights"
@@ -69,6 +70,7 @@ def read_checkpoint(file: str | Path) -> Checkpoint:
 def _load(file: Path) -> Any:
     if not file.is_file():
         raise Refused(f"{file}: there is no such file")
+    check_file(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old pickle formats, which are read or refused all the same

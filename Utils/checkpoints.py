@@ -16,7 +16,9 @@ import torch
 
 from Utils.clock import Clock
 from Utils.distributed import decided, is_first, share
-from Utils.files import Lock, seal, unseal
+from Utils.files import seal, unseal
+from Utils.locks import Lock
+from Utils.results import YOUNG
 from Utils.settle import identity
 from Utils.setup import Subject
 from Utils.training import Training
@@ -28,7 +30,7 @@ RECIPE = (
     "dataset", "image_size", "augment", "model", "model_class", "dense_classifier", "pretrained", "weights", "contents",
     "optimizer", "train_batch_size", "test_batch_size", "pre_epochs", "lr", "lr_drops", "lr_drop_rate", "weight_decay",
     "lr_schedule", "lr_warmup", "quantization", "val_fraction", "patience",
-    "seed",
+    "seed", "deterministic",
 )  # fmt: skip
 
 
@@ -98,6 +100,10 @@ def _finished(path: Path, lock: Lock) -> dict[str, Any] | None:
     if done is None:
         lock.take()
         done = unseal(path)
+    elif lock.path.exists() or path.with_suffix(".checkpoint").exists():
+        lock.take(0)  # whoever made it was killed at the very end
+    if done is not None and lock.held:
+        path.with_suffix(".checkpoint").unlink(missing_ok=True)
     return done
 
 
@@ -159,7 +165,7 @@ def dense_path(options: argparse.Namespace, device: torch.device) -> Path | None
     """Where the cache keeps the dense network of these options: named by all that it depends on. None if there is none."""
     if not getattr(options, "pre_epochs", 0) or options.no_save:
         return None
-    chosen = {k: v for k, v in identity(options).items() if k in RECIPE}
+    chosen = {k: v for k, v in identity(options).items() if k in RECIPE and (v or k not in YOUNG)}
     facts = chosen | {"rewind_epoch": getattr(options, "rewind_epoch", 0), "device": device.type, "torch": torch.__version__}
     if share()[1] > 1:
         facts["ranks"] = share()[1]

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
+import traceback
 from argparse import Namespace
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def one_line(text: str) -> str:
@@ -38,8 +44,17 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error) for words in ("out of memory", "can't allocate memory"))
 
 
-def last_word(error: Exception, options: Namespace | None) -> str:
-    """What to say of an error that ends a command outside any run, in one line."""
+def print_unexpected(error: Exception, options: Namespace | None) -> None:
+    """Say in one line what ended a command outside any run, with `--verbose` after its traceback."""
+    if getattr(options, "verbose", False):
+        traceback.print_exception(error)
+    if isinstance(error, OSError) and not error.filename and error.errno in NO_ROOM:  # all else that is written has a name
+        error.filename = "standard output"
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (else the interpreter tries once more at its end)
+    print(f"main.py: error: {one_line(_last_word(error, options))}", file=sys.stderr)
+
+
+def _last_word(error: Exception, options: Namespace | None) -> str:
     if out_of_memory(error):
         return failure(error, options or Namespace())
     if isinstance(error, OSError) and error.strerror:

@@ -1,22 +1,29 @@
-"""Files that appear whole or not at all, locks that a dead process does not keep, and sealed states."""
+"""Files that appear whole or not at all, JSON with a checksum of its own, and sealed states."""
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import io
 import json
 import math
 import os
-from collections.abc import Iterator
+import re
+import tempfile
+import unicodedata
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from Utils.errors import Refused, RunFailed
+from Utils.interrupts import held
+
+CHECKSUM = "checksum"  # the key under which a JSON file carries the checksum of the rest of it
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 FORCED = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch's own variable, which it looks at each time
 
@@ -25,21 +32,32 @@ FORCED = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch's own variable, which it looks
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary file beside `path`, which takes its place when the block ends well. Folders are made as needed.
 
+    An interrupt waits for the end of the block.
+
     Raises:
         RunFailed: it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise RunFailed(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with held():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, path)
+        except (OSError, RuntimeError) as error:
+            cause = error if isinstance(error, OSError) else error.__context__  # torch's writer hides what the disk said
+            if not isinstance(cause, OSError):
+                raise
+            raise RunFailed(f"cannot write {path}: {cause.strerror or cause}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def leftovers(path: Path) -> Iterator[Path]:
+    """What killed processes left half written on the way to `path`; a living one's file too, so hold a lock."""
+    return path.parent.glob(f".{glob.escape(path.name)}.*[0-9]")
 
 
 def writable(text: object) -> str:
@@ -60,6 +78,12 @@ def seal(path: Path, state: Any) -> None:
     with atomic(path) as temporary, open(temporary, "wb") as file:
         file.write(hashlib.sha256(buffer.getbuffer()).digest())
         file.write(buffer.getbuffer())
+
+
+def save_state(state: dict[str, Any], path: Path) -> None:
+    """`torch.save` through Python's own file, whose errors say what was wrong with the disk."""
+    with open(path, "wb") as file:
+        torch.save(state, file)
 
 
 def unseal(path: Path) -> Any:
@@ -99,54 +123,40 @@ def on_cpu(value: Any) -> Any:
     return [on_cpu(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-class Lock:
-    """A lock on `path`, held by one process at a time and released by the system when its holder dies."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = FileLock(path)
-
-    def take(self, seconds: float = -1) -> bool:
-        """Wait for the lock, for up to `seconds` (-1: for as long as it takes); whether it is held now.
-
-        Raises:
-            RunFailed: the file cannot be made.
-        """
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=seconds, poll_interval=0.1)
-        except Timeout:
-            return False
-        except OSError as error:
-            raise RunFailed(f"cannot write {self.path}: {error.strerror or error}") from error
-        return True
-
-    def leave(self) -> None:
-        """Release the lock and remove its file; does nothing if it is not held."""
-        if self._lock.is_locked:
-            with contextlib.suppress(OSError):
-                self.path.unlink()
-            self._lock.release(force=True)
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a living process holds the lock on `path`."""
-    if not path.exists():
-        return False
-    probe = FileLock(path)
+def differing_in_case(path: Path) -> Path | None:
+    """What is there and has the name of `path` but for the case of letters: on some file systems that is the same folder."""
     try:
-        probe.acquire(timeout=0)
-    except (Timeout, OSError):
-        return True
-    probe.release()
-    return False
+        names = os.listdir(path.parent)
+    except OSError:
+        return None
+    if path.name in names:
+        return None
+    plain = unicodedata.normalize("NFC", path.name).casefold()
+    return next((path.parent / n for n in names if unicodedata.normalize("NFC", n).casefold() == plain), None)
+
+
+def check_writable(path: Path) -> None:
+    """Try to make a file where `path` will be, and leave nothing behind."""
+    twin = differing_in_case(path)
+    if twin:
+        raise Refused(f"{path} and {twin}, which is there, differ by the case of letters only: choose another --expid")
+    try:
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(20, "is a file, not a folder")
+        nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
+        with tempfile.TemporaryFile(dir=nearest):  # has no name that a kill could leave behind
+            pass
+    except OSError as error:
+        raise Refused(f"--result-dir: cannot write to {path}: {error.strerror or error}") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+    """Read a JSON object; the checksum of its own content, where it carries one, is checked and left out.
+
+    Files of before there was one, and other programs', carry none and are read as they are.
 
     Raises:
-        Refused: the file is missing, unreadable or no JSON object.
+        Refused: the file is missing, unreadable, no JSON object, or not as it was written.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -154,23 +164,38 @@ def read_json(path: Path) -> dict[str, Any]:
         raise Refused(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(content, dict):
         raise Refused(f"{path}: a JSON object was expected")
+    stranger = any(isinstance(value, str) and _DIGEST.fullmatch(value) for value in content.values())
+    digest = content.pop(CHECKSUM, None)
+    if digest != content_checksum(content) if digest is not None else stranger:  # the key itself may be what was damaged
+        raise Refused(f"{path} is damaged: its content is not what its checksum says")
     return content
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON object, whole or not at all; numbers that are not finite become null."""
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object with the checksum of its content, whole or not at all; numbers that are not finite become null."""
     with atomic(path) as temporary:
-        temporary.write_text(json_text(content), encoding="utf-8")
+        temporary.write_text(checked_text(content), encoding="utf-8")
 
 
-def json_text(content: dict[str, Any]) -> str:
+def checked_text(content: Mapping[str, Any]) -> str:
+    """`content` as indented JSON, with `checksum` as its last key (see `content_checksum`)."""
+    plain = {name: value for name, value in _plain(content).items() if name != CHECKSUM}
+    return json_text(plain | {CHECKSUM: content_checksum(plain)})
+
+
+def content_checksum(content: Mapping[str, Any]) -> str:
+    """The SHA-256 of plain JSON content: keys sorted, no spaces, ASCII alone, without the key `checksum` itself."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def json_text(content: Mapping[str, Any]) -> str:
     """`content` as indented JSON; numbers that are not finite become null."""
     return json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:
     """`value` with what JSON does not know made plain: tuples, numpy numbers, numbers that are not finite."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]

@@ -210,6 +210,8 @@ def table() -> tuple[Option, ...]:
         Option("--seed", "seed", "seed of every random number", 1, LARGE),
         Option("--gpu", "device", "number of the CUDA device", 0, COUNT),
         Option("--no-cuda", "device", "use the CPU", False, None),
+        Option("--deterministic", "device", "ask torch for deterministic algorithms, on CUDA too; what has none fails",
+               False, None),
         Option("--verbose", "verbose", "print every epoch and round", False, None),
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from Models.weights import load_weights
 from Utils.data.datasets import Dataset
 from Utils.errors import Refused
 from Utils.files import read_json
+from Utils.integrity import check_file
 from Utils.options import defaults
 from Utils.saved import MODEL, read_tensors
 from Utils.setup import build_model, choose_device, mask, open_data, use_threads
@@ -44,8 +45,10 @@ def reopen(folder: Path, options: argparse.Namespace) -> Reopened:
     """The run in `folder`, from its `args.json` and `model.pt`; `options` are those of the command that wants it.
 
     Raises:
-        Refused: a file of it is missing or cannot be read, or its data cannot be found.
+        Refused: a file of it is missing, cannot be read or is not what the run wrote, or its data cannot be found.
     """
+    for name in ("args.json", MODEL):
+        check_file(folder / name)
     recorded = read_json(folder / "args.json")
     experiment = recorded.get("experiment", "singleshot")
     if str(experiment) not in EXPERIMENTS:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import re
-import tempfile
-import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +15,10 @@ import torch
 
 from Utils import distributed, events
 from Utils.environment import environment
-from Utils.errors import Refused
-from Utils.files import Lock, atomic, json_text, on_cpu, read_json, seal, sha256, unseal
+from Utils.errors import Refused, RunFailed
+from Utils.files import atomic, check_writable, checked_text, on_cpu, read_json, save_state, seal, sha256, unseal
+from Utils.integrity import damaged, tidy
+from Utils.locks import Lock
 from Utils.options import defaults
 from Utils.settle import identity
 from Utils.sheets import write_csv
@@ -33,12 +32,16 @@ CHECKPOINT = "checkpoint.bin"
 OWN = (
     "args.json", "pre-train.csv", "post-train.csv", "levels.csv", "compression.csv", "compression-level-*.csv",
     "*-conservation.csv", "*-conservation.png", "*-conservation.pdf", "schedule-rounds.csv", "trace.json", "trace.csv",
-    "trace_summary.json", "timeline.*", "time.json", "histogram*.csv", "histogram*.png", "histogram*.pdf", "initial.pt",
-    "dense.pt", "model.pt", "regrow*.csv", "regrow*.json", "regrow*.png", "regrow*.pdf", "regrow_masks.pt",
+    "trace_summary.json", "timeline.*", "time.json", "histogram*.csv", "histogram*.png", "histogram*.pdf", "histogram.json",
+    "initial.pt", "dense.pt", "model.pt", "regrow*.csv", "regrow*.json", "regrow*.png", "regrow*.pdf", "regrow_masks.pt",
     "updates.csv", "saliency*.csv", "saliency*.png", "saliency*.pdf",
     "model-compact.pt", "compact.*", "report.md", "report.html", "figures/*", "tables/*", "optimizer.pt", "scheduler.pt",
     "masks-level-*.pt", f"{events.FOLDER}/{events.FILES}", CHECKPOINT, "summary.json",
 )  # fmt: skip
+
+
+# Options that came late: where they are off, a run has the name that it had before there were any.
+YOUNG = ("deterministic",)
 
 
 class Busy(Refused):
@@ -47,7 +50,7 @@ class Busy(Refused):
 
 def run_name(options: argparse.Namespace) -> str:
     """The folder name of a run without `--expid`: its main options for people, and a hash of all of them."""
-    chosen = identity(options)
+    chosen = {name: value for name, value in identity(options).items() if value or name not in YOUNG}
     digest = hashlib.blake2b(json.dumps(chosen, sort_keys=True).encode(), digest_size=4).hexdigest()
     given = vars(options)
     pruners = "-".join(given.get("pruner_list", ())) or given.get("pruner")
@@ -107,11 +110,12 @@ class RunFolder:
         """Whether the folder is finished; one that is there and is not becomes this process's."""
         if not self.saves:
             return False
-        check_writable(self.path)
         if (self.path / "args.json").exists() and not self.options.overwrite:
             check_same(self.path, self.options)
             if self._is_finished():
+                tidy(self.path, CHECKPOINT)
                 return True
+        check_writable(self.path)
         if self.path.exists():
             self._claim()
         try:
@@ -132,10 +136,8 @@ class RunFolder:
         summary = read_json(path)
         if summary.get("status") != "done":
             return False
-        for name, digest in (summary.get("files") or {"args.json": ""}).items():
-            file = self.path / name
-            if not file.is_file() or sha256(file) != digest:
-                raise Refused(f"{file} is missing or damaged: --overwrite runs it again, another --expid leaves it alone")
+        if file := damaged(self.path, summary if summary.get("files") else {"files": {"args.json": ""}}):
+            raise Refused(f"{file} is missing or damaged: --overwrite runs it again, another --expid leaves it alone")
         return True
 
     def begin(self, device: torch.device) -> None:
@@ -163,8 +165,12 @@ class RunFolder:
         return distributed.decided(self._resume)
 
     def _resume(self) -> dict[str, Any] | None:
-        state = unseal(self.path / CHECKPOINT) if self.saves and not self.options.overwrite else None
-        if state is None or any(not (self.path / n).is_file() or sha256(self.path / n) != s for n, s in state["files"].items()):
+        checkpoint = self.path / CHECKPOINT
+        if not self.saves or self.options.overwrite or not checkpoint.exists():
+            return None
+        state = unseal(checkpoint)
+        if file := checkpoint if state is None else damaged(self.path, state):
+            print(f"NOTE: {file} is missing or damaged: the run starts over")
             return None
         self._begun, self._sums = True, state["files"]
         self._clear(("summary.json",))  # that of a failure
@@ -174,11 +180,12 @@ class RunFolder:
     def write_checkpoint(self, state: dict[str, Any], changing: tuple[str, ...] = ("post-train.csv",)) -> None:
         """Keep `state` for `resume`, in place of the one before. `changing` files are written again by a run that goes on."""
         if self.saves:
+            self._check_there()
             seal(self.path / CHECKPOINT, state | {"files": {n: s for n, s in self._sums.items() if n not in changing}})
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Write `content` as JSON; numbers that are not finite become null."""
-        self.write_file(name, lambda file: file.write_text(json_text(content), encoding="utf-8"))
+        """Write `content` as JSON under a checksum of its own; numbers that are not finite become null."""
+        self.write_file(name, lambda file: file.write_text(checked_text(content), encoding="utf-8"))
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a CSV file with a header."""
@@ -194,7 +201,7 @@ class RunFolder:
     def write_state(self, name: str, state: dict[str, Any] | None) -> None:
         """Write a `state_dict` that `torch.load(..., weights_only=True)` reads, tensors on the CPU; None writes nothing."""
         if state is not None:
-            self.write_file(name, lambda file: torch.save(on_cpu(state), file))
+            self.write_file(name, lambda file: save_state(on_cpu(state), file))
 
     def snapshot(self, model: torch.nn.Module) -> dict[str, torch.Tensor] | None:
         """A copy on the CPU of the model's `state_dict` as it is now; None when nothing is saved."""
@@ -202,6 +209,8 @@ class RunFolder:
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`, the last file: it carries the checksums of all others. A failed run keeps its checkpoint."""
+        if self.saves and summary["status"] == "done":
+            self._check_there(*self._sums)
         self.write_json("summary.json", summary | {"files": {n: s for n, s in self._sums.items() if n != "summary.json"}})
         if self.saves and summary["status"] == "done":
             self._clear((CHECKPOINT,))
@@ -210,9 +219,17 @@ class RunFolder:
         """Have `write` make the file `name`, under a temporary name until it is whole."""
         if not self.saves:
             return
+        if name != "args.json":
+            self._check_there()
         with atomic(self.path / name) as temporary:
             write(temporary)
             self._sums[name] = sha256(temporary)
+
+    def _check_there(self, *names: str) -> None:
+        """A folder that was deleted under the run is not made again: half a run would look like a whole one."""
+        for name in ("args.json", *names):
+            if not (self.path / name).is_file():
+                raise RunFailed(f"{self.path / name} was removed while the run was going on: the same command starts it over")
 
 
 def check_same(path: Path, options: argparse.Namespace) -> None:
@@ -223,30 +240,3 @@ def check_same(path: Path, options: argparse.Namespace) -> None:
     if differing:
         changes = ", ".join(f"{k} {saved.get(k)!r} there, {asked[k]!r} asked" for k in differing)
         raise Refused(f"{path} holds another run ({changes}): choose another --expid or --overwrite")
-
-
-def differing_in_case(path: Path) -> Path | None:
-    """What is there and has the name of `path` but for the case of letters: on some file systems that is the same folder."""
-    try:
-        names = os.listdir(path.parent)
-    except OSError:
-        return None
-    if path.name in names:
-        return None
-    plain = unicodedata.normalize("NFC", path.name).casefold()
-    return next((path.parent / n for n in names if unicodedata.normalize("NFC", n).casefold() == plain), None)
-
-
-def check_writable(path: Path) -> None:
-    """Try to make a folder where `path` will be, and leave nothing behind."""
-    twin = differing_in_case(path)
-    if twin:
-        raise Refused(f"{path} and {twin}, which is there, differ by the case of letters only: choose another --expid")
-    try:
-        if path.exists() and not path.is_dir():
-            raise NotADirectoryError(20, "is a file, not a folder")
-        nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
-        with tempfile.TemporaryDirectory(dir=nearest):
-            pass
-    except OSError as error:
-        raise Refused(f"--result-dir: cannot write to {path}: {error.strerror or error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from argparse import Namespace
 from collections.abc import Callable
@@ -45,8 +46,9 @@ def attempt(work: Callable[[], None], folder: RunFolder) -> None:
         reason = failure(error, options)
         if not isinstance(error, Diverged):  # else all processes of the run fail alike, and none in the middle of something
             reason = common_reason(reason, error)
-        folder.begin(choose_device(options))  # does nothing where the run had begun
-        if isinstance(error, Diverged):
-            folder.write_table(f"{error.phase.replace('_', '-')}.csv", error.rows)
-        folder.finish(failed_summary(folder, reason))
+        with contextlib.suppress(Refused, RunFailed):  # a disk that is full, or gone, cannot keep the reason
+            folder.begin(choose_device(options))  # does nothing where the run had begun
+            if isinstance(error, Diverged):
+                folder.write_table(f"{error.phase.replace('_', '-')}.csv", error.rows)
+            folder.finish(failed_summary(folder, reason))
         raise RunFailed(reason) from error

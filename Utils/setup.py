@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ def choose_device(options: argparse.Namespace) -> torch.device:
     Raises:
         Refused: there is CUDA, but no device of that number.
     """
+    use_determinism(getattr(options, "deterministic", False))
     if options.no_cuda or not torch.cuda.is_available():
         return torch.device("cpu")
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # scores and masks as on the CPU
@@ -50,6 +52,12 @@ def choose_device(options: argparse.Namespace) -> torch.device:
     if distributed.share()[1] > 1:
         torch.cuda.set_device(index)  # nccl would take the first one otherwise
     return torch.device("cuda", index)
+
+
+def use_determinism(wanted: bool) -> None:
+    """Have torch use deterministic algorithms alone (`--deterministic`), or whichever it likes; a process may run both kinds."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, before the first product of matrices
+    torch.use_deterministic_algorithms(wanted)
 
 
 def use_threads(model: nn.Module, options: argparse.Namespace, input_shape: tuple[int, ...]) -> None:

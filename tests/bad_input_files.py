@@ -118,10 +118,15 @@ def _make_runs(folder: Path) -> None:
     assert main.main([*RUN, "--result-dir", "made"]) == 0
     (folder / "made" / "singleshot" / "run").rename(folder / "run")
     shutil.rmtree(folder / "made")
+    shutil.copytree(folder / "run", folder / "runs" / "changed")
     for name in ("evil", "foreign", "noargs", "badargs", "oddargs"):
         shutil.copytree(folder / "run", folder / "runs" / name)
+        summary = json.loads((folder / "run" / "summary.json").read_text())
+        del summary["checksum"], summary["files"]  # by whoever made the file: nothing can be said by checksums
+        (folder / "runs" / name / "summary.json").write_text(json.dumps(summary))
     shutil.copy(folder / "evil.pt", folder / "runs" / "evil" / "model.pt")
     shutil.copy(folder / "plain.pt", folder / "runs" / "foreign" / "model.pt")
     (folder / "runs" / "noargs" / "args.json").unlink()
     (folder / "runs" / "badargs" / "args.json").write_text("{")
+    (folder / "runs" / "changed" / "args.json").write_text((folder / "run" / "args.json").read_text().replace("mag", "rand"))
     (folder / "runs" / "oddargs" / "args.json").write_text(json.dumps({"experiment": ["odd"], "model": 3, "cells": 5}))

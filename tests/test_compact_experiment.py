@@ -229,7 +229,7 @@ def test_refused(refused, made):
     refused(["--experiment", "compact", "--run", "nowhere"], "--run nowhere: no saved network there")
     refused(["--experiment", "compact", "--run", "x", "--compression", "1"], "--compression is not read by --experiment compact")
     (made / "model.pt").write_bytes(b"not a network")
-    refused(["--experiment", "compact", "--run", FOLDER], "model.pt", "nothing in it was run")
+    refused(["--experiment", "compact", "--run", FOLDER], "model.pt", "is damaged")
 
 
 def test_other_predictions_fail(command, made, quick, monkeypatch):

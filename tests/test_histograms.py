@@ -24,7 +24,7 @@ from Utils.saved import heading, saved_networks
 
 NAN, INF = float("nan"), float("inf")
 COLUMNS = ["module", "param", "size", "kept", "density", "bin_left", "bin_right", "count"]
-FILES = {f"{stem}.{kind}" for stem in ("histogram", "histogram-3d") for kind in ("csv", "png", "pdf")}
+FILES = {f"{stem}.{kind}" for stem in ("histogram", "histogram-3d") for kind in ("csv", "png", "pdf")} | {"histogram.json"}
 
 
 def state(**layers):

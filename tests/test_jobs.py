@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from conftest import PROJECT, timeless
 
-from Utils.files import Lock
+from Utils.locks import Lock
 
 BASE = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--post-epochs", "1", "--prune-epochs", "2", "--expid", "g"]
 GRID = Path("Results/data/singleshot/g")

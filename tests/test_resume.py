@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -13,8 +12,10 @@ import pytest
 import torch
 from conftest import PROJECT
 
+from tests.crash.numbers import differences, numbers
 from Utils.checkpoints import Checkpoints
-from Utils.files import Lock, is_locked, seal, unseal
+from Utils.files import seal, unseal
+from Utils.locks import Lock, is_locked
 
 CONV = ["--dataset", "synthetic:3x8x8:3:60", "--model", "resnet20", "--pruner", "snip", "--compression", "0.5", "--optimizer", "momentum",
         "--lr-drops", "2", "--pre-epochs", "3", "--post-epochs", "3", "--checkpoint-every", "1", "--augment", "crop-flip"]  # fmt: skip
@@ -25,20 +26,8 @@ def killed(words, epochs):
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
-def numbers(folder):
-    """Everything a run came to, but for the times."""
-    summary = json.loads((folder / "summary.json").read_text())
-    for key in ("seconds", "peak_memory_bytes", "inference", "files", "expid", "options"):
-        summary.pop(key)
-    tables = {p.name: pd.read_csv(p).drop(columns="seconds", errors="ignore").to_csv() for p in folder.glob("*.csv")}
-    states = {p.name: torch.load(p, weights_only=True) for p in folder.glob("*.pt")}
-    return summary, tables, states
-
-
 def same(a, b):
-    assert a[0] == b[0] and a[1] == b[1] and a[2].keys() == b[2].keys()
-    for name in ("initial.pt", "model.pt"):
-        assert all(torch.equal(t, b[2][name][k]) for k, t in a[2][name].items())
+    assert not differences(a, b)
 
 
 def test_a_killed_run_ends_with_the_same_numbers(command):
@@ -127,7 +116,7 @@ def test_sealed_states(tmp_path):
 
 def test_a_lock_is_held_by_the_living_only(tmp_path):
     path = tmp_path / ".lock"
-    code = f"import os, sys; sys.path.insert(0, {str(PROJECT)!r}); from Utils.files import Lock; from pathlib import Path\n" \
+    code = f"import os, sys; sys.path.insert(0, {str(PROJECT)!r}); from Utils.locks import Lock; from pathlib import Path\n" \
            f"lock = Lock(Path({str(path)!r})); assert lock.take(5); print('held', flush=True); sys.stdin.read(); os._exit(9)"  # fmt: skip
     holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"

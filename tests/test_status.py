@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from Utils.files import Lock, read_json
+from Utils.files import read_json
 from Utils.grid.progress import epochs_of, progress_of
 from Utils.grid.standing import Standing, groups_of, seconds_left
 from Utils.grid.states import State
+from Utils.locks import Lock
 
 BASE = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--post-epochs", "3", "--prune-epochs", "1", "--expid", "g"]
 WORDS = [*BASE, "--pruner-list", "rand", "mag", "--compression-list", "0.5", "--seed-list", "1", "2", "--for", "mag:pre-epochs=2"]

@@ -20,10 +20,12 @@ from Utils.grid.cells import Cell
 from Utils.grid.estimate import print_estimate
 from Utils.grid.progress import work_of
 from Utils.grid.states import State, check_grid_folder, earlier_cells, earlier_rows, state_of, varying, write_grid
+from Utils.grid.table_file import alone
 from Utils.grid.tables import print_cells, print_means, write_ablation
 from Utils.grid.work import Outcome, run_cell
 from Utils.grid.workers import Workers
-from Utils.results import check_same, check_writable, path_of
+from Utils.integrity import tidy
+from Utils.results import CHECKPOINT, check_same, check_writable, path_of
 from Utils.setup import Datasets, check_budget, choose_device, load_pruner, prepare
 
 CPU = torch.device("cpu")
@@ -47,6 +49,9 @@ def run(plan: argparse.Namespace) -> None:
     queued = _in_queue(plan, folder)  # before the folders are read: a cell that ends meanwhile is done, not lost
     states = {cell.name: State("pending") if plan.overwrite else state_of(path_of(cell.options)) for cell in plan.cells}
     states |= {name: state for name, state in queued.items() if name in states and states[name].status != "done"}
+    for cell in plan.cells:
+        if states[cell.name].status == "done" and not plan.dry_run:
+            tidy(path_of(cell.options), CHECKPOINT)
     print(f"Grid {plan.expid}: {len(plan.cells)} cells, {_count(states, 'done')} done, in {folder}")
     if plan.dry_run:
         for cell in plan.cells:
@@ -61,7 +66,8 @@ def run(plan: argparse.Namespace) -> None:
     names = [cell.name for cell in plan.cells] + others
     earlier = earlier_rows(folder, others)
     work = {cell.name: work_of(cell.options) for cell in plan.cells}
-    write_json(folder / "args.json", vars(plan) | {"cells": names, "work": work} | environment(CPU))
+    with alone(folder):
+        write_json(folder / "args.json", vars(plan) | {"cells": names, "work": work} | environment(CPU))
     if plan.launcher == "local" and plan.jobs > 1:
         del datasets  # each worker reads its own
         with Workers(plan.jobs) as workers:
@@ -190,7 +196,8 @@ def _report(plan: argparse.Namespace, folder: Path, states: dict[str, State], ea
     axes = varying(plan.cells)
     print_cells(frame)
     print_means(frame, axes)
-    write_ablation(folder, frame, axes)
+    with alone(folder):
+        write_ablation(folder, frame, axes)
     print(f"{folder / 'grid.csv'}: " + ", ".join(f"{_count(states, s)} {s}" for s in ("done", "running", "pending", "failed")))
     failed = {name: state for name, state in states.items() if state.status == "failed"}
     for name, state in failed.items():

@@ -12,12 +12,14 @@ from typing import Any
 import pandas as pd
 
 from Utils.errors import Refused
-from Utils.files import atomic, is_locked, read_json, sha256
+from Utils.files import read_json
 from Utils.grid.cells import Cell
 from Utils.grid.later import COMPARED, compacted, measured_again
+from Utils.grid.table_file import flat, save_table
+from Utils.integrity import damaged
+from Utils.locks import is_locked
 from Utils.options import ABLATIONS, INCIDENTAL, table
 from Utils.settle import identity
-from Utils.sheets import write_csv
 from Utils.sound import check_result
 
 SMALL = 1 << 20  # bytes: files below this are checked each time that a grid is looked at
@@ -50,44 +52,9 @@ def state_of(folder: Path) -> State:
         return State("failed", f"{error}: remove the cell's folder to run it again")
     if summary.get("status") != "done":
         return State("failed", str(summary.get("reason", "")), summary)
-    if damaged := _damaged(folder, summary):
-        return State("failed", f"{damaged} is missing or damaged: remove the cell's folder to run it again", summary)
+    if file := damaged(folder, summary, SMALL):  # networks are looked at when they are used
+        return State("failed", f"{file} is missing or damaged: remove the cell's folder to run it again", summary)
     return State("done", "", summary)
-
-
-def update_cell(folder: Path, key: str, content: Mapping[str, Any]) -> None:
-    """Put the numbers of `content` into the columns `key_...` of the row of the cell in `folder`, where a `grid.csv` has one.
-
-    All else stays as it was written, letter for letter.
-    """
-    path = folder.resolve().parent / "grid.csv"
-    if not path.is_file():
-        return
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        return print(f"NOTE: {path} cannot be read ({' '.join(str(error).split())}); the grid's own command writes it again")
-    rows = frame.index[frame["cell"] == folder.resolve().name] if "cell" in frame else []
-    if not len(rows):
-        return
-    numbers = _flat(key, content)
-    for name in [c for c in frame if c.startswith(f"{key}_") and c not in numbers]:
-        frame.loc[rows, name] = ""
-    for name, value in numbers.items():
-        if name not in frame:
-            frame.insert(frame.shape[1] - (frame.columns[-1] == "reason"), name, "")
-        frame.loc[rows, name] = "" if value is None else str(value)
-    with atomic(path) as temporary:
-        frame.to_csv(temporary, index=False)
-
-
-def _damaged(folder: Path, summary: Mapping[str, Any]) -> Path | None:
-    """A file of a finished run that is missing, or is not what the run wrote (networks are looked at when they are used)."""
-    for name, digest in (summary.get("files") or {}).items():
-        file = folder / name
-        if not file.is_file() or (file.stat().st_size < SMALL and sha256(file) != digest):
-            return file
-    return None
 
 
 def check_grid_folder(folder: Path, plan: argparse.Namespace) -> None:
@@ -170,8 +137,7 @@ def write_grid(
         for row in rows
     ]
     frame = pd.DataFrame({name: _column([row[name] for row in table]) for name in table[0]} if table else {})
-    with atomic(folder / "grid.csv") as temporary:
-        write_csv(frame, temporary)
+    save_table(folder, frame)
     return frame
 
 
@@ -203,13 +169,6 @@ def columns(cells: Sequence[Cell]) -> list[str]:
     return ["part", *(name for name in dict.fromkeys(o.axis or o.dest for o in table()) if name in chosen)]
 
 
-def _flat(key: str, value: Any) -> dict[str, Any]:
-    """`inference: {batch_seconds: {median: 1}}` -> `inference_batch_seconds_median: 1`."""
-    if not isinstance(value, dict):
-        return {key: value}
-    return {k: v for inner, content in value.items() for k, v in _flat(f"{key}_{inner}", content).items()}
-
-
 def _row(name: str, options: Mapping[str, Any], state: State) -> dict[str, Any]:
     def value(axis: str) -> Any:
         if axis == "ablate":
@@ -221,6 +180,6 @@ def _row(name: str, options: Mapping[str, Any], state: State) -> dict[str, Any]:
 
     scalars = {k: v for k, v in state.summary.items() if not isinstance(v, dict | list)}
     for key in MEASURED:
-        scalars |= _flat(key, state.summary.get(key, {}))
+        scalars |= flat(key, state.summary.get(key, {}))
     scalars = {"status": state.status} | scalars | {"status": state.status}
     return {"cell": name, "value": value, "summary": scalars, "reason": state.reason}

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 from Utils.errors import Refused, RunFailed, failure
-from Utils.files import is_locked
+from Utils.locks import is_locked
 from Utils.results import Busy, RunFolder, path_of
 from Utils.setup import Datasets, choose_device
 from Utils.summary import failed_summary

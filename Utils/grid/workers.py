@@ -15,6 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from Utils import interrupts
 from Utils.errors import Terminated
 from Utils.grid.cells import Cell
 from Utils.grid.work import Outcome, record_failure, run_cell
@@ -155,15 +156,11 @@ def _sigint_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end(*_: object) -> None:
-    raise Terminated
-
-
 def _serve(connection: Connection, slot: int, jobs: int, path: list[str]) -> None:
     """A worker: run what comes down the pipe until it is closed. It ends with its parent, however that ends."""
     sys.path[:] = path
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end)  # unwinds, so that no half-written file stays
+    interrupts.install(signal.SIGTERM)  # unwinds, so that no half-written file stays
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     from Utils.allocator import keep_freed_memory
@@ -171,11 +168,15 @@ def _serve(connection: Connection, slot: int, jobs: int, path: list[str]) -> Non
 
     keep_freed_memory()
     datasets = Datasets(jobs)
-    with contextlib.suppress(EOFError, OSError, Terminated):
+    try:
         while True:
             options: Any = connection.recv()
             _choose_gpu(options, slot)
             connection.send(run_cell(options, datasets))
+    except (EOFError, OSError):
+        pass  # the grid has ended
+    except Terminated:
+        interrupts.leave(143)
 
 
 def _choose_gpu(options: Any, slot: int) -> None:

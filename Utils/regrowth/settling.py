@@ -121,7 +121,7 @@ def _settle_files(options: argparse.Namespace) -> None:
 def _read(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Refused(f"--run {file.parent}: {file.name} cannot be read ({error})") from error
     if not isinstance(content, dict):
         raise Refused(f"--run {file.parent}: {file.name} is no JSON object")

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from Utils.files import Lock, seal, unseal
+from Utils.files import seal, unseal
+from Utils.locks import Lock
 from Utils.settle import identity
 
 CACHE = "regrow-rivals"

@@ -19,6 +19,7 @@ from Utils.checkpoint_file import Checkpoint, read_checkpoint
 from Utils.data.datasets import Dataset
 from Utils.errors import Refused
 from Utils.files import read_json
+from Utils.integrity import check_file
 from Utils.regrowth.allocation import capacities, fraction_count
 from Utils.regrowth.selection import Sources
 from Utils.regrowth.sources import read_sources
@@ -208,5 +209,7 @@ def _saved_options(options: argparse.Namespace) -> argparse.Namespace | None:
         return None
     from Utils.options import defaults
 
-    recorded = read_json(Path(options.run[0]) / "args.json")
+    args = Path(options.run[0]) / "args.json"
+    check_file(args)
+    recorded = read_json(args)
     return argparse.Namespace(**defaults(recorded.get("experiment", "singleshot")) | recorded)

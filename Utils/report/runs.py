@@ -144,8 +144,9 @@ def _listed(options: Mapping[str, Any]) -> list[Any]:
 def _cells(grid: Path, found: Collection) -> list[Path]:
     try:
         options = read_json(grid / "args.json")
-    except Refused:
+    except Refused as error:
         options = {}
+        found.left_out += [(grid, str(error))] if (grid / "args.json").exists() else []
     found.settings |= _settings(grid, options, found)
     listed = [grid / str(cell) for cell in _listed(options) if Path(str(cell)).name == str(cell)]
     there = sorted(f for f in grid.iterdir() if f.is_dir() and (f / "args.json").is_file())

@@ -9,6 +9,7 @@ import pandas as pd
 
 from Utils.errors import Refused
 from Utils.files import read_json
+from Utils.integrity import check_file
 from Utils.report import findings
 from Utils.report.blocks import Block, Figure, Note, Section, Table, slug
 from Utils.report.groups import DENSE
@@ -39,6 +40,7 @@ def _of_run(run: Run) -> list[Block]:
     at = "" if run["pruner"] == DENSE else f" at compression {float(run['compression'] or 0):.6g}"
     title = f"{model} on {dataset}, {run['pruner']}{at}, seed {run['seed']}"
     try:
+        check_file(run.folder / "trace.json")
         measured = measure(run.folder / "trace.json")
     except Refused as error:
         return [Note(f"{title}: the trace cannot be used ({error}).")]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from Utils.errors import Refused
 from Utils.figures.histograms import grid_figure, layer_figure, stacked_figure
 from Utils.histograms import Layer, measure, select
-from Utils.report.blocks import Block, Figure, Section, slug
+from Utils.integrity import check_file
+from Utils.report.blocks import Block, Figure, Note, Section, slug
 from Utils.report.choices import Choices
 from Utils.report.groups import Group
 from Utils.report.layers import middle
@@ -18,27 +19,26 @@ ALL = "all"  # every layer in a figure of its own
 
 def histograms(groups: list[Group], choices: Choices) -> Section | None:
     """Of one run per method: every layer, all layers in depth, and the layers that `choices` names alone."""
-    section, found = Section("Weight histograms"), set()
+    section, found, layers = Section("Weight histograms"), set(), []
     for group in groups:
         compression = middle(group, choices.layer_compression)
         for method in group.methods if compression is not None else ():
             own = (r for r in group.runs if r["pruner"] == method and float(r["compression"]) == compression)
             run = next((r for r in sorted(own, key=lambda r: r["seed"]) if r.done and r.file(MODEL)), None)
-            if run and (layers := _layers(run, choices.bins)):
-                section.blocks += _of(group, run, layers, choices)
-                found |= {name for name in choices.histogram_layers if _chosen(layers, name)}
-    if section.blocks and (unknown := [name for name in choices.histogram_layers if name not in found]):
+            if run is None:
+                continue
+            try:
+                check_file(run.folder / MODEL)
+                layers = measure(read_tensors(run.folder / MODEL), choices.bins, run.folder / MODEL)
+            except Refused as error:
+                section.blocks.append(Note(f"{method}, {group.label}: the weights cannot be used ({error})."))
+                continue
+            section.blocks += _of(group, run, layers, choices)
+            found |= {name for name in choices.histogram_layers if _chosen(layers, name)}
+    if layers and (unknown := [name for name in choices.histogram_layers if name not in found]):
         names = ", ".join(layer.name for layer in layers)
         raise Refused(f"--layer {unknown[0]}: no network of the report has such a layer; the last one has {names}")
     return section if section.blocks else None
-
-
-def _layers(run: Run, bins: int) -> list[Layer]:
-    """The layers of a saved network; none where it cannot be read."""
-    try:
-        return measure(read_tensors(run.folder / MODEL), bins, run.folder / MODEL)
-    except Refused:
-        return []
 
 
 def _chosen(layers: list[Layer], name: str) -> list[list[Layer]]:

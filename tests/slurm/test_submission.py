@@ -17,6 +17,7 @@ import pytest
 from programs import pretend
 
 from Utils.errors import Refused, RunFailed
+from Utils.files import read_json
 from Utils.grid import slurm, work
 from Utils.grid.cells import Cell
 
@@ -53,7 +54,7 @@ def test_submitting_an_array(program, monkeypatch):
     assert os.environ["SBATCH_TIMELIMIT"] == "1" and os.environ["SLURM_JOB_ID"] == "5"
 
     (written,) = (FOLDER / "slurm").glob("*.json")
-    content = json.loads(written.read_text())
+    content = read_json(written)
     assert content == {"name": written.stem, "job": "77", "cells": ["seed=0", "seed=1", "seed=2"]}
     assert written.stem.startswith("my_sweep-")
     environment = Path("environment").read_text().splitlines()

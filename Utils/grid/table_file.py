@@ -1,0 +1,93 @@
+"""The file `grid.csv`, with its checksum beside it: written by one process at a time, never gone on from if it is damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from Utils.files import atomic, leftovers, sha256
+from Utils.locks import Lock
+from Utils.sheets import write_csv
+
+NAME = "grid.csv"
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """A lock on the grid's own files, held for a moment only; what killed processes left half written is removed."""
+    lock = Lock(folder / ".lock")
+    lock.take()
+    try:
+        for name in ("args.json", "ablation.csv", NAME, _sums(folder / NAME).name):
+            for file in leftovers(folder / name):
+                file.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.leave()
+
+
+def save_table(folder: Path, frame: pd.DataFrame) -> None:
+    """Write `grid.csv`, and `grid.csv.sha256`, which `sha256sum --check` reads."""
+    with alone(folder):
+        _write(folder / NAME, lambda file: write_csv(frame, file))
+
+
+def _write(path: Path, write: Callable[[Path], None]) -> None:
+    with atomic(path) as temporary:
+        write(temporary)
+        digest = sha256(temporary)
+    with atomic(_sums(path)) as temporary:
+        temporary.write_text(f"{digest}  {NAME}\n", encoding="ascii")
+
+
+def read_grid(path: Path) -> pd.DataFrame:
+    """The table as text; a `ValueError` where it is not what was written."""
+    sums = _sums(path)
+    if sums.is_file() and sums.read_text(encoding="ascii", errors="replace").split()[:1] != [sha256(path)]:
+        raise ValueError(f"it, or {sums.name}, is not what was written")
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _sums(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def update_cell(folder: Path, key: str, content: Mapping[str, Any]) -> None:
+    """Put the numbers of `content` into the columns `key_...` of the row of the cell in `folder`, where a `grid.csv` has one.
+
+    All else stays as it was written, letter for letter.
+    """
+    path = folder.resolve().parent / NAME
+    if not path.is_file():
+        return
+    with alone(path.parent):
+        _update(path, folder.resolve().name, key, content)
+
+
+def _update(path: Path, cell: str, key: str, content: Mapping[str, Any]) -> None:
+    try:
+        frame = read_grid(path)
+    except (OSError, ValueError) as error:
+        return print(f"NOTE: {path} cannot be read ({' '.join(str(error).split())}); the grid's own command writes it again")
+    rows = frame.index[frame["cell"] == cell] if "cell" in frame else []
+    if not len(rows):
+        return
+    numbers = flat(key, content)
+    for name in [c for c in frame if c.startswith(f"{key}_") and c not in numbers]:
+        frame.loc[rows, name] = ""
+    for name, value in numbers.items():
+        if name not in frame:
+            frame.insert(frame.shape[1] - (frame.columns[-1] == "reason"), name, "")
+        frame.loc[rows, name] = "" if value is None else str(value)
+    _write(path, lambda file: frame.to_csv(file, index=False))  # its texts are inert already
+
+
+def flat(key: str, value: Any) -> dict[str, Any]:
+    """`inference: {batch_seconds: {median: 1}}` -> `inference_batch_seconds_median: 1`."""
+    if not isinstance(value, dict):
+        return {key: value}
+    return {k: v for inner, content in value.items() for k, v in flat(f"{key}_{inner}", content).items()}

@@ -1,0 +1,58 @@
+"""Locks that a dead process does not keep."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from Utils.errors import RunFailed
+
+
+class Lock:
+    """A lock on `path`, held by one process at a time and released by the system when its holder dies."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = FileLock(path)
+
+    def take(self, seconds: float = -1) -> bool:
+        """Wait for the lock, for up to `seconds` (-1: for as long as it takes); whether it is held now.
+
+        Raises:
+            RunFailed: the file cannot be made.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=seconds, poll_interval=0.1)
+        except Timeout:
+            return False
+        except OSError as error:
+            raise RunFailed(f"cannot write {self.path}: {error.strerror or error}") from error
+        return True
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds it."""
+        return self._lock.is_locked
+
+    def leave(self) -> None:
+        """Release the lock and remove its file; does nothing if it is not held."""
+        if self.held:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+            self._lock.release(force=True)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds the lock on `path`."""
+    if not path.exists():
+        return False
+    probe = FileLock(path)
+    try:
+        probe.acquire(timeout=0)
+    except (Timeout, OSError):
+        return True
+    probe.release()
+    return False

@@ -1,0 +1,160 @@
+"""The readers of run folders, each as the facts that it would show: what `corruption` compares."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+DATA = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--no-cuda", "--result-dir", "data"]
+SHAPE = ["--pruner-list", "rand", "--pre-epochs", "1", "--post-epochs", "2", "--save-trace", "--expid", "g"]
+LEVELS = ["--experiment", "multishot", "--pruner", "mag", "--compression", "1", "--level-list", "2", "--pre-epochs", "2", "--expid", "m"]
+BREAKS = ["--post-epochs", "3", "--checkpoint-every", "1", "--expid", "b"]
+GRID, LADDER, BROKEN = Path("data/singleshot/g"), Path("data/multishot/m"), Path("data/singleshot/b")
+CELL, LEVEL, CACHE = GRID / "pruner=rand", LADDER / "level=2", Path("data/dense-networks")
+TABLES = ("pre-train.csv", "post-train.csv", "compression.csv", "levels.csv", "compression-level-1.csv")
+
+
+class Observation(NamedTuple):
+    """`facts`: the numbers shown, as text; `refusal`: what was refused or left out, and why; `error`: a traceback."""
+
+    facts: str
+    refusal: str = ""
+    printed: str = ""
+    error: str = ""
+
+
+Reader = Callable[[Path], tuple[Any, str]]  # of the folder that something is wrong in
+
+
+@cache
+def _plan(*words: str) -> argparse.Namespace:
+    from Utils.command import parse
+    from Utils.setup import load_pruner
+
+    plan = parse(words)
+    for options in (cell.options for cell in plan.cells) if "cells" in plan else [plan] if "pruner" in plan else []:
+        load_pruner(options)  # settles the method's own rounds
+    return plan
+
+
+def _again(place: Path) -> tuple[Any, str]:
+    """The same command once more: the grid's folder and record, and the tables of finished cells."""
+    from Utils.grid.states import check_grid_folder
+    from Utils.results import RunFolder, path_of
+    from Utils.tables import print_saved
+
+    for words in (LEVELS,) if place == LEVEL else (SHAPE,):
+        plan = _plan(*DATA, *words)
+        check_grid_folder(path_of(plan), plan)
+        for cell in (c for c in plan.cells if place in (path_of(c.options), GRID)):
+            with RunFolder(cell.options) as folder:
+                if not folder.finished:
+                    return {}, f"{folder.path} would be run again"
+                print_saved(folder.path)
+    return {}, ""
+
+
+def _states(place: Path) -> tuple[Any, str]:
+    """What `grid.csv` and the printed table of a grid are made of."""
+    from Utils.grid.states import state_of
+    from Utils.grid.table_file import read_grid
+
+    states = [state_of(place)] if place != GRID else []
+    try:
+        table, refusal = read_grid(GRID / "grid.csv").to_csv(), ""
+    except ValueError as error:
+        table, refusal = "", f"grid.csv: {error}"
+    reasons = [state.reason for state in states]
+    return [(s.status, {k: v for k, v in s.summary.items() if k != "files"}) for s in states] + [table], " ".join([*reasons, refusal])
+
+
+def _report(place: Path) -> tuple[Any, str]:
+    """The runs of a report: options, numbers and tables of what is done; folders left out with their reasons."""
+    from Utils.report.runs import collect
+    from Utils.report.traces import measure
+    from Utils.tables import read_table
+
+    found = collect([place])
+    facts = []
+    for run in found.done:
+        tables = [read_table(file).to_csv() for name in TABLES if (file := run.file(name))]
+        facts.append((run.folder.name, dict(run.options), dict(run.summary), tables, _networks(run.folder)))
+        if run.file("trace.json"):
+            from Utils.integrity import check_file
+
+            check_file(run.folder / "trace.json")
+            facts.append(measure(run.folder / "trace.json").summary)
+    return facts, " ".join(f"{folder}: {reason}" for folder, reason in found.left_out)
+
+
+def _networks(folder: Path) -> str:
+    """What a histogram and a report's section of weights are made of."""
+    from Utils.integrity import check_file
+    from Utils.saved import MODEL, read_tensors
+
+    check_file(folder / MODEL)
+    return _digest(read_tensors(folder / MODEL))
+
+
+def _evaluate(place: Path) -> tuple[Any, str]:
+    """The network, data and options that evaluate, time and compact begin with, and the numbers beside them."""
+    from Utils.files import read_json
+    from Utils.reopen import reopen
+
+    words = ["--experiment", "evaluate", "--run", str(place), "--no-cuda"]
+    run = reopen(place, _plan(*words))
+    summary = read_json(place / "summary.json")
+    return [_digest(run.model.state_dict()), vars(run.options), summary["top1_last"], summary["test_loss_last"]], ""
+
+
+def _status(place: Path) -> tuple[Any, str]:
+    """The rows of `--experiment status`."""
+    from Utils.grid.standing import groups_of
+
+    groups, bad = groups_of([place])
+    rows = [row for group in groups for row in group.rows]
+    facts = [(row.name, row.state.status, row.progress, row.state.summary.get("top1_last")) for row in rows]
+    return facts, " ".join([*(row.state.reason for row in rows), *(f"{folder}: {why}" for folder, why in bad.items())])
+
+
+def _resume(place: Path) -> tuple[Any, str]:
+    """The checkpoint of a run that was broken off; without one it starts over, with the right numbers."""
+    from Utils.results import RunFolder
+
+    with RunFolder(_plan(*DATA, *BREAKS)) as folder:
+        state = folder.resume()
+        return ("" if state is None else _digest(state)), ("" if state else "starts over")
+
+
+def _dense(place: Path) -> tuple[Any, str]:
+    """The cache of dense networks; what is damaged there is trained again."""
+    from Utils.files import unseal
+
+    states = {path.name: unseal(path) for path in sorted(CACHE.glob("*.bin"))}
+    made_again = [name for name, state in states.items() if state is None]
+    return [_digest(state) for state in states.values()], " ".join(f"{name} is made again" for name in made_again)
+
+
+def _digest(state: Any) -> str:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
+
+
+READERS: dict[str, Reader] = {
+    "the same command": _again, "grid.csv": _states, "report": _report, "evaluate": _evaluate, "status": _status,
+    "resume": _resume, "dense networks": _dense,
+}  # fmt: skip
+
+
+def readers_of(place: Path) -> dict[str, Reader]:
+    """Those that read anything in the folder `place`."""
+    alone = {BROKEN: ("resume",), CACHE: ("dense networks",), GRID: ("the same command", "grid.csv", "report", "status")}
+    return {name: READERS[name] for name in alone.get(place, tuple(READERS)[:5])}

@@ -1,0 +1,94 @@
+"""Two processes on one folder, one cache, one dataset: one at a time, and the dead hold nothing."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import PROJECT, TINY
+
+from Utils.data import namedsets
+from Utils.data.download import folder_lock
+from Utils.locks import Lock
+
+sys.path.insert(0, str(PROJECT / "tests"))
+from test_archives import make_cifar
+
+fork = multiprocessing.get_context("fork")
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork")
+
+
+def count(folder, times):
+    for _ in range(times):
+        lock = Lock(folder / ".lock")
+        assert lock.take(60)
+        number = int((folder / "count").read_text())
+        time.sleep(0.001)
+        (folder / "count").write_text(str(number + 1))
+        lock.leave()  # removes the file that others are waiting for
+
+
+def test_a_lock_has_one_holder_though_its_file_is_removed(tmp_path):
+    (tmp_path / "count").write_text("0")
+    processes = [fork.Process(target=count, args=(tmp_path, 10)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert (tmp_path / "count").read_text() == "40" and not (tmp_path / ".lock").exists()
+
+
+def read_set(folder, done):
+    torch.set_num_threads(1)
+    from Utils.data.datasets import open_dataset
+
+    open_dataset("cifar10", folder, download=False).load()
+    (folder / done).touch()
+
+
+def test_an_archive_is_unpacked_by_one_process(tmp_path, monkeypatch):
+    """The second waits for the lock, and takes what is there then; a dead owner does not hold it."""
+    archive = make_cifar(tmp_path, monkeypatch)
+    for old in tmp_path.glob("cifar-10-batches-py/*"):
+        old.unlink()
+    holder = fork.Process(target=lambda: (folder_lock(tmp_path).acquire(), time.sleep(0.5), os._exit(9)))
+    holder.start()
+    while not (tmp_path / ".lock").exists():
+        time.sleep(0.01)
+    time.sleep(0.1)
+    began = time.monotonic()
+    readers = [fork.Process(target=read_set, args=(tmp_path, f"done{i}")) for i in range(2)]
+    for reader in readers:
+        reader.start()
+    while holder.exitcode is None:
+        assert not list(tmp_path.glob("done*")) or time.monotonic() - began > 0.3
+        holder.join(0.05)
+    for reader in readers:
+        reader.join(60)
+    assert [reader.exitcode for reader in readers] == [0, 0] and archive.exists()
+    assert namedsets.CIFAR["cifar10"][1] == archive.name
+
+
+def test_what_a_kill_at_the_very_end_left_is_removed(command):
+    """The run, the grid and the dense network were whole, their locks and checkpoints still there."""
+    words = [*TINY, "--pre-epochs", "1", "--expid", "g", "--seed-list", "1", "--pruner-list", "rand"]
+    assert command(*words).status == 0
+    cell, grid = Path("Results/data/singleshot/g/seed=1"), Path("Results/data/singleshot/g")
+    if not cell.exists():
+        cell = next(p for p in grid.iterdir() if p.is_dir() and "dense" not in p.name)
+    dense = next(Path("Results/data/dense-networks").glob("*.bin"))
+    left = [cell / ".lock", cell / "checkpoint.bin", grid / ".lock", grid / ".grid.csv.123", grid / ".grid.csv.sha256.123", grid / ".args.json.123"]
+    cached = [dense.with_suffix(".lock"), dense.with_suffix(".checkpoint")]
+    for path in (*left, *cached):
+        path.touch()
+    summary = (cell / "summary.json").stat().st_mtime_ns
+    assert command(*words).status == 0
+    assert not [path for path in left if path.exists()] and (cell / "summary.json").stat().st_mtime_ns == summary
+    done = command(*TINY, "--pre-epochs", "1", "--seed", "1", "--expid", "y", "--compression", "0.5")  # takes the dense network
+    assert done.status == 0 and not [path for path in cached if path.exists()]
