@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from Utils.errors import Refused
-from Utils.files import atomic
+from Utils.files import atomic, sha256, write_json
 from Utils.reopen import Reopened, reopen
 from Utils.saved import do_each, heading, saved_networks
 from Utils.seeds import derive
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _analyse(folder: Path, opened: Reopened, options: argparse.Namespace) -> None:
     from Utils.figures.saliency import saliency_figure
-    from Utils.figures.style import save_figure
+    from Utils.figures.style import KINDS, save_figure
 
     layers = {p.module_name: p for p in opened.prunables if p.param == "weight" and isinstance(p.module, nn.Conv2d | nn.Linear)}
     if not any(bool(p.mask.any()) for p in layers.values()):
@@ -53,6 +53,9 @@ def _analyse(folder: Path, opened: Reopened, options: argparse.Namespace) -> Non
     for order in ORDERS:
         title = f"Saliency, {order} order: {heading(folder)}"
         save_figure(saliency_figure(found, table, classes, order, title), folder / f"{NAME}-{order}")
+    names = [f"{NAME}.csv", f"{NAME}-classes.csv", *(f"{NAME}-{order}.{kind}" for order in ORDERS for kind in KINDS)]
+    chosen = {name: value for name, value in vars(options).items() if name.startswith(f"{NAME}_")}
+    write_json(folder / f"{NAME}.json", chosen | {"files": {name: sha256(folder / name) for name in names}})
     print(f"Figures: {', '.join(str(folder / f'{NAME}-{order}.png') for order in ORDERS)}")
 
 

@@ -34,7 +34,7 @@ OWN = (
     "*-conservation.csv", "*-conservation.png", "*-conservation.pdf", "schedule-rounds.csv", "trace.json", "trace.csv",
     "trace_summary.json", "timeline.*", "time.json", "histogram*.csv", "histogram*.png", "histogram*.pdf", "histogram.json",
     "initial.pt", "dense.pt", "model.pt", "regrow*.csv", "regrow*.json", "regrow*.png", "regrow*.pdf", "regrow_masks.pt",
-    "updates.csv", "saliency*.csv", "saliency*.png", "saliency*.pdf",
+    "updates.csv", "saliency*.csv", "saliency.json", "saliency*.png", "saliency*.pdf",
     "model-compact.pt", "compact.*", "report.md", "report.html", "figures/*", "tables/*", "optimizer.pt", "scheduler.pt",
     "masks-level-*.pt", f"{events.FOLDER}/{events.FILES}", CHECKPOINT, "summary.json",
 )  # fmt: skip

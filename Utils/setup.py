@@ -55,8 +55,9 @@ def choose_device(options: argparse.Namespace) -> torch.device:
 
 
 def use_determinism(wanted: bool) -> None:
-    """Have torch use deterministic algorithms alone (`--deterministic`), or whichever it likes; a process may run both kinds."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, before the first product of matrices
+    """Have torch use deterministic algorithms alone (`--deterministic`), or whichever it likes; cells of a process may differ."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it torch refuses products of matrices on CUDA
     torch.use_deterministic_algorithms(wanted)
 
 

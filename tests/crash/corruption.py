@@ -18,11 +18,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.crash.readers import BREAKS, BROKEN, CACHE, CELL, DATA, GRID, LEVEL, LEVELS, SHAPE, Observation, Reader, readers_of
+from tests.crash.readers import BREAKS, MADE, PLACES, Observation, Reader, readers_of
 
 UNREAD = ("log.txt", ".lock")  # words for people
-
-LATER = [["--experiment", name, "--run", str(CELL)] for name in ("time", "histogram", "compact")]
 
 
 @dataclass
@@ -51,8 +49,8 @@ def prepare() -> None:
         write(self, *words, **named)
         raise KeyboardInterrupt
 
-    for words in ([*DATA, *SHAPE], [*DATA, *LEVELS], *LATER, [*DATA, *BREAKS]):
-        expected = 130 if BREAKS[-1] in words else 0
+    for words in (*MADE, BREAKS):
+        expected = 130 if words == BREAKS else 0
         RunFolder.write_checkpoint = write_and_stop if expected else write
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             status = main.main(words)
@@ -64,9 +62,9 @@ def prepare() -> None:
 def kinds() -> Iterator[tuple[Path, str]]:
     """The files to spoil and what they are: of two runs of one kind the first one's, a figure of each kind."""
     seen = set()
-    for folder in (CELL, LEVEL, GRID, BROKEN, CACHE):
+    for folder in PLACES:
         for path in sorted(p for p in folder.iterdir() if p.is_file() and p.name not in UNREAD):
-            own = path.name in ("args.json", "summary.json") or folder == CACHE
+            own = path.name in ("args.json", "summary.json") or folder.name == "dense-networks"
             if (name := f"{folder.name}/{path.name}" if own else path.name) not in seen:
                 seen.add(name)
                 yield path, name

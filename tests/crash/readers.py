@@ -15,9 +15,15 @@ import torch
 DATA = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--no-cuda", "--result-dir", "data"]
 SHAPE = ["--pruner-list", "rand", "--pre-epochs", "1", "--post-epochs", "2", "--save-trace", "--expid", "g"]
 LEVELS = ["--experiment", "multishot", "--pruner", "mag", "--compression", "1", "--level-list", "2", "--pre-epochs", "2", "--expid", "m"]
-BREAKS = ["--post-epochs", "3", "--checkpoint-every", "1", "--expid", "b"]
+REGROW = ["--experiment", "regrow", "--run", "data/multishot/m/level=2", "--regrow-fraction", "0.05", "--regrow-finetune-epochs", "1",
+          "--val-fraction", "0.2", "--no-cuda", "--result-dir", "data", "--expid", "r"]  # fmt: skip
+BREAKS = [*DATA, "--post-epochs", "3", "--checkpoint-every", "1", "--expid", "b"]
 GRID, LADDER, BROKEN = Path("data/singleshot/g"), Path("data/multishot/m"), Path("data/singleshot/b")
-CELL, LEVEL, CACHE = GRID / "pruner=rand", LADDER / "level=2", Path("data/dense-networks")
+CELL, LEVEL, REGROWN = GRID / "pruner=rand", LADDER / "level=2", Path("data/regrow/r")
+CACHE = Path("data/dense-networks")
+PLACES = (CELL, LEVEL, REGROWN, GRID, BROKEN, CACHE)  # where files are spoilt
+LATER = [["--experiment", name, "--run", str(CELL)] for name in ("time", "histogram", "compact", "saliency")]
+MADE = [[*DATA, *SHAPE], [*DATA, *LEVELS], REGROW, *LATER]
 TABLES = ("pre-train.csv", "post-train.csv", "compression.csv", "levels.csv", "compression-level-1.csv")
 
 
@@ -47,17 +53,21 @@ def _plan(*words: str) -> argparse.Namespace:
 def _again(place: Path) -> tuple[Any, str]:
     """The same command once more: the grid's folder and record, and the tables of finished cells."""
     from Utils.grid.states import check_grid_folder
+    from Utils.regrowth.report import print_saved_regrowth
     from Utils.results import RunFolder, path_of
     from Utils.tables import print_saved
 
-    for words in (LEVELS,) if place == LEVEL else (SHAPE,):
-        plan = _plan(*DATA, *words)
+    if place == REGROWN:
+        cells, show = [_plan(*REGROW)], print_saved_regrowth
+    else:
+        plan, show = _plan(*DATA, *(LEVELS if place == LEVEL else SHAPE)), print_saved
         check_grid_folder(path_of(plan), plan)
-        for cell in (c for c in plan.cells if place in (path_of(c.options), GRID)):
-            with RunFolder(cell.options) as folder:
-                if not folder.finished:
-                    return {}, f"{folder.path} would be run again"
-                print_saved(folder.path)
+        cells = [c.options for c in plan.cells if place in (path_of(c.options), GRID)]
+    for options in cells:
+        with RunFolder(options) as folder:
+            if not folder.finished:
+                return {}, f"{folder.path} would be run again"
+            show(folder.path)
     return {}, ""
 
 
@@ -77,6 +87,8 @@ def _states(place: Path) -> tuple[Any, str]:
 
 def _report(place: Path) -> tuple[Any, str]:
     """The runs of a report: options, numbers and tables of what is done; folders left out with their reasons."""
+    from Utils.report.blocks import Table
+    from Utils.report.regrowth import regrowth
     from Utils.report.runs import collect
     from Utils.report.traces import measure
     from Utils.tables import read_table
@@ -91,6 +103,8 @@ def _report(place: Path) -> tuple[Any, str]:
 
             check_file(run.folder / "trace.json")
             facts.append(measure(run.folder / "trace.json").summary)
+    section = regrowth(found)
+    facts += [(b.text.to_csv(), b.data.to_csv()) for b in section.blocks if isinstance(b, Table)] if section else []
     return facts, " ".join(f"{folder}: {reason}" for folder, reason in found.left_out)
 
 
@@ -128,7 +142,7 @@ def _resume(place: Path) -> tuple[Any, str]:
     """The checkpoint of a run that was broken off; without one it starts over, with the right numbers."""
     from Utils.results import RunFolder
 
-    with RunFolder(_plan(*DATA, *BREAKS)) as folder:
+    with RunFolder(_plan(*BREAKS)) as folder:
         state = folder.resume()
         return ("" if state is None else _digest(state)), ("" if state else "starts over")
 
