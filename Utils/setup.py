@@ -62,9 +62,12 @@ def use_determinism(wanted: bool) -> None:
 
 
 def use_threads(model: nn.Module, options: argparse.Namespace, input_shape: tuple[int, ...]) -> None:
-    """Give small networks one CPU thread: handing work to a second one would take longer than the work."""
+    """Give small networks one CPU thread: handing work to a second one would take longer than the work.
+
+    With `--deterministic` every network has one: sums in several parts differ in the last digits, and with them `--jobs` would.
+    """
     step = multiply_adds(model, input_shape) * getattr(options, "train_batch_size", 64)
-    torch.set_num_threads(1 if step < SMALL_STEP else THREADS)
+    torch.set_num_threads(1 if step < SMALL_STEP or getattr(options, "deterministic", False) else THREADS)
 
 
 @dataclass

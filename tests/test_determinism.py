@@ -54,6 +54,16 @@ def test_any_number_of_jobs_any_order_and_a_resume_give_the_same_numbers(command
     assert len(list(Path("one", GRID).glob("*/summary.json"))) == 1 + len(PRUNERS)
 
 
+def test_large_networks_have_the_same_numbers_with_any_jobs_when_they_are_deterministic(command, monkeypatch):
+    """Two processes have one core each, one has two; SNIP scores and convolutions are sums that threads would share."""
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    words = ["--dataset", "synthetic:3x32x32:10:80", "--model", "resnet20", "--post-epochs", "1", "--pruner-list", "snip", "mag",
+             "--no-cuda", "--deterministic", "--expid", "g"]  # fmt: skip
+    for jobs in "12":
+        assert command(*words, "--jobs", jobs, "--result-dir", jobs).status == 0
+    assert not grid_differences(Path("1", GRID), Path("2", GRID))
+
+
 @pytest.mark.parametrize("pruner", ["grasp", "rigl"])
 def test_deterministic_runs_on_a_cpu_have_the_numbers_of_others(pruner, command):
     words = [*BASE[:4], "--dataset", "synthetic:3x8x8:3:40", "--model", "conv", "--post-epochs", "1", "--pruner", pruner, "--prune-epochs", "2", "--expid", "g"]
