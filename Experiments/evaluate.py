@@ -9,7 +9,7 @@ from Utils.epochs import evaluate
 from Utils.files import read_json
 from Utils.precision import Precision
 from Utils.reopen import reopen
-from Utils.saved import saved_networks
+from Utils.saved import do_each, saved_networks
 
 
 def run(options: argparse.Namespace) -> None:
@@ -18,10 +18,10 @@ def run(options: argparse.Namespace) -> None:
     The folder of a grid stands for all its cells; folders without a saved network are named and left out.
 
     Raises:
-        Refused: no folder holds a saved network, or one that does cannot be read.
+        Refused: no folder holds a saved network that can be read.
+        RunFailed: some cannot be read; the others are tested.
     """
-    for folder in saved_networks(options.run):
-        _evaluate(folder, options)
+    do_each(saved_networks(options.run), lambda folder: _evaluate(folder, options))
 
 
 def _evaluate(folder: Path, options: argparse.Namespace) -> None:
@@ -29,8 +29,9 @@ def _evaluate(folder: Path, options: argparse.Namespace) -> None:
     tested = evaluate(run.model, run.data.test_batches(options.test_batch_size), Precision.of(run.options, run.device))
     print(f"{folder}: {_text(*tested)}")
     before = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
-    if before.get("top1_last") is not None:
-        print(f"  when it was saved: {_text(before['test_loss_last'], before['top1_last'], before['top5_last'])}")
+    loss, top1, top5 = (before.get(f"{name}_last") for name in ("test_loss", "top1", "top5"))
+    if top1 is not None and top5 is not None:
+        print(f"  when it was saved: {_text(loss, top1, top5)}")
 
 
 def _text(loss: float | None, top1: float, top5: float) -> str:
