@@ -210,7 +210,7 @@ def table() -> tuple[Option, ...]:
         Option("--seed", "seed", "seed of every random number", 1, LARGE),
         Option("--gpu", "device", "number of the CUDA device", 0, COUNT),
         Option("--no-cuda", "device", "use the CPU", False, None),
-        Option("--deterministic", "device", "the same numbers with any --jobs: deterministic algorithms, on CUDA too, one CPU thread",
+        Option("--deterministic", "device", "same numbers with any --jobs: deterministic algorithms (CUDA too), one CPU thread",
                False, None),
         Option("--verbose", "verbose", "print every epoch and round", False, None),
     )  # fmt: skip
