@@ -28,7 +28,8 @@ from Utils.measuring import has_path, multiply_adds
 DENSITIES, METHODS = (0.1, 0.01, 0.001), ("synflow", "snip", "rand")
 TORCHVISION = ("resnet18", "mobilenet_v2", "vgg16_bn")
 LARGE = 64  # pixels
-ROUNDS = 20  # of SynFlow: a fifth of its own number
+LARGE_NETWORK = 10_000_000  # parameters
+ROUNDS, FEW = 20, 3  # of SynFlow, whose own number is 100; few for large networks
 
 
 def networks() -> list[tuple[str, str, tuple[int, int, int]]]:
@@ -46,7 +47,8 @@ def check(name: str, kind: str, shape: tuple[int, int, int], method: str, densit
     model = registry.build(name, kind, shape, 10)
     images, labels = torch.randn(20, *shape), torch.arange(20) % 10
     problem = Problem(model, add_masks(model), shape, read_batches=lambda: [(images, labels)])
-    prune_loop(problem, Pruners.load(method)(), density, rounds=ROUNDS if method == "synflow" else 1)
+    rounds = 1 if method != "synflow" else ROUNDS if sum(p.numel() for p in model.parameters()) < LARGE_NETWORK else FEW
+    prune_loop(problem, Pruners.load(method)(), density, rounds=rounds)
     apply_masks(problem.prunables)
     heading = f"{kind} {name} {method} {density:g}:"
     if not has_path(model, problem.prunables, shape):
@@ -66,9 +68,9 @@ def check(name: str, kind: str, shape: tuple[int, int, int], method: str, densit
 def main() -> int:
     """Check all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="names of networks")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="networks: NAME or CLASS/NAME")
     only = parser.parse_args().only
-    chosen = [network for network in networks() if not only or network[0] in only]
+    chosen = [network for network in networks() if not only or {network[0], f"{network[1]}/{network[0]}"} & set(only)]
     results = [check(*network, method, density) for network in chosen for method in METHODS for density in DENSITIES]
     print(f"{sum(results)} of {len(results)} compute the same")
     return 0 if all(results) else 1
