@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import json
-import logging
 import os
 import shutil
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from conftest import PROJECT
-from torch import nn
 
 import main
 from Experiments import compact as experiment
 from Models import registry
 from Models.weights import load_weights
-from Utils import comparison, export
-from Utils.comparison import agreement, latencies
+from Utils import comparison
 from Utils.data.datasets import open_dataset
-from Utils.timing import WARM_UP
 
 DATA = "synthetic:1x12x12:4:60"
 BASE = ["--dataset", DATA, "--post-epochs", "1", "--prune-epochs", "3", "--train-batch-size", "10", "--lr", "0.01", "--expid", "x"]
@@ -247,40 +241,6 @@ def test_other_predictions_fail(command, made, quick, monkeypatch):
     assert "predicts another class for" in done.err and "of 12 test images" in done.err and not list(made.glob("compact*"))
 
 
-def test_agreement_by_hand():
-    """Inputs (x, y); the first network gives them as they are. Equal outputs are a tie, and no difference of predictions."""
-
-    class Images:
-        test_size = 4
-        images = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0], [3.0, 3.0]])
-
-        def test_batches(self, size):
-            return zip(self.images.split(size), torch.tensor([0, 1, 1, 1]).split(size), strict=True)
-
-    def linear(rows):
-        layer = nn.Linear(2, 2, bias=False)
-        layer.weight.data = torch.tensor(rows)
-        return layer
-
-    same = linear([[1.0, 0.0], [0.0, 1.0]])
-    found = agreement(same, linear([[1.0, 0.0], [0.0, 1.25]]), Images(), 3)  # ties become the second class
-    assert (found.differing, found.ties, found.largest_difference, found.largest_output) == (0, 2, 0.75, 3.0)
-    assert found.images == 4 and found.top1 == (50.0, 100.0) and same.training
-    assert agreement(same, linear([[0.0, 1.0], [1.0, 0.0]]), Images(), 3).differing == 2
-    nothing = agreement(same, linear([[float("nan"), 0.0], [0.0, 1.0]]), Images(), 3)
-    assert nothing.largest_difference != nothing.largest_difference
-
-
-def test_slow_networks_are_called_less_often(monkeypatch):
-    networks, calls = {"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)}, []
-    networks["b"].register_forward_hook(lambda *_: calls.append(1))
-    for patience, expected in ((60.0, comparison.REPEATS), (0.0, comparison.FEWEST)):
-        monkeypatch.setattr(comparison, "PATIENCE", patience)
-        calls.clear()
-        seconds, repeats = latencies(networks, torch.zeros(3, 2))
-        assert repeats == expected and len(calls) == 1 + WARM_UP + repeats and set(seconds) == {"a", "b"}
-
-
 @pytest.mark.parametrize(("name", "files", "note"), [
     ("branch", NEW - {"compact.pt2", "compact.onnx"}, "no compact.pt2: torch.export cannot follow this network"),
     ("one_by_one", NEW, "take batches of one image only"),
@@ -314,17 +274,3 @@ def test_a_failed_onnx_export_is_a_note(command, made, monkeypatch):
     done = compact(command, FOLDER)
     assert done.status == 0 and "NOTE: no compact.onnx: this network cannot be written as ONNX (ValueError: no such operator)" in done.out
     assert not (made / "compact.onnx").exists() and (made / "compact.pt2").exists()
-
-
-def test_quiet_hides_talk_and_not_errors(capsys):
-    log = logging.getLogger("chatter")
-    log.addHandler(logging.StreamHandler(io.StringIO()))
-    with pytest.raises(ValueError, match="real"), export.quiet():
-        print("a")
-        print("b", file=sys.stderr)
-        warnings.warn("c", stacklevel=1)
-        log.error("d")
-        raise ValueError("real")
-    assert capsys.readouterr() == ("", "") and log.handlers[0].stream.getvalue() == ""
-    log.error("e")
-    assert log.handlers[0].stream.getvalue() == "e\n"
