@@ -29,7 +29,7 @@ DENSITIES, METHODS = (0.1, 0.01, 0.001), ("synflow", "snip", "rand")
 TORCHVISION = ("resnet18", "mobilenet_v2", "vgg16_bn")
 LARGE = 64  # pixels
 LARGE_NETWORK = 10_000_000  # parameters
-ROUNDS, FEW = 20, 3  # of SynFlow, whose own number is 100; few for large networks
+ROUNDS, FEW = 20, 10  # of SynFlow, whose own number is 100; few for large networks
 
 
 def networks() -> list[tuple[str, str, tuple[int, int, int]]]:
