@@ -50,10 +50,17 @@ def uses_per_entry(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, 
 
 
 def multiply_adds(model: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """The MACs of all convolutions and linear layers for one image, as dense arithmetic."""
+    """The MACs of all weights that are multiplied for one image (see `_is_multiplied`), as dense arithmetic."""
     uses = uses_per_entry(model, input_shape)
-    weights = {id(m.weight): m.weight.numel() for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-    return sum(weights.get(id(p), 0) * uses.get(name, 0) for name, p in model.named_parameters())
+    weights = {id(p) for m in model.modules() for name, p in m.named_parameters(recurse=False) if _is_multiplied(m, name)}
+    return sum(p.numel() * uses.get(name, 0) for name, p in model.named_parameters() if id(p) in weights)
+
+
+def _is_multiplied(module: nn.Module, param: str) -> bool:
+    """Whether a parameter is a weight of a convolution, a linear layer, or the projections of attention: what MACs count."""
+    if isinstance(module, nn.MultiheadAttention):
+        return param.endswith("proj_weight")
+    return param == "weight" and isinstance(module, nn.Conv2d | nn.Linear)
 
 
 def _width(module: nn.Module, shape: tuple[int, ...]) -> int:
@@ -92,7 +99,7 @@ def compression_table(
             kept = int(torch.count_nonzero(prunable.mask))
             moments = _moments(score)
         used = uses.get(full, 0)
-        multiplies = used if param == "weight" and isinstance(module, nn.Conv2d | nn.Linear) else 0
+        multiplies = used if _is_multiplied(module, param) else 0
         shape = "x".join(str(n) for n in tensor.shape)
         rows.append(
             {"module": module_name, "param": param, "shape": shape, "size": size, "kept": kept, "density": kept / size,
@@ -143,7 +150,7 @@ def _moments(score: torch.Tensor) -> tuple[float, ...]:
 
 
 def totals(table: pd.DataFrame) -> dict[str, int | None]:
-    """Exact sums over a compression table: parameters and FLOPs, kept and in all; MACs are Conv and Linear weights alone.
+    """Exact sums over a compression table: parameters and FLOPs, kept and in all; MACs are those of multiplied weights alone.
 
     Those of live units alone, `*_effective`, are None where paths could not be followed.
     """
