@@ -12,6 +12,7 @@ from torch import nn
 
 from Models.masking import add_masks, apply_masks
 from Utils.data.datasets import open_dataset
+from Utils.data.validation import HeldOut
 from Utils.studies.saliency import class_images, class_saliencies, class_table, layer_table, measure
 
 
@@ -47,7 +48,7 @@ def test_saliencies_are_those_of_their_definition(parts):
 
 def test_images_of_a_class_also_of_a_set_that_holds_some_out(parts):
     data = parts[0]
-    for view in (data, data.hold_out(0.5, 1)):
+    for view in (data, HeldOut(data, 0.5, 1)):
         for label, images in class_images(view, 7).items():
             assert len(images) <= 7 and all(int(y) == label for _, ys in view.subset_batches(images, 3) for y in ys)
         everything = torch.cat(list(class_images(view, 10**6).values()))

@@ -15,6 +15,7 @@ from trees import make_tree
 
 from Utils.data.datasets import open_dataset
 from Utils.data.shares import IGNORED
+from Utils.data.validation import HeldOut
 from Utils.errors import Refused
 from Utils.stopping import best_index, is_over, kept_row
 
@@ -41,22 +42,22 @@ def test_training_and_validation_images_are_a_partition(count, fraction, seed, b
     held = round(fraction * count)
     if held in (0, count):
         with pytest.raises(Refused, match=f"holds out {held} of the {count} training images"):
-            data.hold_out(fraction, seed)
+            HeldOut(data, fraction, seed)
         return
-    part = data.hold_out(fraction, seed)
+    part = HeldOut(data, fraction, seed)
     trained, validated = (labels(b) for b in (part.train_batches(batch_size, seed, "p", 1), part.val_batches(batch_size)))
     assert torch.equal(validated, part.val_indices) and len(validated) == part.val_size == held
     assert sorted([*trained.tolist(), *validated.tolist()]) == list(range(count)) and len(trained) == part.train_size
     assert sorted(part.train_labels.tolist()) == sorted(data.train_labels[trained].tolist())
-    again = data.hold_out(fraction, seed)
+    again = HeldOut(data, fraction, seed)
     assert torch.equal(again.train_labels, part.train_labels)  # of a set that has been read
     assert torch.equal(again.val_indices, part.val_indices)
 
 
 def test_the_split_is_the_seeds_and_the_images_are_not_varied():
     data = numbered(100)
-    a, b = data.hold_out(0.2, 1), data.hold_out(0.2, 2)
-    assert not torch.equal(a.val_indices, b.val_indices) and data.hold_out(0, 1) is data and data.val_size == 0
+    a, b = HeldOut(data, 0.2, 1), HeldOut(data, 0.2, 2)
+    assert not torch.equal(a.val_indices, b.val_indices) and data.val_size == 0
     images, named = next(a.val_batches(20))
     plain = data.subset_batches(named, 20)[0][0]
     assert torch.equal(images, plain)
@@ -65,7 +66,7 @@ def test_the_split_is_the_seeds_and_the_images_are_not_varied():
 
 
 def test_shares_of_both_parts_are_those_of_one_process():
-    part = numbered(67).hold_out(0.3, 1)
+    part = HeldOut(numbered(67), 0.3, 1)
     key = (7, 1, "p", 2)
     shares = [list(part.train_batches(*key, (rank, 3))) for rank in range(3)]
     for (images, named), *parts in zip(part.train_batches(*key), *shares, strict=True):
@@ -77,7 +78,7 @@ def test_shares_of_both_parts_are_those_of_one_process():
 def test_large_images_are_held_out_too(tmp_path):
     """Those that are read from disk anew in each epoch."""
     root = make_tree(tmp_path / "images", classes=("ant", "bee", "cat"), size=(72, 72))
-    part = open_dataset(f"folder:{root}", augment="crop-flip", image_size=72, workers=0).hold_out(0.3, 1)
+    part = HeldOut(open_dataset(f"folder:{root}", augment="crop-flip", image_size=72, workers=0), 0.3, 1)
     images, named = next(part.val_batches(9))
     assert images.shape == (3, 3, 72, 72) and part.train_size == 6 and not hasattr(part._train, "images")
     plain, again = part.subset_batches(part.val_indices, 9)[0]
@@ -89,7 +90,7 @@ def test_large_images_are_held_out_too(tmp_path):
 def test_scoring_images_are_those_of_the_whole_set_without_the_held_out_ones():
     """The draw is the same, so that the weights drawn after it are those of the seed whatever is held out."""
     data = numbered(100)
-    part = data.hold_out(0.3, 1)
+    part = HeldOut(data, 0.3, 1)
     torch.manual_seed(5)
     whole, after = data.scoring_subset(100), torch.rand(3)
     torch.manual_seed(5)

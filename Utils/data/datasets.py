@@ -68,14 +68,6 @@ class Dataset:
         self.val_size = 0
         self._among: Tensor | None = None  # the training images that are not held out; None: all
 
-    def hold_out(self, fraction: float, seed: int) -> Dataset:
-        """This set without a `fraction` of its training images, which `val_batches` has; with 0 this set itself."""
-        if not fraction:
-            return self
-        from Utils.data.validation import HeldOut
-
-        return HeldOut(self, fraction, seed)
-
     def load(self) -> None:
         """Read the set, fetching it first if need be; does nothing the second time. Raises `Refused` if that cannot be."""
         if self._train is not None:
@@ -144,7 +136,7 @@ class Dataset:
         return self._test.plain_batches(batch_size, torch.arange(*shares.part(self.test_size, share)))
 
     def val_batches(self, batch_size: int, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
-        """The training images held out: see `hold_out`."""
+        """The training images held out: see `validation.HeldOut`."""
         raise ValueError("no training images are held out")
 
     def scoring_subset(self, count: int) -> Tensor:

@@ -7,6 +7,7 @@ import argparse
 import torch
 
 from Utils.data.datasets import Dataset, open_dataset
+from Utils.data.validation import HeldOut
 
 
 class Datasets:
@@ -39,7 +40,7 @@ def open_data(options: argparse.Namespace, device: torch.device) -> Dataset:
 
 def _held_out(data: Dataset, options: argparse.Namespace) -> Dataset:
     fraction = getattr(options, "val_fraction", 0.0)
-    return data.hold_out(fraction, options.seed) if fraction else data
+    return HeldOut(data, fraction, options.seed) if fraction else data
 
 
 def _open_whole(options: argparse.Namespace, device: torch.device) -> Dataset:
