@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-import pandas as pd
-
 from Utils.errors import RunFailed
 from Utils.grid import run as grid
 from Utils.results import path_of
+from Utils.sheets import read_csv
 
 REPORT = "report"  # the folder beside the cells
 
@@ -38,7 +37,7 @@ def _write_report(plan: argparse.Namespace) -> None:
     folder = path_of(plan)
     if not (folder / "grid.csv").is_file():  # it could not be written, which has been said
         return
-    states = pd.read_csv(folder / "grid.csv", usecols=["status"])["status"]
+    states = read_csv(folder / "grid.csv", usecols=["status"])["status"]
     left = int(states.isin(("pending", "running")).sum())
     if left:
         print(f"The report is written once all cells have ended: {left} are to come. The same command shows how far they are.")

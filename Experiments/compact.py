@@ -27,6 +27,7 @@ from Utils.errors import Refused, RunFailed, out_of_memory
 from Utils.export import Exported, export, has_onnx
 from Utils.files import atomic, sha256, write_json
 from Utils.grid.table_file import update_cell
+from Utils.integrity import alone_in
 from Utils.reopen import Reopened, reopen
 from Utils.saved import MODEL, saved_networks
 from Utils.setup import build_model
@@ -105,9 +106,10 @@ def _compact(folder: Path, options: argparse.Namespace) -> None:
         rows, repeats = _measure(run, small, plain, folder, images)
         step("writing")
         files = {f"{STEM}.pt": state_file(plain), f"{STEM}.pt2": exported.pt2, f"{STEM}.onnx": exported.onnx}
-        sums = _write(folder, {name: content for name, content in files.items() if content is not None}, rows)
-        report = _report(run, small, found, exported) | {"networks": rows, "repeats": repeats, "files": sums}
-        write_json(folder / f"{STEM}.json", report)
+        with alone_in(folder):
+            sums = _write(folder, {name: content for name, content in files.items() if content is not None}, rows)
+            report = _report(run, small, found, exported) | {"networks": rows, "repeats": repeats, "files": sums}
+            write_json(folder / f"{STEM}.json", report)
         for name, row in rows.items():
             update_cell(folder, name, row)
     _print(folder, report, [name for name, content in files.items() if content is not None])

@@ -13,7 +13,7 @@ import pandas as pd
 from Utils.errors import Refused
 from Utils.files import atomic, sha256, write_json
 from Utils.histograms import Layer, bin_table, layer_table, measure, select
-from Utils.integrity import check_file
+from Utils.integrity import alone_in, check_file
 from Utils.saved import MODEL, heading, read_tensors, saved_networks
 from Utils.sheets import write_csv
 
@@ -37,9 +37,10 @@ def run(options: argparse.Namespace) -> None:
         runs.append((folder, layers, _chosen(layers, options.layer, folder)))
     for folder, layers, chosen in runs:
         _print(folder, layers)
-        files = _write(folder, layers, chosen, options.log_counts)
-        sums = {name: sha256(folder / name) for name in files}
-        write_json(folder / f"{NAME}.json", {"bins": options.bins, "log_counts": options.log_counts, "files": sums})
+        with alone_in(folder):
+            files = _write(folder, layers, chosen, options.log_counts)
+            sums = {name: sha256(folder / name) for name in files}
+            write_json(folder / f"{NAME}.json", {"bins": options.bins, "log_counts": options.log_counts, "files": sums})
 
 
 def _chosen(layers: Sequence[Layer], names: Sequence[str], folder: Path) -> dict[str, list[Layer]]:

@@ -67,7 +67,8 @@ def _run(options: argparse.Namespace, folder: RunFolder, datasets: Datasets) -> 
     kept, spent = start.kept, sum(sum(step["allocation"].values()) for step in steps)
     path = rivals_path(options, start.device, kept, len(counts))
     networks = {report.START: {"model": start.state}}
-    networks |= shared(path, lambda: _rivals(start, progress, clock, len(counts), kept)) | {report.REGROWN: tuned}
+    networks |= shared(path, (report.CONTROL, report.PLAIN), lambda: _rivals(start, progress, clock, len(counts), kept))
+    networks[report.REGROWN] = tuned
     rows = _measure(start, clock, networks)
     if not places and spent != sum(counts):
         raise AssertionError(f"{spent} weights were regrown, the budget is {sum(counts)}")

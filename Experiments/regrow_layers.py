@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-import pandas as pd
-
 from Utils.clock import Clock
 from Utils.regrowth.alone import correlations, study, summary_of, verdict
 from Utils.regrowth.growing import check_sources
@@ -14,6 +12,7 @@ from Utils.regrowth.start import budget, open_start
 from Utils.results import RunFolder
 from Utils.running import attempt
 from Utils.setup import Datasets, choose_device
+from Utils.sheets import read_csv
 from Utils.studies.folder import print_saved_study, print_study, save_study
 
 NAME, CORRELATIONS = "regrow-layers", "regrow-correlations"
@@ -29,7 +28,7 @@ def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
     with RunFolder(options) as folder:
         if folder.finished:
             print_saved_study(folder)
-            return print(pd.read_csv(folder.path / f"{CORRELATIONS}.csv").to_string(index=False, float_format="%.4g"))
+            return print(read_csv(folder.path / f"{CORRELATIONS}.csv").to_string(index=False, float_format="%.4g"))
         attempt(lambda: _run(options, folder, datasets or Datasets()), folder)
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from Utils.errors import Refused
 from Utils.files import atomic, sha256, write_json
+from Utils.integrity import alone_in
 from Utils.reopen import Reopened, reopen
 from Utils.saved import do_each, heading, saved_networks
 from Utils.seeds import derive
@@ -48,14 +49,15 @@ def _analyse(folder: Path, opened: Reopened, options: argparse.Namespace) -> Non
         own = table[table["order"] == order]
         worst = own.loc[own["unfairness"].idxmax()]
         print(f"{order} order: the classes differ most in {worst['layer']} (deviation over mean {worst['unfairness']:.3f})")
-    _write(folder / f"{NAME}.csv", table)
-    _write(folder / f"{NAME}-classes.csv", classes)
-    for order in ORDERS:
-        title = f"Saliency, {order} order: {heading(folder)}"
-        save_figure(saliency_figure(found, table, classes, order, title), folder / f"{NAME}-{order}")
-    names = [f"{NAME}.csv", f"{NAME}-classes.csv", *(f"{NAME}-{order}.{kind}" for order in ORDERS for kind in KINDS)]
-    chosen = {name: value for name, value in vars(options).items() if name.startswith(f"{NAME}_")}
-    write_json(folder / f"{NAME}.json", chosen | {"files": {name: sha256(folder / name) for name in names}})
+    with alone_in(folder):
+        _write(folder / f"{NAME}.csv", table)
+        _write(folder / f"{NAME}-classes.csv", classes)
+        for order in ORDERS:
+            title = f"Saliency, {order} order: {heading(folder)}"
+            save_figure(saliency_figure(found, table, classes, order, title), folder / f"{NAME}-{order}")
+        names = [f"{NAME}.csv", f"{NAME}-classes.csv", *(f"{NAME}-{order}.{kind}" for order in ORDERS for kind in KINDS)]
+        chosen = {name: value for name, value in vars(options).items() if name.startswith(f"{NAME}_")}
+        write_json(folder / f"{NAME}.json", chosen | {"files": {name: sha256(folder / name) for name in names}})
     print(f"Figures: {', '.join(str(folder / f'{NAME}-{order}.png') for order in ORDERS)}")
 
 

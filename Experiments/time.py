@@ -8,6 +8,7 @@ from pathlib import Path
 from Utils.compaction import compacted
 from Utils.files import write_json
 from Utils.grid.table_file import update_cell
+from Utils.integrity import alone_in
 from Utils.reopen import reopen, was_given
 from Utils.saved import do_each, saved_networks
 from Utils.tables import print_inference
@@ -34,7 +35,8 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
     compact = getattr(run.options, "compact", False)
     model = compacted(run.model, run.prunables, run.data).model if compact else run.model
     times = inference_times(model, run.data, run.options, run.device)
-    write_json(folder / "time.json", times)
+    with alone_in(folder):
+        write_json(folder / "time.json", times)
     update_cell(folder, "inference", times)
     print(folder)
     print_inference(times)

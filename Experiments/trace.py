@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from Utils.errors import one_line
 from Utils.files import read_json
 from Utils.results import RunFolder
 from Utils.saved import shortened
-from Utils.sheets import as_named
+from Utils.sheets import as_named, read_csv
 from Utils.summary import study_summary
 from Utils.trace.report import findings, print_report
 from Utils.trace.summary import measure
@@ -29,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     with RunFolder(options) as folder:
         if folder.finished:
             print(f"Already done: {folder.path}")
-            print_report(read_json(folder.path / SUMMARY), as_named(pd.read_csv(folder.path / TABLE, keep_default_na=False)))
+            print_report(read_json(folder.path / SUMMARY), as_named(read_csv(folder.path / TABLE, keep_default_na=False)))
             return _say_where(folder)
         measured = measure(options.trace, getattr(options, "step", None))
         from Utils.trace.timeline import timeline_figure

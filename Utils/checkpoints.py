@@ -25,6 +25,7 @@ from Utils.training import Training
 
 SLOW, LONG = 2.0, 10.0  # seconds: an epoch of this length gets a checkpoint of its own; the time to let pass otherwise
 CACHE = "dense-networks"
+FINISHED = ("model", "rows", "rewind", "peak")  # what a file there holds
 # What a densely trained network depends on, beside the device and the version of torch.
 RECIPE = (
     "dataset", "image_size", "augment", "model", "model_class", "dense_classifier", "pretrained", "weights", "contents",
@@ -96,10 +97,10 @@ def train_densely(
 
 def _finished(path: Path, lock: Lock) -> dict[str, Any] | None:
     """What is in `path`; waits for whoever is making it, and returns None with the lock held where nobody is."""
-    done = unseal(path)
+    done = unseal(path, *FINISHED)
     if done is None:
         lock.take()
-        done = unseal(path)
+        done = unseal(path, *FINISHED)
     elif lock.path.exists() or path.with_suffix(".checkpoint").exists():
         lock.take(0)  # whoever made it was killed at the very end
     if done is not None and lock.held:
@@ -113,7 +114,7 @@ def _train_into(path: Path, training: Training, options: argparse.Namespace, rew
     if is_first():
         for leftover in path.parent.glob(f".{path.stem}.*"):  # what a killed process left half written: the lock is ours
             leftover.unlink(missing_ok=True)
-    saved = decided(lambda: unseal(half))
+    saved = decided(lambda: unseal(half, "model", "rows", "rewind"))
     if saved:
         training.restore(saved)
     network = DenseNetwork(training.table(), saved["rewind"] if saved else None)

@@ -12,6 +12,7 @@ import os
 import re
 import tempfile
 import unicodedata
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,13 +72,30 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def seal(path: Path, state: Any) -> None:
-    """Write nested dicts and lists of tensors and plain values, moved to the CPU, under a checksum of their own."""
+def check_regular(path: Path) -> None:
+    """Refuse a pipe or a device, which would be read for ever.
+
+    Raises:
+        Refused: `path` is there, and neither a file nor a folder.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise Refused(f"{path} is no regular file")
+
+
+def seal(path: Path, state: Mapping[str, Any]) -> None:
+    """Write nested dicts and lists of tensors and plain values, moved to the CPU, under a checksum of content and name."""
     buffer = io.BytesIO()
     torch.save(on_cpu(state), buffer)
     with atomic(path) as temporary, open(temporary, "wb") as file:
-        file.write(hashlib.sha256(buffer.getbuffer()).digest())
+        file.write(_seal_of(path, buffer.getbuffer()))
         file.write(buffer.getbuffer())
+
+
+def _seal_of(path: Path, content: memoryview) -> bytes:
+    """The name is part of it: names of caches say what is in them, so that files changed for each other are found out."""
+    digest = hashlib.sha256(f"{path.name}\0".encode())
+    digest.update(content)
+    return digest.digest()
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
@@ -86,18 +104,20 @@ def save_state(state: dict[str, Any], path: Path) -> None:
         torch.save(state, file)
 
 
-def unseal(path: Path) -> Any:
-    """What `seal` wrote, on the CPU; None where there is no such file, or it is not as it was written."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    if hashlib.sha256(memoryview(content)[32:]).digest() != content[:32]:
+def unseal(path: Path, *keys: str) -> Any:
+    """What `seal` wrote, on the CPU; None where there is no such file, it is not as it was written, or it lacks one of `keys`."""
+    if not path.is_file():
         return None
     try:
-        return torch.load(io.BytesIO(content[32:]), weights_only=True)
-    except Exception:  # a checksum keeps nobody from writing a file of his own; nothing in it is run
+        content = memoryview(path.read_bytes())
+        if _seal_of(path, content[32:]) != bytes(content[:32]):
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about old pickle formats
+            state = torch.load(io.BytesIO(content[32:]), weights_only=True)
+    except Exception:  # the readers of zip and pickle raise nearly anything
         return None
+    return state if isinstance(state, dict) and state.keys() >= set(keys) else None
 
 
 @contextmanager
@@ -158,6 +178,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         Refused: the file is missing, unreadable, no JSON object, or not as it was written.
     """
+    check_regular(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # the last where lists lie too deep in each other

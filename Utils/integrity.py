@@ -1,15 +1,30 @@
-"""Whether the files of a finished run are what the run wrote, by the checksums in its `summary.json`."""
+"""The files of a run: which there are, whether they are what the run wrote, and what killed processes left of them."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from Utils import events
 from Utils.errors import Refused, RunFailed
 from Utils.files import read_json, sha256
 from Utils.locks import Lock
+
+CHECKPOINT = "checkpoint.bin"
+# What runs write: these may be replaced when a run starts afresh; anything else in the folder is left alone.
+OWN = (
+    "args.json", "pre-train.csv", "post-train.csv", "levels.csv", "compression.csv", "compression-level-*.csv",
+    "*-conservation.csv", "*-conservation.png", "*-conservation.pdf", "schedule-rounds.csv", "trace.json", "trace.csv",
+    "trace_summary.json", "timeline.*", "time.json", "histogram*.csv", "histogram*.png", "histogram*.pdf", "histogram.json",
+    "initial.pt", "dense.pt", "model.pt", "regrow*.csv", "regrow*.json", "regrow*.png", "regrow*.pdf", "regrow_masks.pt",
+    "updates.csv", "saliency*.csv", "saliency.json", "saliency*.png", "saliency*.pdf",
+    "model-compact.pt", "compact.*", "report.md", "report.html", "figures/*", "tables/*", "optimizer.pt", "scheduler.pt",
+    "masks-level-*.pt", f"{events.FOLDER}/{events.FILES}", CHECKPOINT, "summary.json",
+)  # fmt: skip
+PATIENCE = 60  # seconds to wait for another experiment that writes into the same folder
 
 
 def damaged(folder: Path, content: Mapping[str, Any], below: float = float("inf")) -> Path | None:
@@ -44,13 +59,38 @@ def check_file(file: Path) -> None:
         raise Refused(f"{file} is damaged: it is not what the run wrote, by the checksum in {summary.name}")
 
 
-def tidy(folder: Path, *names: str) -> None:
-    """Remove what a process that was killed at the very end of its run left beside the finished run: `names` and its lock."""
+def half_written(folder: Path) -> Iterator[Path]:
+    """What killed processes left of the files of a run on their way; a living one's too, so hold the lock."""
+    for name in OWN:
+        place, _, last = name.rpartition("/")
+        yield from (folder / place).glob(f".{last}.*[0-9]")
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a process that was killed at the end of its work left beside a finished run: checkpoint, lock, half a file."""
     lock = Lock(folder / ".lock")
-    if not any(path.exists() for path in (lock.path, *(folder / name for name in names))):
+    if not (lock.path.exists() or (folder / CHECKPOINT).exists() or any(folder.glob(".*[0-9]"))):
         return
     with contextlib.suppress(OSError, RunFailed):  # on a disk that cannot be written they stay
         if lock.take(0):
-            for name in names:
-                (folder / name).unlink(missing_ok=True)
+            for file in (folder / CHECKPOINT, *half_written(folder)):
+                file.unlink(missing_ok=True)
             lock.leave()
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold the lock of a saved run while a later experiment writes there; what killed processes left half written goes first.
+
+    Raises:
+        RunFailed: another process is working there, or the folder cannot be written.
+    """
+    lock = Lock(folder / ".lock")
+    if not lock.take(PATIENCE):
+        raise RunFailed(f"{folder}: another process is working there")
+    try:
+        for file in half_written(folder):
+            file.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.leave()

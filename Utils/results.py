@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from Utils import distributed, events
 from Utils.environment import environment
 from Utils.errors import Refused, RunFailed
 from Utils.files import atomic, check_writable, checked_text, on_cpu, read_json, save_state, seal, sha256, unseal
-from Utils.integrity import damaged, tidy
+from Utils.integrity import CHECKPOINT, OWN, damaged, half_written, tidy
 from Utils.locks import Lock
 from Utils.options import defaults
 from Utils.settle import identity
@@ -27,19 +27,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA = 1
-CHECKPOINT = "checkpoint.bin"
-# What runs write: these may be replaced when a run starts afresh; anything else in the folder is left alone.
-OWN = (
-    "args.json", "pre-train.csv", "post-train.csv", "levels.csv", "compression.csv", "compression-level-*.csv",
-    "*-conservation.csv", "*-conservation.png", "*-conservation.pdf", "schedule-rounds.csv", "trace.json", "trace.csv",
-    "trace_summary.json", "timeline.*", "time.json", "histogram*.csv", "histogram*.png", "histogram*.pdf", "histogram.json",
-    "initial.pt", "dense.pt", "model.pt", "regrow*.csv", "regrow*.json", "regrow*.png", "regrow*.pdf", "regrow_masks.pt",
-    "updates.csv", "saliency*.csv", "saliency.json", "saliency*.png", "saliency*.pdf",
-    "model-compact.pt", "compact.*", "report.md", "report.html", "figures/*", "tables/*", "optimizer.pt", "scheduler.pt",
-    "masks-level-*.pt", f"{events.FOLDER}/{events.FILES}", CHECKPOINT, "summary.json",
-)  # fmt: skip
-
-
 # Options that came late: where they are off, a run has the name that it had before there were any.
 YOUNG = ("deterministic",)
 
@@ -113,7 +100,7 @@ class RunFolder:
         if (self.path / "args.json").exists() and not self.options.overwrite:
             check_same(self.path, self.options)
             if self._is_finished():
-                tidy(self.path, CHECKPOINT)
+                tidy(self.path)
                 return True
         check_writable(self.path)
         if self.path.exists():
@@ -127,7 +114,7 @@ class RunFolder:
     def _claim(self) -> None:
         if not self._lock.take(1):
             raise Busy(f"{self.path}: another process is working there")
-        self._clear((), OWN)  # what a killed process left half written
+        self._remove(half_written(self.path))
 
     def _is_finished(self) -> bool:
         path = self.path / "summary.json"
@@ -152,11 +139,13 @@ class RunFolder:
         content = vars(self.options) | identity(self.options) | {"expid": self.expid}
         self.write_json("args.json", content | environment(device))
 
-    def _clear(self, names: tuple[str, ...], half: tuple[str, ...] = ()) -> None:
+    def _clear(self, names: tuple[str, ...]) -> None:
+        self._remove(file for name in names for file in self.path.glob(name))
+
+    def _remove(self, files: Iterable[Path]) -> None:
         try:
-            for name in (*names, *(f".{name}.*" for name in half)):
-                for file in self.path.glob(name):
-                    file.unlink(missing_ok=True)
+            for file in files:
+                file.unlink(missing_ok=True)
         except OSError as error:
             raise Refused(f"cannot clear {self.path}: {error}") from error
 
@@ -168,7 +157,7 @@ class RunFolder:
         checkpoint = self.path / CHECKPOINT
         if not self.saves or self.options.overwrite or not checkpoint.exists():
             return None
-        state = unseal(checkpoint)
+        state = unseal(checkpoint, "files")
         if file := checkpoint if state is None else damaged(self.path, state):
             print(f"NOTE: {file} is missing or damaged: the run starts over")
             return None

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import torch
 
 from Utils.errors import Refused, RunFailed
-from Utils.files import read_json
+from Utils.files import check_regular, read_json
 
 MODEL = "model.pt"
 NO_RUNS = ("report", "slurm")  # folders of a grid that are no cells
@@ -71,6 +71,7 @@ def read_tensors(file: Path) -> dict[str, torch.Tensor]:
     Raises:
         Refused: it cannot be read, or holds anything but tensors of numbers.
     """
+    check_regular(file)
     try:
         with open(file, "rb") as stream:
             content = _parse(stream, file)

@@ -41,6 +41,7 @@ def settle(given: Mapping[str, Any]) -> argparse.Namespace:
             raise Refused(f"--pretrained and --weights {options.weights} exclude each other")
     if getattr(options, "tensorboard", False):
         check_package()
+    _check_places(options, given)
     if "optimizer" in options:
         _settle_training(options, given)
     if "pruner" in given and given.get("pruner_list"):
@@ -58,6 +59,16 @@ def settle(given: Mapping[str, Any]) -> argparse.Namespace:
     if "run" in options:
         options.given = sorted(given)  # these hold for a saved run too, whatever it was made with
     return options
+
+
+def _check_places(options: argparse.Namespace, given: Mapping[str, Any]) -> None:
+    """Refuse flags about files that are not written, and about a cluster that is not asked."""
+    for name in ("save_trace", "tensorboard"):
+        if getattr(options, "no_save", False) and getattr(options, name, False):
+            raise Refused(f"--{name.replace('_', '-')} writes files and --no-save none: leave one of them out")
+    slurm = next((name for name in given if name.startswith("slurm_") and given[name] not in (None, [])), None)
+    if slurm and options.launcher != "slurm":
+        raise Refused(f"--{slurm.replace('_', '-')} is for --launcher slurm, not --launcher {options.launcher}")
 
 
 def _settle_training(options: argparse.Namespace, given: Mapping[str, Any]) -> None:
@@ -106,8 +117,8 @@ def _check_rewind(options: argparse.Namespace) -> None:
 
 def _check_expid(expid: str) -> None:
     characters = any(c in "/\\:" or not c.isprintable() for c in expid)
-    if characters or expid in (".", "..") or expid != expid.strip() or len(expid.encode(errors="replace")) > 200:
-        raise Refused(f"--expid {expid[:60]!r}: a folder name of up to 200 bytes without / \\ : is expected")
+    if characters or expid.startswith(".") or expid != expid.strip() or len(expid.encode(errors="replace")) > 200:
+        raise Refused(f"--expid {expid[:60]!r}: a folder name of up to 200 bytes without / \\ :, and no dot first, is expected")
 
 
 def identity(options: argparse.Namespace) -> dict[str, Any]:
@@ -124,6 +135,8 @@ def identity(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _digest(file: str) -> str:
+    if Path(file).exists() and not (Path(file).is_file() or Path(file).is_dir()):
+        raise Refused(f"{file} is no regular file")
     try:
         return hashlib.sha256(Path(file).read_bytes()).hexdigest()
     except OSError as error:

@@ -19,6 +19,11 @@ def write_csv(table: pd.DataFrame, file: Path) -> None:
     _mapped(table, inert).rename(columns=inert).to_csv(file, index=False, errors="replace")  # as `writable` does
 
 
+def read_csv(file: Path, **words: Any) -> pd.DataFrame:
+    """`pandas.read_csv`, in which numbers come back to the last digit; pandas 2 by itself is off by one at times."""
+    return pd.read_csv(file, float_precision="round_trip", **words)
+
+
 def as_named(table: pd.DataFrame) -> pd.DataFrame:
     """A table that `write_csv` wrote and somebody read, with its texts as they were."""
     return _mapped(table, plain).rename(columns=plain)

@@ -11,7 +11,7 @@ import pandas as pd
 from Utils.distributed import decided
 from Utils.files import read_json
 from Utils.measuring import uncounted
-from Utils.sheets import as_named
+from Utils.sheets import as_named, read_csv
 from Utils.stopping import VALIDATION, kept_row
 
 TRAIN_COLUMNS = ("train_loss", "test_loss", "top1_accuracy", "top5_accuracy")
@@ -97,7 +97,7 @@ def print_levels(levels: pd.DataFrame) -> None:
 
 def read_table(path: Path) -> pd.DataFrame:
     """A table of a run folder."""
-    return as_named(pd.read_csv(path, dtype={"module": str, "param": str}))
+    return as_named(read_csv(path, dtype={"module": str, "param": str}))
 
 
 def print_saved(folder: Path) -> None:

@@ -87,6 +87,7 @@ def make_files(folder: Path) -> None:
     (folder / "evil.json.gz").write_bytes(gzip.compress(b"[]")[:-6])
     for name in ("folder", "folder.py", "folder.toml"):
         (folder / name).mkdir()
+    os.mkfifo(folder / "pipe")
     torch.save({"weight": torch.ones(2)}, folder / "plain.pt")
     torch.save([1, 2], folder / "list.pt")
     torch.save({"weight": Malicious()}, folder / "evil.pt")
@@ -128,5 +129,8 @@ def _make_runs(folder: Path) -> None:
     shutil.copy(folder / "plain.pt", folder / "runs" / "foreign" / "model.pt")
     (folder / "runs" / "noargs" / "args.json").unlink()
     (folder / "runs" / "badargs" / "args.json").write_text("{")
+    shutil.copytree(folder / "run", folder / "runs" / "piped")
+    (folder / "runs" / "piped" / "args.json").unlink()
+    os.mkfifo(folder / "runs" / "piped" / "args.json")
     (folder / "runs" / "changed" / "args.json").write_text((folder / "run" / "args.json").read_text().replace("mag", "rand"))
     (folder / "runs" / "oddargs" / "args.json").write_text(json.dumps({"experiment": ["odd"], "model": 3, "cells": 5}))

@@ -1,5 +1,6 @@
 """Trees of images, and torchvision's classes."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from trees import idx, make_tree, refused, save
 
 from Utils.data import datasets, imagefolder, namedsets, torchsets
 from Utils.data.datasets import open_dataset
+from Utils.data.imagefolder import list_tree
 
 ROOT = Path(datasets.__file__).parents[2]
 
@@ -106,6 +108,23 @@ def test_folders_that_will_not_do(tmp_path):
     truncated = (tmp_path / "train" / "ant" / "0.png").read_bytes()[:44]
     (tmp_path / "train" / "cat" / "0.png").write_bytes(truncated)
     refused(opening, tmp_path / "train" / "cat" / "0.png")
+
+
+def test_links_and_pipes_in_class_folders(tmp_path):
+    """No image counts twice, however links go round; what is no file is named."""
+    make_tree(tmp_path)
+    ant = tmp_path / "train" / "ant"
+    own = len(list_tree(tmp_path / "train"))
+    (ant / "again").symlink_to(ant)
+    (ant / "up").symlink_to(tmp_path / "train" / "bee")
+    (ant / "up too").symlink_to(tmp_path / "train" / "bee")
+    bees = len(list((tmp_path / "train" / "bee").iterdir()))
+    assert len(list_tree(tmp_path / "train")) == own + bees
+    os.mkfifo(ant / "pipe.png")
+    refused(lambda: open_dataset(f"folder:{tmp_path}"), ant / "pipe.png", "no regular file")
+    (ant / "pipe.png").unlink()
+    (ant / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    refused(lambda: open_dataset(f"folder:{tmp_path}"), ant / "gone.png", "no regular file")
 
 
 def test_many_slices_keep_their_order(tmp_path, monkeypatch):

@@ -175,6 +175,14 @@ def test_seeds_and_allocations_make_a_grid(command, sparse):
                                        "--seed-list", "1", "2", "--regrow-selection", "random", "--expid", "g", "--dry-run").out  # fmt: skip
 
 
+def test_an_impossible_cell_is_refused_before_any_runs(command, refused):
+    assert command("--dataset", "synthetic:1x8x8:3:60", "--pruner", "rand", "--sparsity", "0.9", "--pre-epochs", "1", "--val-fraction", "0.1",
+                   "--expid", "flat").status == 0  # fmt: skip
+    words = ["--experiment", "regrow", *QUICK, "--run", "Results/data/singleshot/flat", "--regrow-to", "0.5"]
+    refused([*words, "--regrow-allocation-list", "uniform", "ssim"], "cell regrow_allocation=ssim", "no layer of --model fc has maps of 3 x 3")
+    refused([*words, "--regrow-to", "0.95", "--seed-list", "1", "2"], "cell seed=1", "regrows no weight")
+
+
 @pytest.mark.parametrize(("words", "parts"), [
     ([], ["--run FOLDER or --checkpoint"]),
     (["--run", "a", "--checkpoint", "b"], ["--run FOLDER or --checkpoint"]),

@@ -60,6 +60,7 @@ def test_sentences_say_no_more_than_the_numbers():
 def test_a_method_whose_file_is_gone_and_captions_of_what_is_held_out():
     gone = made("my-method", val_fraction=0.1, patience=3)
     assert "--pruner my-method" in command_of(gone)
+    assert "--model-class" not in command_of(made("mag", model="net.py:f", model_class="user"))
     (group,) = groups(collection(gone))
     assert "the epoch whose network is kept" in accuracy([group]).blocks[0].caption
     assert not any("flatter" in getattr(block, "caption", "") for block in tradeoff([group]).blocks)

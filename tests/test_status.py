@@ -51,6 +51,15 @@ def test_a_grid_from_its_beginning_to_its_end(command):
     assert files() == before
 
 
+def test_cells_whose_folders_were_exchanged_are_not_done(command):
+    assert command(*WORDS).status == 0
+    one, two = (GRID / f"pruner=rand,compression=0.5,seed={seed}" for seed in (1, 2))
+    for old, new in ((one, GRID / "x"), (two, one), (GRID / "x", two)):
+        old.rename(new)
+    done = command(*STATUS, GRID)
+    assert "4 done, 0 running, 0 pending, 2 failed" in done.out and f"{one} holds the cell {two.name}" in done.out
+
+
 def test_the_numbers_of_a_single_run_by_hand(command):
     make(Path("one"), rows=[(0, 10, 0), (1, 60, 2), (2, 71.5, 4)])
     done = command(*STATUS, "one", "one/")

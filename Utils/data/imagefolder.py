@@ -172,16 +172,34 @@ def list_tree(folder: Path) -> Listing:
         raise Refused(f"{folder} has no class folders: images are expected in {folder}{os.sep}<class>{os.sep}")
     listing = []
     for name in classes:
-        found = [
-            os.path.join(place, file)
-            for place, _, files in os.walk(folder / name, followlinks=True)
-            for file in files
-            if file.lower().endswith(SUFFIXES)
-        ]
+        found = list(_images(folder / name, set()))
         if not found:
             raise Refused(f"{folder / name} has no images ({' '.join(SUFFIXES)})")
         listing += [(path, name) for path in sorted(found)]
     return listing
+
+
+def _images(folder: str | os.PathLike[str], seen: set[tuple[int, int]]) -> Iterator[str]:
+    """The image files below `folder`; links are followed, into no folder twice.
+
+    Raises:
+        Refused: a folder cannot be read, or what is named like an image is no file.
+    """
+    try:
+        at = os.stat(folder)
+        if (at.st_dev, at.st_ino) in seen:
+            return
+        seen.add((at.st_dev, at.st_ino))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    yield from _images(entry.path, seen)
+                elif entry.name.lower().endswith(SUFFIXES):
+                    if not entry.is_file():
+                        raise Refused(f"{entry.path} is no regular file")
+                    yield entry.path
+    except OSError as error:
+        raise Refused(f"cannot read the folder {folder} ({error.strerror})") from error
 
 
 def number(train: Listing, test: Listing, title: str) -> tuple[list[str], Tensor, Tensor]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from Utils.sheets import read_csv
 from Utils.sound import is_number
 
 PHASES = ("pre-train", "post-train")
@@ -49,7 +50,9 @@ def progress_of(folder: Path) -> Progress:
 def _rows(file: Path) -> pd.DataFrame:
     names = ["epoch", "top1_accuracy", "seconds"]
     with contextlib.suppress(OSError, ValueError, KeyError):
-        return pd.read_csv(file)[names].apply(pd.to_numeric, errors="raise").dropna()
+        if not file.is_file():
+            raise FileNotFoundError
+        return read_csv(file)[names].apply(pd.to_numeric, errors="raise").dropna()
     return pd.DataFrame(columns=names, dtype=float)
 
 

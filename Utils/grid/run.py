@@ -25,7 +25,8 @@ from Utils.grid.tables import print_cells, print_means, write_ablation
 from Utils.grid.work import Outcome, run_cell
 from Utils.grid.workers import Workers
 from Utils.integrity import tidy
-from Utils.results import CHECKPOINT, check_same, check_writable, path_of
+from Utils.regrowth.growing import check_regrowth
+from Utils.results import check_same, check_writable, path_of
 from Utils.setup import Datasets, check_budget, choose_device, load_pruner, prepare
 
 CPU = torch.device("cpu")
@@ -51,7 +52,7 @@ def run(plan: argparse.Namespace) -> None:
     states |= {name: state for name, state in queued.items() if name in states and states[name].status != "done"}
     for cell in plan.cells:
         if states[cell.name].status == "done" and not plan.dry_run:
-            tidy(path_of(cell.options), CHECKPOINT)
+            tidy(path_of(cell.options))
     print(f"Grid {plan.expid}: {len(plan.cells)} cells, {_count(states, 'done')} done, in {folder}")
     if plan.dry_run:
         for cell in plan.cells:
@@ -97,6 +98,8 @@ def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
                 check_same(folder, options)
             choose_device(options)
             if pruner is None:  # its network is that of a saved run
+                if options.experiment == "regrow" and not (folder / "summary.json").exists():
+                    check_regrowth(options, datasets)
                 continue
             data = datasets.open(options, CPU)
             network = str([vars(options).get(k) for k in ("model", "model_class", "weights", "dense_classifier", "pretrained",

@@ -52,6 +52,9 @@ def state_of(folder: Path) -> State:
         return State("failed", f"{error}: remove the cell's folder to run it again")
     if summary.get("status") != "done":
         return State("failed", str(summary.get("reason", "")), summary)
+    name = str(summary.get("expid")).rpartition("/")[2]
+    if name != folder.name and (folder.parent / "args.json").exists():
+        return State("failed", f"{folder} holds the cell {name}: remove the folder to run its own")
     if file := damaged(folder, summary, SMALL):  # networks are looked at when they are used
         return State("failed", f"{file} is missing or damaged: remove the cell's folder to run it again", summary)
     return State("done", "", summary)

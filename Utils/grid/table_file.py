@@ -11,7 +11,7 @@ import pandas as pd
 
 from Utils.files import atomic, leftovers, sha256
 from Utils.locks import Lock
-from Utils.sheets import write_csv
+from Utils.sheets import read_csv, write_csv
 
 NAME = "grid.csv"
 
@@ -49,7 +49,7 @@ def read_grid(path: Path) -> pd.DataFrame:
     sums = _sums(path)
     if sums.is_file() and sums.read_text(encoding="ascii", errors="replace").split()[:1] != [sha256(path)]:
         raise ValueError(f"it, or {sums.name}, is not what was written")
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    return read_csv(path, dtype=str, keep_default_na=False)
 
 
 def _sums(path: Path) -> Path:

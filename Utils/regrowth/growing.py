@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import io
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,8 +19,9 @@ from Utils.regrowth.progress import Progress
 from Utils.regrowth.revive import regrow_, revive_
 from Utils.regrowth.search import Found, search
 from Utils.regrowth.selection import pruned_scores
-from Utils.regrowth.start import Start
+from Utils.regrowth.start import Start, budget, open_start
 from Utils.seeds import derive
+from Utils.setup import Datasets
 from Utils.similarity import layer_ssim
 
 
@@ -57,6 +61,15 @@ def check_sources(start: Start) -> None:
         raise Refused(f"--regrow-selection magnitude: {without}")
     if allocation in NEEDS_SSIM and all(s is None for s in similarities(start).values()):
         raise Refused(f"--regrow-allocation {allocation}: no layer of --model {options.model} has maps of 3 x 3 to compare")
+
+
+def check_regrowth(options: argparse.Namespace, datasets: Datasets) -> None:
+    """Refuse what a regrowth of these options would refuse; nothing is written or printed."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        start = open_start(options, datasets)
+    check_sources(start)
+    if not getattr(options, "regrow_replay", None):
+        budget(start)
 
 
 def check_places(start: Start, places: Mapping[str, torch.Tensor]) -> None:

@@ -14,7 +14,7 @@ from Utils.regrowth.controller import Settings
 from Utils.regrowth.finetune import TOP1, VALIDATION
 from Utils.regrowth.search import Found
 from Utils.regrowth.start import Start
-from Utils.sheets import as_named
+from Utils.sheets import as_named, read_csv
 
 ROWS, LAYERS, SEARCH, JSON, MASKS = "regrow.csv", "regrow-layers.csv", "regrow-search.csv", "regrow.json", "regrow_masks.pt"
 EPOCHS = "regrow-epochs.csv"
@@ -109,5 +109,5 @@ def print_regrowth(rows: pd.DataFrame, layers: pd.DataFrame, method: str) -> Non
 def print_saved_regrowth(folder: Path) -> None:
     """The tables of a finished folder."""
     print(f"Already done: {folder}")
-    rows, layers = pd.read_csv(folder / ROWS), as_named(pd.read_csv(folder / LAYERS, dtype={"layer": str}))
+    rows, layers = read_csv(folder / ROWS), as_named(read_csv(folder / LAYERS, dtype={"layer": str}))
     print_regrowth(rows, layers, read_json(folder / JSON)["plain_pruning"])

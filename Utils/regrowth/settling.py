@@ -83,6 +83,8 @@ def _from_run(options: argparse.Namespace, given: Collection[str]) -> None:
     folder = Path(options.run[0])
     if clash := next((n for n in NETWORK if n in given), None):
         raise Refused(f"--{clash.replace('_', '-')} and --run {folder} exclude each other: the run says what its network is")
+    if not (folder / "args.json").is_file():
+        raise Refused(f"--run {folder}: no run there (args.json is missing)")
     saved = _read(folder / "args.json")
     missing = [name for name in ("model", "model_class", "dataset") if name not in saved]
     if missing or not (folder / "model.pt").is_file():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +35,16 @@ def rivals_path(options: argparse.Namespace, device: torch.device, kept: int, st
     return Path(options.result_dir, CACHE, f"{key}.bin")
 
 
-def shared(path: Path | None, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What is in `path`, or what `make` makes, which is kept there then. Two processes make it once: the second waits."""
+def shared(path: Path | None, names: Sequence[str], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What is in `path`, all of `names`, or what `make` makes, which is kept there then; a second process waits for the first."""
     if path is None:
         return make()
-    if (done := unseal(path)) is not None:
+    if (done := unseal(path, *names)) is not None:
         return done
     lock = Lock(path.with_suffix(".lock"))
     lock.take()
     try:
-        if (done := unseal(path)) is None:
+        if (done := unseal(path, *names)) is None:
             done = make()
             seal(path, done)
     finally:

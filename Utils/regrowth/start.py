@@ -207,9 +207,11 @@ def _network(
 def _saved_options(options: argparse.Namespace) -> argparse.Namespace | None:
     if not options.run:
         return None
-    from Utils.options import defaults
+    from Utils.options import EXPERIMENTS, defaults
 
     args = Path(options.run[0]) / "args.json"
     check_file(args)
     recorded = read_json(args)
+    if str(recorded.get("experiment", "singleshot")) not in EXPERIMENTS:
+        raise Refused(f"{args}: no experiment has the name {recorded['experiment']!r}")
     return argparse.Namespace(**defaults(recorded.get("experiment", "singleshot")) | recorded)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from Models import registry
 from Utils.options import INCIDENTAL, defaults, read_by
 from Utils.report.recipes import rounds_of
 from Utils.report.runs import Collection, Run
@@ -142,6 +143,8 @@ def command(options: Mapping[str, Any], **changes: Any) -> str:
     experiment = changes.get("experiment") or options.get("experiment", "singleshot")
     usual, words = defaults(experiment), ["python", "main.py"]
     left_out = {*INCIDENTAL, "expid", "density", "sparsity", "level"} - set(changes)
+    if options.get("model_class") == registry.USER:
+        left_out.add("model_class")  # the name of the file says so
     if "pruner_list" in changes or options.get("prune_epochs") == rounds_of(str(options.get("pruner", "rand"))):
         left_out.add("prune_epochs")  # each method's own
     if experiment != "singleshot":

@@ -9,6 +9,7 @@ from Utils.report.blocks import Figure, Section, slug
 from Utils.report.groups import DENSE, Group
 from Utils.report.results import described
 from Utils.report.runs import Run
+from Utils.sheets import read_csv
 
 COLUMNS = ["epoch", "train_loss", "test_loss", "top1_accuracy"]
 
@@ -43,7 +44,7 @@ def _rows(run: Run) -> pd.DataFrame | None:
     if file is None or not run.done:
         return None
     try:
-        table = pd.read_csv(file)[COLUMNS].astype(float)
+        table = read_csv(file)[COLUMNS].astype(float)
     except (ValueError, KeyError, OSError):
         return None
     return table.assign(pruner=str(run["pruner"]), seed=run["seed"])

@@ -13,7 +13,7 @@ from Utils.report.blocks import Block, Figure, Section, Table, slug
 from Utils.report.pivot import plus_minus
 from Utils.report.runs import Collection, Run
 from Utils.saved import last_part, shortened
-from Utils.sheets import as_named
+from Utils.sheets import as_named, read_csv
 
 # Options that runs of one table share.
 ALIKE = ("model_class", "model", "dataset", "regrow_to", "regrow_fraction", "regrow_steps", "regrow_finetune_epochs", "optimizer",
@@ -63,7 +63,7 @@ def _of(runs: Sequence[Run]) -> list[Block]:
 def _table(run: Run, name: str) -> pd.DataFrame | None:
     """A table of a run with its seed; networks are named by what makes them; None where it cannot be read."""
     try:
-        table = as_named(pd.read_csv(run.folder / name)).assign(seed=run["seed"])
+        table = as_named(read_csv(run.folder / name)).assign(seed=run["seed"])
         table["role"] = table["network"]
         chosen = read_json(run.folder / JSON).get("replay")
         table.loc[table["role"] == REGROWN, "network"] = f"{REGROWN}, {_choice(run, replayed=bool(chosen))}"
@@ -82,7 +82,7 @@ def _layers(runs: Sequence[Run], label: str) -> list[Block]:
     parts = []
     for run in runs:
         try:
-            parts.append(as_named(pd.read_csv(run.folder / LAYERS)).assign(choice=_choice(run), seed=run["seed"]))
+            parts.append(as_named(read_csv(run.folder / LAYERS)).assign(choice=_choice(run), seed=run["seed"]))
         except (OSError, ValueError):
             continue
     if not parts:

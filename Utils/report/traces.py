@@ -16,7 +16,7 @@ from Utils.report.groups import DENSE
 from Utils.report.results import sentences
 from Utils.report.runs import Collection, Run
 from Utils.saved import last_part
-from Utils.sheets import as_named
+from Utils.sheets import as_named, read_csv
 from Utils.trace.report import findings as said
 from Utils.trace.summary import measure
 from Utils.trace.timeline import timeline_figure
@@ -53,7 +53,7 @@ def _of_experiment(run: Run) -> list[Block]:
     title = str(run["expid"] or run.folder.name)
     try:
         summary = read_json(run.folder / "trace_summary.json")
-        table = as_named(pd.read_csv(run.folder / "trace.csv", keep_default_na=False))
+        table = as_named(read_csv(run.folder / "trace.csv", keep_default_na=False))
         files = {kind: path for kind in ("svg", "png", "pdf") if (path := run.file(f"timeline.{kind}"))}
         figure = Figure(slug("timeline", title), *_words(title, run), files=files)
         return _blocks(title, summary, table, figure)

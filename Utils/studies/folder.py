@@ -16,7 +16,7 @@ from Utils.errors import Refused
 from Utils.files import read_json
 from Utils.results import RunFolder
 from Utils.setup import Subject, load_pruner, prepare, print_note
-from Utils.sheets import as_named
+from Utils.sheets import as_named, read_csv
 from Utils.summary import study_summary
 
 # The options of `prepare` that a study without a pruner does not read.
@@ -94,6 +94,6 @@ def print_saved_study(folder: RunFolder, digest: Callable[[pd.DataFrame], pd.Dat
     """The table of a finished folder, through `digest`, and what it came to."""
     experiment, path = folder.options.experiment, Path(folder.path)
     print(f"Already done: {path}")
-    table = as_named(pd.read_csv(path / f"{experiment}.csv", dtype=NAMES))
+    table = as_named(read_csv(path / f"{experiment}.csv", dtype=NAMES))
     print_study(digest(table), read_json(path / "summary.json")["findings"])
     print(f"Figure: {path / experiment}.png")

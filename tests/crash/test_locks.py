@@ -12,12 +12,15 @@ import pytest
 import torch
 from conftest import PROJECT, TINY
 
+from Utils import integrity
 from Utils.data import namedsets
 from Utils.data.download import folder_lock
+from Utils.files import seal, unseal
 from Utils.locks import Lock
 
 sys.path.insert(0, str(PROJECT / "tests"))
 from test_archives import make_cifar
+from test_resume import differences, numbers
 
 fork = multiprocessing.get_context("fork")
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork")
@@ -42,6 +45,48 @@ def test_a_lock_has_one_holder_though_its_file_is_removed(tmp_path):
         process.join(60)
     assert [process.exitcode for process in processes] == [0] * 4
     assert (tmp_path / "count").read_text() == "40" and not (tmp_path / ".lock").exists()
+
+
+@pytest.mark.parametrize("spoil", ["exchanged", "of another kind", "empty"])
+def test_a_cache_that_is_not_what_its_name_says_is_made_again(spoil, command):
+    """Files renamed for each other, or of another version, though their checksums are right."""
+    words = [*TINY, "--pre-epochs", "2", "--post-epochs", "1"]
+    cache = Path("Results/data/dense-networks")
+    assert command(*words, "--seed", "2", "--expid", "other").status == 0
+    (other,) = cache.glob("*.bin")
+    assert command(*words, "--expid", "first").status == 0
+    (own,) = set(cache.glob("*.bin")) - {other}
+    if spoil == "exchanged":
+        own.write_bytes(other.read_bytes())
+    else:
+        seal(own, {"rows": []} if spoil == "of another kind" else {})
+    assert command(*words, "--expid", "second").status == 0
+    first, second = (numbers(Path("Results/data/singleshot", name)) for name in ("first", "second"))
+    assert not differences(first, second) and unseal(own, "model", "rows") is not None
+
+
+@pytest.mark.parametrize("experiment", ["time", "histogram", "saliency", "compact"])
+def test_what_a_killed_measurement_left_is_removed(experiment, command):
+    """By the same command, or by that of the run itself; files of others stay."""
+    assert command(*TINY, "--pruner", "rand", "--compression", "0.1", "--expid", "x").status == 0
+    run = Path("Results/data/singleshot/x")
+    ours, theirs = run / f".{experiment}.json.4711", run / ".mine.4711"
+    theirs.touch()
+    for words in (["--experiment", experiment, "--run", run], [*TINY, "--pruner", "rand", "--compression", "0.1", "--expid", "x"]):
+        ours.touch()
+        (run / ".lock").touch()
+        assert command(*words).status == 0, words
+        assert not ours.exists() and theirs.exists() and not (run / ".lock").exists()
+
+
+def test_a_measurement_waits_for_the_lock(command, monkeypatch):
+    monkeypatch.setattr(integrity, "PATIENCE", 0.1)
+    assert command(*TINY, "--expid", "x").status == 0
+    lock = Lock(Path("Results/data/singleshot/x/.lock"))
+    assert lock.take()
+    done = command("--experiment", "time", "--run", "Results/data/singleshot/x")
+    lock.leave()
+    assert done.status == 1 and "another process is working there" in done.err
 
 
 def read_set(folder, done):
