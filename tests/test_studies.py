@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from Utils.figures import conservation as figures
+from Utils.sheets import read_csv
 
 SMALL = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc"]
 ALL = ["rand", "mag", "snip", "grasp", "synflow"]
@@ -34,7 +35,7 @@ def check_study(command, experiment, words, files=()):
     assert summary["status"] == "done" and set(summary["files"]) == names - {"summary.json"}
     assert again.out.startswith(f"Already done: {folder}\n") and first.out.endswith(again.out.partition("\n")[2])
     assert all(line in first.out for line in summary["findings"])
-    return pd.read_csv(folder / f"{experiment}.csv"), summary, first.out
+    return read_csv(folder / f"{experiment}.csv"), summary, first.out
 
 
 def test_layer_conservation_of_all_methods(command):
@@ -100,7 +101,7 @@ def test_schedule_conservation_covers_every_schedule(command):
         table["max_ratio"][0] == table["max_ratio"][4] > table["max_ratio"][5]
         and summary["max_ratio"] == table["max_ratio"].max()
     )
-    rounds = pd.read_csv(folder_of("schedule-conservation") / "schedule-rounds.csv")
+    rounds = read_csv(folder_of("schedule-conservation") / "schedule-rounds.csv")
     assert len(rounds) == 20 and rounds.columns.tolist()[3:] == ["round", "removed_score", "max_flow", "ratio"]
 
 
