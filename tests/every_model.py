@@ -1,8 +1,8 @@
 """A program to be run by hand: every network of the registry, pruned by several methods, is cut and computes the same.
 
-`python tests/every_model.py [--only NAME ...]` prints a line for each network, method and density: the weights kept and
+`python tests/every_model.py [--only NAME ...] [--pixels N]` prints a line for each network, method and density: the weights kept and
 effective, parameters and MACs before and after, the largest difference of the outputs. Exit status 1 where one is 1e-5 or
-more. A network without a path from input to output is named constant. Large networks take images of 64 pixels, not 224.
+more. A network without a path from input to output is named constant. Large networks take images of 64 pixels, not 224, or `--pixels`.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ LARGE_NETWORK = 10_000_000  # parameters
 ROUNDS, FEW = 20, 10  # of SynFlow, whose own number is 100; few for large networks
 
 
-def networks() -> list[tuple[str, str, tuple[int, int, int]]]:
+def networks(pixels: int) -> list[tuple[str, str, tuple[int, int, int]]]:
     """(name, class, image shape); resnet1202 is left out: SynFlow refuses it."""
     found = [(n, kind, registry.NATURAL[kind][0]) for kind, names in registry.CLASSES.items() for n in names]
-    found += [(name, registry.TORCHVISION, (3, LARGE, LARGE)) for name in TORCHVISION]
-    small = [(n, k, (s[0], min(s[1], LARGE), min(s[2], LARGE))) for n, k, s in found]
+    found += [(name, registry.TORCHVISION, (3, pixels, pixels)) for name in TORCHVISION]
+    small = [(n, k, (s[0], min(s[1], pixels), min(s[2], pixels))) for n, k, s in found]
     return [(n, k, s) for n, k, s in small if "1202" not in n]
 
 
@@ -68,9 +68,11 @@ def check(name: str, kind: str, shape: tuple[int, int, int], method: str, densit
 def main() -> int:
     """Check all."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pixels", type=int, default=LARGE, help="height and width of images that are larger by nature")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="networks: NAME or CLASS/NAME")
-    only = parser.parse_args().only
-    chosen = [network for network in networks() if not only or {network[0], f"{network[1]}/{network[0]}"} & set(only)]
+    options = parser.parse_args()
+    only = options.only
+    chosen = [network for network in networks(options.pixels) if not only or {network[0], f"{network[1]}/{network[0]}"} & set(only)]
     results = [check(*network, method, density) for network in chosen for method in METHODS for density in DENSITIES]
     print(f"{sum(results)} of {len(results)} compute the same")
     return 0 if all(results) else 1
