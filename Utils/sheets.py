@@ -13,6 +13,8 @@ from Utils.flags import is_number
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so for a formula
 
+EXACT: dict[str, Any] = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+
 
 def write_csv(table: pd.DataFrame, file: Path) -> None:
     """Write a table with a header; texts that a spreadsheet would take for formulas get an apostrophe (see `inert`)."""
@@ -20,8 +22,8 @@ def write_csv(table: pd.DataFrame, file: Path) -> None:
 
 
 def read_csv(file: Path, **words: Any) -> pd.DataFrame:
-    """`pandas.read_csv`, in which numbers come back to the last digit; pandas 2 by itself is off by one at times."""
-    return pd.read_csv(file, float_precision="round_trip", **words)
+    """`pandas.read_csv`, in which numbers come back to the last digit; before 3.1 pandas by itself is off by one at times."""
+    return pd.read_csv(file, **EXACT, **words)
 
 
 def as_named(table: pd.DataFrame) -> pd.DataFrame:

@@ -209,6 +209,8 @@ def test_every_flag_parses_and_changes_its_option(option):
     words = [option.flag] if option.parse is None else [option.flag, value or ("0.5" if not option.is_text else "x")]
     if option.dest == "model_class":
         words += ["--model", "vgg16"]
+    if option.dest.startswith("slurm_"):
+        words += ["--launcher", "slurm", "--seed-list", "1", "2"]
     try:
         changed = vars(single(reader_of(option) + words))
     except SystemExit:
