@@ -6,8 +6,8 @@ import argparse
 
 from Utils.errors import RunFailed
 from Utils.grid import run as grid
+from Utils.grid.table_file import read_grid
 from Utils.results import path_of
-from Utils.sheets import read_csv
 
 REPORT = "report"  # the folder beside the cells
 
@@ -37,7 +37,7 @@ def _write_report(plan: argparse.Namespace) -> None:
     folder = path_of(plan)
     if not (folder / "grid.csv").is_file():  # it could not be written, which has been said
         return
-    states = read_csv(folder / "grid.csv", usecols=["status"])["status"]
+    states = read_grid(folder / "grid.csv")["status"]
     left = int(states.isin(("pending", "running")).sum())
     if left:
         print(f"The report is written once all cells have ended: {left} are to come. The same command shows how far they are.")

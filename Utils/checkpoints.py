@@ -16,7 +16,7 @@ import torch
 
 from Utils.clock import Clock
 from Utils.distributed import decided, is_first, share
-from Utils.files import seal, unseal
+from Utils.files import leftovers, seal, unseal
 from Utils.locks import Lock
 from Utils.results import YOUNG
 from Utils.settle import identity
@@ -112,7 +112,7 @@ def _train_into(path: Path, training: Training, options: argparse.Namespace, rew
     """Train, with checkpoints beside `path`, and write `path`."""
     half = path.with_suffix(".checkpoint")
     if is_first():
-        for leftover in path.parent.glob(f".{path.stem}.*"):  # what a killed process left half written: the lock is ours
+        for leftover in (*leftovers(path), *leftovers(half)):  # the lock is ours
             leftover.unlink(missing_ok=True)
     saved = decided(lambda: unseal(half, "model", "rows", "rewind"))
     if saved:

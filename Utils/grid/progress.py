@@ -49,10 +49,9 @@ def progress_of(folder: Path) -> Progress:
 
 def _rows(file: Path) -> pd.DataFrame:
     names = ["epoch", "top1_accuracy", "seconds"]
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        if not file.is_file():
-            raise FileNotFoundError
-        return read_csv(file)[names].apply(pd.to_numeric, errors="raise").dropna()
+    if file.is_file():
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return read_csv(file)[names].apply(pd.to_numeric, errors="raise").dropna()
     return pd.DataFrame(columns=names, dtype=float)
 
 

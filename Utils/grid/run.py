@@ -89,6 +89,7 @@ def show(options: argparse.Namespace) -> None:
 def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
     """Build each network once, read the data once, and refuse the first cell whose options, shape or budget cannot be."""
     layers: dict[str, list[Layer]] = {}
+    regrown: set[str] = set()
     for cell in plan.cells:
         options = cell.options
         try:
@@ -98,8 +99,10 @@ def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
                 check_same(folder, options)
             choose_device(options)
             if pruner is None:  # its network is that of a saved run
-                if options.experiment == "regrow" and not (folder / "summary.json").exists():
+                kind = str({k: v for k, v in vars(options).items() if k not in ("seed", "split_seed", "expid")})
+                if options.experiment == "regrow" and kind not in regrown and not (folder / "summary.json").exists():
                     check_regrowth(options, datasets)
+                    regrown.add(kind)  # other seeds change nothing that is checked
                 continue
             data = datasets.open(options, CPU)
             network = str([vars(options).get(k) for k in ("model", "model_class", "weights", "dense_classifier", "pretrained",
