@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 import torch
 
+from Models.reach import has_path
 from Utils.checkpoint_file import read_checkpoint
 from Utils.clock import Clock
 from Utils.environment import environment
 from Utils.errors import Refused
-from Utils.measuring import compression_table, emptied_layers, has_path, totals
+from Utils.measuring import compression_table, emptied_layers, totals
 from Utils.precision import Precision
 from Utils.regrowth import report
 from Utils.regrowth.allocation import even_parts

@@ -15,11 +15,11 @@ from itertools import product
 import pandas as pd
 from tqdm import tqdm
 
+from Models.reach import has_path
 from Pruners.loop import NonFiniteScores
 from Pruners.masks import SCHEDULES, kept_count
 from Pruners.problem import Problem
 from Utils.errors import Refused
-from Utils.measuring import has_path
 from Utils.results import RunFolder
 from Utils.setup import Subject, choose_device, open_data, prepare
 from Utils.studies.conservation import schedule_rounds

@@ -29,6 +29,7 @@ NORMS = nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm | nn.modul
 PRODUCTS = (
     F.linear, torch.conv1d, torch.conv2d, torch.conv3d, torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d,
 )  # fmt: skip
+CONNECTED = 0.5
 # Functions that pass every unit on by itself, and give zero (or little) where nothing arrives.
 PASSING = (
     F.relu, torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_, F.relu6, F.hardtanh, F.hardswish, F.silu, F.gelu,
@@ -143,12 +144,25 @@ def _any_tap(connected: torch.Tensor) -> torch.Tensor:
     return connected
 
 
-class _Reached(torch.autograd.Function):
-    """One where something arrives, zero where nothing does; in both directions."""
+class _Connect(torch.autograd.Function):
+    """Before a product: one where something arrives. On the way back the gradients that it gets are whole numbers, up to what a
+    kernel that transforms its numbers (Winograd's) rounds off: `CONNECTED` tells them from zero."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
         return (x != 0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return (gradient > CONNECTED).to(gradient.dtype)
+
+
+class _Reached(torch.autograd.Function):
+    """After a product of zeros and ones: one where something arrived, zero where nothing did; in both directions."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return (x > CONNECTED).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
@@ -198,7 +212,7 @@ class _Following(TorchFunctionMode):
         return x * (weight.view(-1, *[1] * (x.dim() - 2)) if second else weight)
 
     def _product(self, func: Callable[..., Any], x: torch.Tensor, weight: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
-        product = func(x, weight, *rest, **named)
+        product = func(_Connect.apply(x), _Connect.apply(weight), *rest, **named)
         units = -1 if func is F.linear else 1
         end = product.new_zeros(product.shape[units], requires_grad=True)
         if id(weight) in self._names:

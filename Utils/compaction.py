@@ -12,10 +12,11 @@ from torch import nn
 from Models.compact import Compact, compact, largest_difference
 from Models.effective import find_paths
 from Models.masking import Prunable
+from Models.reach import has_path
 from Utils.clock import Clock
 from Utils.data.datasets import Dataset
 from Utils.errors import RunFailed, out_of_memory
-from Utils.measuring import has_path, multiply_adds
+from Utils.measuring import multiply_adds
 from Utils.seeds import generator
 from Utils.setup import Subject, use_threads
 

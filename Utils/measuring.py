@@ -1,4 +1,4 @@
-"""What is left of a network: parameters, FLOPs and scores per tensor, and whether a path from input to output remains."""
+"""What is left of a network: parameters, FLOPs and scores per tensor."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from torch import nn
 from Models.effective import find_paths
 from Models.layers import Identity2d
 from Models.masking import Prunable
-from Models.shapes import eval_mode, outputs_for_one_image
+from Models.shapes import outputs_for_one_image
 from Utils.errors import out_of_memory
-from Utils.seeds import generator
 
 EFFECTIVE = ("effective", "effective_density", "effective_flops", "effective_macs", "units", "live_units")
 SUMS = (("params", "effective"), ("flops", "effective_flops"), ("macs", "effective_macs"))
@@ -180,53 +179,3 @@ def emptied_layers(table: pd.DataFrame) -> list[str]:
     """Names of the layers that kept none of their weights."""
     empty = table[table["prunable"] & (table["kept"] == 0) & (table["param"] == "weight")]
     return empty["module"].tolist()
-
-
-def has_path(model: nn.Module, prunables: Sequence[Prunable], input_shape: tuple[int, ...]) -> bool:
-    """Whether any path of kept weights leads from the input to the output.
-
-    Two images, zeros and noise, go through the masks: is the output different? Prunable weights are random magnitudes times
-    their masks, biases and shifts are zero, norms pass their input on, and the output of each layer is scaled back to at
-    most 1, so that nothing over- or underflows. A network that computes in another type than it is given counts as alive.
-    """
-    if all(bool(p.mask.all()) for p in prunables):
-        return True
-    tensors, image = _probe(model, prunables, input_shape)
-    handles = []
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            handles.append(module.register_forward_hook(lambda _m, _i, output: output / output.abs().amax().clamp(min=1e-300)))
-        elif isinstance(module, NORMS):
-            handles.append(module.register_forward_hook(_pass_on))
-    try:
-        with eval_mode(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
-            zeros, noise = torch.func.functional_call(model, tensors, (image,))
-            return not torch.equal(zeros, noise)  # NaN differs from everything: a doubt is not a collapse
-    except RuntimeError:
-        return True
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _probe(
-    model: nn.Module, prunables: Sequence[Prunable], input_shape: tuple[int, ...]
-) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Float64 parameters and buffers for `has_path`, and the two images [2, C, H, W]."""
-    draws = generator(0, "paths")
-    tensors = {n: t.detach().double() for n, t in model.named_buffers() if t.is_floating_point()}
-    for name, tensor in model.named_parameters():
-        tensors[name] = torch.zeros_like(tensor) if name.endswith("bias") else torch.ones_like(tensor)
-    for p in prunables:
-        if p.param != "bias":
-            noise = torch.rand(p.mask.shape, generator=draws, dtype=torch.float64) + 0.5
-            tensors[p.name] = noise.to(p.mask.device) * p.mask
-    image = torch.rand(2, *input_shape, generator=draws, dtype=torch.float64) + 0.5
-    image[0] = 0
-    return {n: t.double() for n, t in tensors.items()}, image.to(prunables[0].mask.device)
-
-
-def _pass_on(norm: nn.Module, inputs: tuple[torch.Tensor, ...], _: object) -> torch.Tensor:
-    """The input of a norm, without the channels whose scale is pruned."""
-    mask = getattr(norm, "weight_mask", None)
-    return inputs[0] if mask is None else inputs[0] * mask.view(-1, *[1] * (inputs[0].dim() - 2))

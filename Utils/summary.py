@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 import torch
 
+from Models.reach import has_path
 from Utils.clock import Clock
 from Utils.data.datasets import Dataset
-from Utils.measuring import effective_density, emptied_layers, has_path, totals
+from Utils.measuring import effective_density, emptied_layers, totals
 from Utils.precision import Precision
 from Utils.results import SCHEMA, RunFolder
 from Utils.setup import Subject

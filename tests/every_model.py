@@ -21,9 +21,10 @@ from Models import registry
 from Models.compact import compact, largest_difference
 from Models.effective import find_paths
 from Models.masking import add_masks, apply_masks
+from Models.reach import has_path
 from Pruners.loop import prune_loop
 from Pruners.problem import Problem
-from Utils.measuring import has_path, multiply_adds
+from Utils.measuring import multiply_adds
 
 DENSITIES, METHODS = (0.1, 0.01, 0.001), ("synflow", "snip", "rand")
 TORCHVISION = ("resnet18", "mobilenet_v2", "vgg16_bn")

@@ -13,9 +13,9 @@ from Models.compact import compact, largest_difference
 from Models.effective import find_paths
 from Models.layers import Identity2d
 from Models.masking import add_masks, apply_masks, hold_masks
+from Models.reach import has_path
 from Pruners.loop import prune_loop
 from Pruners.problem import Problem
-from Utils.measuring import has_path
 
 RGB = (3, 32, 32)
 

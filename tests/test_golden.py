@@ -13,11 +13,12 @@ from conftest import PROJECT
 import Pruners
 from Models import registry
 from Models.masking import add_masks
+from Models.reach import has_path
 from Pruners.loop import prune_loop
 from Pruners.masks import kept_count
 from Pruners.problem import Problem
 from Utils.data.datasets import open_dataset
-from Utils.measuring import compression_table, has_path, totals
+from Utils.measuring import compression_table, totals
 
 ROWS = json.loads((PROJECT / "tests/golden/golden_masks.json").read_text())
 PUBLISHED = list(csv.DictReader((PROJECT / "tests/golden/published_flops.csv").open()))

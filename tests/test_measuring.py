@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from Models import registry
 from Models.masking import add_masks
-from Utils.measuring import compression_table, emptied_layers, has_path, totals, uses_per_entry
+from Models.reach import has_path
+from Utils.measuring import compression_table, emptied_layers, totals, uses_per_entry
 
 
 def table(model, shape, prunables=None):

@@ -13,7 +13,7 @@ from torch import nn
 from Models import registry
 from Models.masking import add_masks
 from Utils.data.batches import batch_sizes
-from Utils.measuring import compression_table, has_path, totals, uncounted, uses_per_entry
+from Utils.measuring import compression_table, totals, uncounted, uses_per_entry
 
 DATA = ["--dataset", "synthetic:1x8x8:3:60", "--post-epochs", "1", "--no-save"]
 FILE = """
@@ -107,41 +107,6 @@ class Functional(nn.Module):
 
 def test_what_cannot_be_counted_is_said():
     assert uncounted(table(Functional(), (1, 2, 2))) == ["hidden"]
-
-
-class Odd(nn.Module):
-    """A hidden layer, something odd, and a last one."""
-
-    def __init__(self, odd):
-        super().__init__()
-        self.first, self.last, self.odd = nn.Linear(4, 6), nn.Linear(6, 3), odd
-
-    def forward(self, x):
-        return self.odd(self.last(self.odd(self.first(x.flatten(1)))))
-
-
-@pytest.mark.parametrize("odd", [torch.sigmoid, lambda x: x - x.mean(1, keepdim=True), lambda x: x.log_softmax(1), nn.functional.gelu,
-                                 nn.functional.hardswish, nn.functional.relu6])  # fmt: skip
-def test_paths_through_any_function(odd):
-    model = Odd(odd)
-    prunables = add_masks(model)
-    assert has_path(model, prunables, (1, 2, 2))
-    prunables[1].mask[0, 0] = 0
-    assert has_path(model, prunables, (1, 2, 2))
-    prunables[0].mask.zero_()
-    assert not has_path(model, prunables, (1, 2, 2))
-
-
-@pytest.mark.parametrize(("name", "size"), [("vit_b_16", 224), ("swin_t", 64), ("mobilenet_v3_small", 64), ("densenet121", 64)])
-def test_a_dense_torchvision_network_is_not_collapsed(name, size):
-    torch.manual_seed(0)
-    model = registry.build(name, "torchvision", (3, size, size), 10)
-    prunables = add_masks(model)
-    prunables[0].mask.view(-1)[0] = 0
-    assert has_path(model, prunables, (3, size, size))
-    for p in prunables:
-        p.mask.zero_()
-    assert not has_path(model, prunables, (3, size, size))
 
 
 @pytest.mark.parametrize("damage", ["args.json", "model.pt", "post-train.csv", "compression.csv"])
