@@ -18,13 +18,14 @@ from tqdm import tqdm
 
 from Utils.clock import Clock
 from Utils.data.datasets import Dataset
+from Utils.device import choose_device
 from Utils.epochs import evaluate, train_epoch
 from Utils.errors import RunFailed, failure
 from Utils.optimization import make_optimizer, make_schedule
 from Utils.precision import Precision
 from Utils.results import RunFolder
 from Utils.seeds import derive
-from Utils.setup import Subject, choose_device, open_data, prepare
+from Utils.setup import Subject, open_data, prepare
 from Utils.studies.conservation import fit, square_table
 from Utils.studies.folder import dense_options, print_saved_study, print_study, save_study
 from Utils.summary import costs, failed_summary

@@ -12,8 +12,9 @@ import math
 
 import pandas as pd
 
+from Utils.device import choose_device
 from Utils.results import RunFolder
-from Utils.setup import Subject, choose_device, open_data
+from Utils.setup import Subject, open_data
 from Utils.studies.conservation import ROUNDING, fit, largest_deviation, layer_table, why_not_conserved
 from Utils.studies.dataflow import trace
 from Utils.studies.folder import options_per_pruner, print_saved_study, print_study, save_study, score_each

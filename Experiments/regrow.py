@@ -11,6 +11,7 @@ import torch
 from Models.reach import has_path
 from Utils.checkpoint_file import read_checkpoint
 from Utils.clock import Clock
+from Utils.device import choose_device
 from Utils.environment import environment
 from Utils.errors import Refused
 from Utils.measuring import compression_table, emptied_layers, totals
@@ -26,7 +27,7 @@ from Utils.regrowth.shared import rivals_path, shared
 from Utils.regrowth.start import Start, budget, open_start
 from Utils.results import RunFolder
 from Utils.running import attempt
-from Utils.setup import Datasets, choose_device
+from Utils.setup import Datasets
 from Utils.summary import LEARNT, class_frequency_loss, costs, study_summary
 from Utils.tables import print_warnings
 from Utils.training import evaluate

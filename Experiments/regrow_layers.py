@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 
 from Utils.clock import Clock
+from Utils.device import choose_device
 from Utils.regrowth.alone import correlations, study, summary_of, verdict
 from Utils.regrowth.growing import check_sources
 from Utils.regrowth.progress import Progress
 from Utils.regrowth.start import budget, open_start
 from Utils.results import RunFolder
 from Utils.running import attempt
-from Utils.setup import Datasets, choose_device
+from Utils.setup import Datasets
 from Utils.sheets import read_csv
 from Utils.studies.folder import print_saved_study, print_study, save_study
 

@@ -19,9 +19,10 @@ from Models.reach import has_path
 from Pruners.loop import NonFiniteScores
 from Pruners.masks import SCHEDULES, kept_count
 from Pruners.problem import Problem
+from Utils.device import choose_device
 from Utils.errors import Refused
 from Utils.results import RunFolder
-from Utils.setup import Subject, choose_device, open_data, prepare
+from Utils.setup import Subject, open_data, prepare
 from Utils.studies.conservation import schedule_rounds
 from Utils.studies.folder import dense_options, print_saved_study, print_study, save_study
 

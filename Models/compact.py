@@ -50,17 +50,24 @@ class Compact:
 
     def shrink(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """A `state_dict` of the large network as one of the small network."""
-        return {n: t.flatten()[self.places[n]] if n in self.places else t for n, t in state.items()}
+        return {n: picked(t, self.places[n]) if n in self.places else t for n, t in state.items()}
 
     def expand(self, state: Mapping[str, torch.Tensor], large: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """A `state_dict` of the small network written into a copy of `large`, one of the large network."""
         whole = {name: tensor.clone() for name, tensor in large.items()}
         for name, tensor in state.items():
+            own = whole[name]
             if name in self.places:
-                whole[name].view(-1)[self.places[name].flatten()] = tensor.flatten()
+                at = self.places[name].flatten().to(own.device)
+                whole[name] = own.flatten().index_copy(0, at, tensor.flatten().to(own)).view(own.shape)
             else:
-                whole[name].copy_(tensor)
+                own.copy_(tensor)
         return whole
+
+
+def picked(tensor: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """The numbers of `tensor` at flat `places`, in the shape of those; a checkpoint's may lie on another device than they."""
+    return tensor.flatten()[places.to(tensor.device)]
 
 
 def compact(model: nn.Module, prunables: Sequence[Prunable], paths: Paths, input_shape: tuple[int, ...]) -> Compact:
@@ -205,7 +212,7 @@ def _with_values(index: nn.Module, model: nn.Module, prunables: Sequence[Prunabl
     small, large = index.float(), model.state_dict()
     with torch.no_grad():
         for name, tensor in small.state_dict().items():
-            tensor.copy_(large[name].flatten()[places[name]] if name in places else large[name])
+            tensor.copy_(picked(large[name], places[name]) if name in places else large[name])
     for name, module in model.named_modules():
         small.get_submodule(name).training = module.training
     for name, tensor in model.named_parameters():
@@ -213,7 +220,7 @@ def _with_values(index: nn.Module, model: nn.Module, prunables: Sequence[Prunabl
     own = []
     for p in prunables:
         own.append(Prunable(small.get_submodule(p.module_name), p.module_name, p.param))
-        own[-1].module.register_buffer(f"{p.param}_mask", p.mask.flatten()[places[p.name]])
+        own[-1].module.register_buffer(f"{p.param}_mask", picked(p.mask, places[p.name]))
         places[f"{p.name}_mask"] = places[p.name]
     return Compact(small, own, places)
 

@@ -17,6 +17,8 @@ class Identity2d(nn.Module):
     `weight` is [C, 1, 1], all ones, and never trained. [B, C, H, W] -> [B, C, H, W].
     """
 
+    _read: tuple[torch.Tensor, int, bool] | None = None  # the weight that was looked at, its version, whether it was all ones
+
     def __init__(self, num_features: int) -> None:
         super().__init__()
         self.num_features = num_features
@@ -27,8 +29,21 @@ class Identity2d(nn.Module):
         nn.init.ones_(self.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Multiply each channel by its weight."""
-        return x * self.weight
+        """Multiply each channel by its weight, in the precision of `x`; where all are one, return `x` itself."""
+        return x if self._is_one() else x * self.weight.to(x.dtype)
+
+    def _is_one(self) -> bool:
+        """Whether the weights are the module's own, fixed, unmasked, and all one; they are read when they were written to."""
+        weight = self.weight
+        own = isinstance(weight, nn.Parameter) and not weight.requires_grad and not hasattr(self, "weight_mask")
+        if not own or weight.is_meta or torch.compiler.is_compiling():
+            return False
+        if self._read is None or self._read[0] is not weight or self._read[1] != weight._version:
+            self._read = (weight, weight._version, bool((weight == 1).all()))
+        return self._read[2]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name != "_read"}  # a copy's versions begin anew
 
     def extra_repr(self) -> str:
         """The number of channels, for `print(model)`."""

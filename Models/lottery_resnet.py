@@ -31,8 +31,8 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the block."""
-        inner = torch.relu(self.bn1(self.conv1(x)))
-        return torch.relu(self.bn2(self.conv2(inner)) + self.shortcut(x))
+        inner = torch.relu_(self.bn1(self.conv1(x)))
+        return torch.relu_(self.bn2(self.conv2(inner)) + self.shortcut(x))
 
 
 class ResNet(nn.Module):
@@ -56,7 +56,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scores per class, [B, num_classes]."""
-        return self.fc(average_whole_map(self.blocks(torch.relu(self.bn(self.conv(x))))))
+        return self.fc(average_whole_map(self.blocks(torch.relu_(self.bn(self.conv(x))))))
 
 
 def resnet(depth: int, input_shape: InputShape, num_classes: int, dense_classifier: bool = False, *, width: int = 16) -> ResNet:

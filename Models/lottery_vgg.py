@@ -24,7 +24,7 @@ class ConvUnit(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the unit."""
         x = self.conv(x)
-        return torch.relu(x if self.bn is None else self.bn(x))
+        return torch.relu(x) if self.bn is None else torch.relu_(self.bn(x))
 
 
 class VGG(nn.Module):

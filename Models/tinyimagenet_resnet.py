@@ -31,7 +31,7 @@ class _Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the block."""
-        return torch.relu(self.residual_function(x) + self.shortcut(x))
+        return torch.relu_(self.residual_function(x) + self.shortcut(x))
 
 
 class BasicBlock(_Block):
@@ -41,7 +41,7 @@ class BasicBlock(_Block):
 
     def __init__(self, inputs: int, channels: int, stride: int, widen: int) -> None:
         inner = channels * widen
-        residual = [*_conv_bn(inputs, inner, 3, stride), nn.ReLU(), *_conv_bn(inner, channels, 3)]
+        residual = [*_conv_bn(inputs, inner, 3, stride), nn.ReLU(inplace=True), *_conv_bn(inner, channels, 3)]
         super().__init__(residual, inputs, channels, stride)
 
 
@@ -52,7 +52,7 @@ class Bottleneck(_Block):
 
     def __init__(self, inputs: int, channels: int, stride: int, widen: int) -> None:
         inner, outputs = channels * widen, channels * self.expansion
-        residual = [*_conv_bn(inputs, inner, 1), nn.ReLU(), *_conv_bn(inner, inner, 3, stride), nn.ReLU()]
+        residual = [*_conv_bn(inputs, inner, 1), nn.ReLU(inplace=True), *_conv_bn(inner, inner, 3, stride), nn.ReLU(inplace=True)]
         super().__init__([*residual, *_conv_bn(inner, outputs, 1)], inputs, outputs, stride)
 
 
@@ -69,7 +69,7 @@ class ResNet(nn.Module):
         dense_classifier: bool,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Sequential(*_conv_bn(channels, 64, 3), nn.ReLU())
+        self.conv1 = nn.Sequential(*_conv_bn(channels, 64, 3), nn.ReLU(inplace=True))
         inputs = 64
         stages = []
         for width, count in zip((64, 128, 256, 512), counts, strict=True):

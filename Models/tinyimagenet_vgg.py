@@ -29,7 +29,7 @@ class VGG(nn.Module):
                 modules.append(nn.Conv2d(channels, outputs, kernel_size=3, padding=1))
                 if batch_norm:
                     modules.append(nn.BatchNorm2d(outputs))
-                modules.append(nn.ReLU())
+                modules.append(nn.ReLU(inplace=batch_norm))
                 channels = outputs
             modules.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*modules)

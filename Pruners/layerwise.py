@@ -139,7 +139,7 @@ def lamp_scores(weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """
     squares = (weight.detach() * mask).reshape(-1).double().square()
     ordered, places = squares.sort(descending=True, stable=True)
-    sums = ordered.cumsum(0)
+    sums = ordered.cpu().cumsum(0).to(ordered.device)  # on CUDA the order of the additions is not fixed
     found = torch.where(sums == 0, 0.0, ordered / sums)  # what is not finite stays so
     scores = torch.empty_like(squares).scatter_(0, places, found).view_as(weight)
     return torch.where(mask > 0, scores, -torch.inf)

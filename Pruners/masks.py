@@ -61,7 +61,9 @@ def keep_largest(scores: Sequence[torch.Tensor], masks: Sequence[torch.Tensor], 
 def _shrink_on_device(scores: Sequence[torch.Tensor], masks: Sequence[torch.Tensor], kept: int, floor: int) -> None:
     """Reads nothing back from the device."""
     ranked = torch.cat([torch.where(m > 0, s, -torch.inf).reshape(-1) for s, m in zip(scores, masks, strict=True)])
-    cut = torch.kthvalue(ranked, min(max(ranked.numel() - kept, 0) + 1, ranked.numel())).values
+    # Not `kthvalue`: on CUDA one block of threads looks for it, for a tenth of a second in VGG-16, and torch 2.9 has it not
+    # deterministic.
+    cut = ranked.topk(min(max(kept, 1), ranked.numel()), sorted=False).values.amin()
     above, ties = ranked > cut, (ranked == cut) & (ranked > -torch.inf)
     short = kept - above.sum()
     whole = (short < ties.sum()) & (ties.sum() <= COINCIDENCE) & (above.sum() >= floor)

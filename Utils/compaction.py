@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from Models.compact import Compact, compact, largest_difference
+from Models.compact import Compact, compact, largest_difference, picked
 from Models.effective import find_paths
 from Models.masking import Prunable
 from Models.reach import has_path
@@ -75,7 +75,7 @@ class TrainedNetwork:
         names = [name for name, p in self.whole.model.named_parameters() if p.requires_grad]
         places = self._small.places
         entries = {
-            i: {k: t.flatten()[places[names[i]]] if t.dim() else t for k, t in entry.items()}
+            i: {k: picked(t, places[names[i]]) if t.dim() else t for k, t in entry.items()}
             for i, entry in training["optimizer"]["state"].items()
         }
         optimizer = training["optimizer"] | {"state": entries}

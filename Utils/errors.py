@@ -44,6 +44,11 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error) for words in ("out of memory", "can't allocate memory"))
 
 
+def not_deterministic(error: Exception) -> bool:
+    """Whether an operation was asked for, under `--deterministic`, that torch has not in a deterministic form."""
+    return "does not have a deterministic implementation" in str(error)
+
+
 def print_unexpected(error: Exception, options: Namespace | None) -> None:
     """Say in one line what ended a command outside any run, with `--verbose` after its traceback."""
     if getattr(options, "verbose", False):
@@ -71,4 +76,7 @@ def failure(error: Exception, options: Namespace) -> str:
     if out_of_memory(error):
         sizes = [f"--{k.replace('_', '-')} {v}" for k, v in vars(options).items() if k.endswith("_batch_size")]
         return f"out of memory{' with ' * bool(sizes)}{', '.join(sizes)}"
+    if not_deterministic(error):
+        what = text.partition(" does not have")[0]
+        return f"--model {options.model} cannot be computed with --deterministic on this device: torch has no such form of {what}"
     return f"--model {options.model} failed: {type(error).__name__}: {text}"

@@ -28,6 +28,7 @@ class PeakMemory:
     def reset(self) -> None:
         """Begin to count from what is in use now; memory that was freed is not."""
         if self._device.type == "cuda":
+            torch.cuda.init()  # the statistics of a card can be read before it is used, and not reset
             torch.cuda.reset_peak_memory_stats(self._device)
             return
         give_back_freed_memory()

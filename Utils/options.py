@@ -208,7 +208,7 @@ def table() -> tuple[Option, ...]:
         Option("--no-save", "save", "write nothing", False, None),
         Option("--overwrite", "save", "start afresh where the folder exists", False, None),
         Option("--seed", "seed", "seed of every random number", 1, LARGE),
-        Option("--gpu", "device", "number of the CUDA device", 0, COUNT),
+        Option("--gpu", "device", "number of the CUDA device; default: the first one", None, COUNT),
         Option("--no-cuda", "device", "use the CPU", False, None),
         Option("--deterministic", "device", "same numbers with any --jobs: deterministic algorithms (CUDA too), one CPU thread",
                False, None),

@@ -13,12 +13,13 @@ from Experiments import EXPERIMENTS
 from Models.masking import Prunable
 from Models.weights import load_weights
 from Utils.data.datasets import Dataset
+from Utils.device import choose_device
 from Utils.errors import Refused
 from Utils.files import read_json
 from Utils.integrity import check_file
 from Utils.options import defaults
 from Utils.saved import MODEL, read_tensors
-from Utils.setup import build_model, choose_device, mask, open_data, use_threads
+from Utils.setup import build_model, mask, open_data, use_threads
 
 PLACES = ("data_dir", "no_download", "workers")  # where this command's word counts, if it was given one
 

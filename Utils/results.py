@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from Utils import distributed, events
-from Utils.environment import environment
+from Utils.environment import environment, load_average
 from Utils.errors import Refused, RunFailed
 from Utils.files import atomic, check_writable, checked_text, on_cpu, read_json, save_state, seal, sha256, unseal
 from Utils.integrity import CHECKPOINT, OWN, damaged, half_written, tidy
@@ -78,6 +78,7 @@ class RunFolder:
         self._begun = False
         self._sums: dict[str, str] = {}
         self._lock = Lock(self.path / ".lock")
+        self._load = load_average()
         self.events = events.EventLog(self.path, self.saves and getattr(options, "tensorboard", False))
         self.finished = distributed.decided(self._look)
 
@@ -197,9 +198,13 @@ class RunFolder:
         return {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()} if self.saves else None
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Write `summary.json`, the last file: it carries the checksums of all others. A failed run keeps its checkpoint."""
+        """Write `summary.json`, the last file: it carries the checksums of all others. A failed run keeps its checkpoint.
+
+        `load` is the machine's load average when the run was begun, or gone on with, and at its end.
+        """
         if self.saves and summary["status"] == "done":
             self._check_there(*self._sums)
+        summary = summary | {"load": {"start": self._load, "end": load_average()}}
         self.write_json("summary.json", summary | {"files": {n: s for n, s in self._sums.items() if n != "summary.json"}})
         if self.saves and summary["status"] == "done":
             self._clear((CHECKPOINT,))

@@ -8,9 +8,10 @@ from argparse import Namespace
 from collections.abc import Callable
 
 from Pruners.base import Pruner
+from Utils.device import device_of
 from Utils.errors import Refused, RunFailed, failure
 from Utils.results import RunFolder
-from Utils.setup import Datasets, choose_device, load_pruner
+from Utils.setup import Datasets, load_pruner
 from Utils.summary import failed_summary
 from Utils.tables import print_saved
 from Utils.torchrun import common_reason
@@ -47,7 +48,7 @@ def attempt(work: Callable[[], None], folder: RunFolder) -> None:
         if not isinstance(error, Diverged):  # else all processes of the run fail alike, and none in the middle of something
             reason = common_reason(reason, error)
         with contextlib.suppress(Refused, RunFailed):  # a disk that is full, or gone, cannot keep the reason
-            folder.begin(choose_device(options))  # does nothing where the run had begun
+            folder.begin(device_of(options))  # does nothing where the run had begun
             if isinstance(error, Diverged):
                 folder.write_table(f"{error.phase.replace('_', '-')}.csv", error.rows)
             folder.finish(failed_summary(folder, reason))

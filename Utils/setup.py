@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,45 +19,18 @@ from Pruners.layerwise import Layer, layers_of
 from Pruners.loop import NonFiniteScores, prune_loop, shuffle_masks
 from Pruners.masks import kept_count
 from Pruners.problem import Batch, Problem
-from Utils import distributed
 from Utils.clock import Clock
 from Utils.data.datasets import Dataset
 from Utils.data.opening import Datasets as Datasets
 from Utils.data.opening import open_data as open_data
-from Utils.errors import Refused, out_of_memory
+from Utils.device import choose_device
+from Utils.errors import Refused, not_deterministic, out_of_memory
 from Utils.measuring import multiply_adds
 from Utils.precision import Precision
 from Utils.seeds import derive
 
 THREADS = torch.get_num_threads()  # what the machine or OMP_NUM_THREADS gives
 SMALL_STEP = 1 << 26  # multiply-adds of a training step's forward pass below which one thread is quicker
-
-
-def choose_device(options: argparse.Namespace) -> torch.device:
-    """`cuda:GPU` where there is CUDA and `--no-cuda` was not given, else the CPU; under torchrun each process has its own.
-
-    Raises:
-        Refused: there is CUDA, but no device of that number.
-    """
-    use_determinism(getattr(options, "deterministic", False))
-    if options.no_cuda or not torch.cuda.is_available():
-        return torch.device("cpu")
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # scores and masks as on the CPU
-    torch.backends.cudnn.deterministic = True  # a run that goes on after a kill ends with the same numbers
-    index, count = distributed.device_index(options.gpu), torch.cuda.device_count()
-    if index >= count:
-        asked = f"--gpu {options.gpu}" if distributed.share()[1] == 1 else f"process {index} of this machine"
-        raise Refused(f"{asked}: there are {count} CUDA devices, numbered from 0")
-    if distributed.share()[1] > 1:
-        torch.cuda.set_device(index)  # nccl would take the first one otherwise
-    return torch.device("cuda", index)
-
-
-def use_determinism(wanted: bool) -> None:
-    """Have torch use deterministic algorithms alone (`--deterministic`), or whichever it likes; cells of a process may differ."""
-    if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it torch refuses products of matrices on CUDA
-    torch.use_deterministic_algorithms(wanted)
 
 
 def use_threads(model: nn.Module, options: argparse.Namespace, input_shape: tuple[int, ...]) -> None:
@@ -112,7 +84,7 @@ class Subject:
                 invert=options.invert, verbose=options.verbose,
             )  # fmt: skip
         except (NonFiniteScores, RuntimeError) as error:
-            if out_of_memory(error):
+            if out_of_memory(error) or not_deterministic(error):
                 raise
             line = f"--model {options.model} cannot be scored with --pruner {options.pruner}: {error}"
             raise NonFiniteScores(line) from error

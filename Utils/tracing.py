@@ -14,7 +14,6 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
 from Models.shapes import eval_mode
-from Utils.errors import RunFailed
 from Utils.precision import Precision
 
 WARM_UP = 5
@@ -28,8 +27,7 @@ def write_trace(path: Path, model: nn.Module, images: torch.Tensor, precision: P
     Layers are named by annotations around leaf modules. The first profiler session of a process may lose its kernels: one is
     thrown away first.
 
-    Raises:
-        RunFailed: on CUDA, the trace holds no kernels.
+    Where the profiler recorded no kernels of a CUDA device, a NOTE says so: the trace shows the host alone then.
     """
     cuda = images.device.type == "cuda"
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda
@@ -52,12 +50,12 @@ def write_trace(path: Path, model: nn.Module, images: torch.Tensor, precision: P
                 profiler.step()
     profiler.export_chrome_trace(str(path))
     if cuda:
-        _check_kernels(json.loads(path.read_text(encoding="utf-8")))
+        _note_missing_kernels(json.loads(path.read_text(encoding="utf-8")))
 
 
-def _check_kernels(trace: dict[str, Any]) -> None:
+def _note_missing_kernels(trace: dict[str, Any]) -> None:
     if not any(event.get("cat") == "kernel" for event in trace["traceEvents"]):
-        raise RunFailed(f"--save-trace: the profiler recorded no CUDA kernels; {ADVICE}")
+        print(f"NOTE: --save-trace: the profiler recorded no CUDA kernels; {ADVICE}")
 
 
 @contextlib.contextmanager

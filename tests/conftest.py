@@ -21,6 +21,15 @@ sys.path.insert(0, str(PROJECT))
 TINY = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--post-epochs", "1", "--prune-epochs", "2"]
 
 
+def pytest_addoption(parser):
+    parser.addoption("--cuda", action="store_true", help="let the tests use CUDA devices, and run those that need one")
+
+
+def pytest_configure(config):
+    if not config.getoption("--cuda"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for this process and all that tests start: figures here are a CPU's
+
+
 class Done(NamedTuple):
     """How a command ended and what it printed."""
 

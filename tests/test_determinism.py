@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from conftest import TINY
 from tests.crash.numbers import grid_differences
 from Utils.checkpoints import dense_path
 from Utils.command import parse
+from Utils.device import choose_device
 from Utils.results import RunFolder, run_name
-from Utils.setup import choose_device
 
 PRUNERS = ["rand", "mag", "snip", "grasp", "synflow"]
 BASE = [*TINY[:4], "--pre-epochs", "1", "--post-epochs", "2", "--compression", "0.5", "--expid", "g"]
@@ -82,12 +81,3 @@ def test_deterministic_makes_runs_different_and_leaves_the_names_of_others(comma
     assert run_name(type(plain)(**before)) == run_name(plain) and dense_path(type(plain)(**before), device) == dense_path(plain, device)
     assert command(*TINY, "--expid", "x").status == 0
     refused([*TINY, "--expid", "x", "--deterministic"], "deterministic False there, True asked")
-
-
-def test_cublas_is_told_before_it_is_used(monkeypatch):
-    """Without this variable torch refuses deterministic products of matrices on CUDA."""
-    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    choose_device(parse([*TINY, "--deterministic"]))
-    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8" and torch.are_deterministic_algorithms_enabled()
-    choose_device(parse(TINY))
-    assert not torch.are_deterministic_algorithms_enabled()

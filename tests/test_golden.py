@@ -21,6 +21,10 @@ from Utils.data.datasets import open_dataset
 from Utils.measuring import compression_table, totals
 
 ROWS = json.loads((PROJECT / "tests/golden/golden_masks.json").read_text())
+# Shares of a layer's weights and of all kept FLOPs by which two processors may differ, after one round and after a hundred, which
+# amplify the last bit. VGG-16's rows were 0.00053 and 0.00032 off at most, with one and two threads, under each of
+# MKL_CBWR=COMPATIBLE, MKL_ENABLE_INSTRUCTIONS=AVX2, ATEN_CPU_CAPABILITY=default, ONEDNN_MAX_CPU_ISA=AVX2 and none of them.
+TOLERANCE = {False: (5e-4, 1e-4), True: (1e-3, 1e-3)}
 PUBLISHED = list(csv.DictReader((PROJECT / "tests/golden/published_flops.csv").open()))
 
 
@@ -45,12 +49,13 @@ def test_masks_of_the_ancestor(row):
     got = pruned(row["model"], row["model_class"], row["dataset"], row["pruner"], row["compression"], row["prune_epochs"],
                  row["seed"], row["mask_scope"], row["compression_schedule"])  # fmt: skip
     kept = [int(m.sum()) for m in got.problem.masks]
+    layers, flops = TOLERANCE[row["prune_epochs"] > 1]
     assert sum(kept) == row["kept"] == kept_count(sum(m.numel() for m in got.problem.masks), 10.0 ** -row["compression"])
     for prunable, count, (layer, size, want) in zip(got.problem.prunables, kept, row["layers"], strict=True):
         assert (prunable.module_name, prunable.mask.numel()) == (layer, size)
-        assert abs(count - want) <= max(3, 5e-4 * size), layer
+        assert abs(count - want) <= max(3, layers * size), layer
     assert (got.sums["flops_total"], got.sums["params_total"]) == (row["flops"], row["params"])
-    assert abs(got.sums["flops_kept"] - row["flops_kept"]) <= max(2, 1e-4 * row["flops_kept"])
+    assert abs(got.sums["flops_kept"] - row["flops_kept"]) <= max(2, flops * row["flops_kept"])
 
 
 @pytest.mark.parametrize("row", [r for r in PUBLISHED if r["pruner"] in ("rand", "synflow")], ids=lambda r: f"{r['model']}-{r['pruner']}-{r['compression']}")

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-import pytest
 import torch
 from conftest import PROJECT
 from torch import nn
@@ -40,13 +39,13 @@ def test_save_trace_has_exactly_one_step_with_named_layers(command):
     assert len(layers) == 21 and (Path("Results/data/trace/t") / "timeline.png").stat().st_size > 10000
 
 
-def test_a_cuda_trace_without_kernels_is_a_clear_failure():
-    from Utils.errors import RunFailed
-    from Utils.tracing import _check_kernels
+def test_a_cuda_trace_without_kernels_is_named_and_costs_no_trained_network(capsys):
+    from Utils.tracing import _note_missing_kernels
 
-    _check_kernels({"traceEvents": [{"cat": "cpu_op"}, {"cat": "kernel"}]})
-    with pytest.raises(RunFailed, match="no CUDA kernels; try another version"):
-        _check_kernels({"traceEvents": [{"cat": "cpu_op"}, {"name": "x"}]})
+    _note_missing_kernels({"traceEvents": [{"cat": "cpu_op"}, {"cat": "kernel"}]})
+    assert not capsys.readouterr().out
+    _note_missing_kernels({"traceEvents": [{"cat": "cpu_op"}, {"name": "x"}]})
+    assert "NOTE: --save-trace: the profiler recorded no CUDA kernels; try another version" in capsys.readouterr().out
 
 
 def test_mixed_precision_computes_in_bfloat16_and_keeps_float32(command):

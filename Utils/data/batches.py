@@ -104,6 +104,7 @@ class TensorSplit:
         size: tuple[int, int] | None = None,
     ):
         self.images, self.labels, self.augment, self.size = images, labels, augment, size
+        self.content = images
         self.normalise = Normaliser(mean, std, images.device)
 
     def train_batches(
@@ -153,7 +154,8 @@ class TensorSplit:
         if self.size:
             from torchvision.transforms.v2.functional import resize
 
-            images = resize(images, list(self.size), antialias=True)
+            # On the CPU, which rounds to whole grey levels in a way of its own: a network sees the same images on each device.
+            images = resize(images.cpu(), list(self.size), antialias=True).to(images.device)
         return zip(self.normalise(images).split(sizes), labels.split(sizes), strict=True)
 
 
@@ -207,6 +209,7 @@ class LoaderSplit:
 
     def __init__(self, source: ImageSource, labels: Tensor, size: int, augment: str, workers: int, device: torch.device | str):
         self.source, self.size, self.augment, self.workers = source, size, augment, workers
+        self.content = source
         self.device = torch.device(device)
         self.labels = labels.to(self.device)
         self.normalise: Normaliser | None = None

@@ -6,6 +6,7 @@ come from `Utils.data.batches`. This module imports neither torch nor torchvisio
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -82,6 +83,22 @@ class Dataset:
         self.train_labels, self.test_labels = contents.train_labels, contents.test_labels
         self._make_splits(contents)
         self._read = None  # a folder's images need not be kept a second time
+
+    def on(self, device: torch.device) -> Dataset:
+        """The same set with its images on `device`: this one is read, once, and copied from."""
+        if str(device) == str(self._device):
+            return self
+        moved = copy.copy(self)
+
+        def read() -> Contents:
+            from Utils.data.namedsets import Contents
+
+            self.load()
+            moved.mean, moved.std = self.mean, self.std
+            return Contents(self._train.content, self.train_labels, self._test.content, self.test_labels)
+
+        moved._train, moved._device, moved._read = None, device, read
+        return moved
 
     def _make_splits(self, contents: Contents) -> None:
         import torch

@@ -9,9 +9,11 @@ import torch
 from Utils.data.datasets import Dataset, open_dataset
 from Utils.data.validation import HeldOut
 
+CPU = torch.device("cpu")
+
 
 class Datasets:
-    """The datasets that a process has opened: runs that name the same one share it, so that it is read once.
+    """The datasets that a process has opened: runs that name the same one share it, so that it is read once for all devices.
 
     `processes` such processes share the machine, and with it the `--workers` that read large images.
     """
@@ -19,15 +21,18 @@ class Datasets:
     def __init__(self, processes: int = 1) -> None:
         self._processes = processes
         self._opened: dict[tuple[object, ...], Dataset] = {}
+        self._moved: dict[tuple[object, ...], Dataset] = {}
 
     def open(self, options: argparse.Namespace, device: torch.device) -> Dataset:
         """`open_data` of the same options before, or now; what is held out of it may differ."""
         names = ("dataset", "data_dir", "image_size", "augment", "no_download", "workers")
-        key = (*(getattr(options, name, None) for name in names), device)
+        key = tuple(getattr(options, name, None) for name in names)
         if key not in self._opened:
             workers = -(-options.workers // self._processes)
-            self._opened[key] = _open_whole(argparse.Namespace(**vars(options) | {"workers": workers}), device)
-        return _held_out(self._opened[key], options)
+            self._opened[key] = _open_whole(argparse.Namespace(**vars(options) | {"workers": workers}), CPU)
+        if (*key, device) not in self._moved:
+            self._moved[*key, device] = self._opened[key].on(device)
+        return _held_out(self._moved[*key, device], options)
 
 
 def open_data(options: argparse.Namespace, device: torch.device) -> Dataset:

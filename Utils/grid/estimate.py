@@ -21,6 +21,7 @@ from Pruners.base import Pruner
 from Pruners.problem import Problem
 from Utils.checkpoints import dense_path
 from Utils.data.datasets import Dataset
+from Utils.device import choose_device, device_of
 from Utils.epochs import test_sums, train_epoch
 from Utils.grid.cells import Cell
 from Utils.grid.progress import progress_of
@@ -29,7 +30,7 @@ from Utils.grid.workers import cores
 from Utils.optimization import make_optimizer
 from Utils.precision import Precision
 from Utils.results import path_of
-from Utils.setup import Datasets, Subject, choose_device, load_pruner, prepare
+from Utils.setup import Datasets, Subject, load_pruner, prepare
 from Utils.timing import ENOUGH, PASSES, REPEATS, WARM_UP
 
 STEPS, LONG = 3, 1.0  # calls that are timed, and seconds after which no further one is begun
@@ -86,7 +87,7 @@ def print_estimate(plan: argparse.Namespace, states: Mapping[str, State], datase
 
 def _at_once(plan: argparse.Namespace) -> int:
     """How many cells have a device of their own: `--jobs`, on CUDA no more than there are devices."""
-    return min(plan.jobs, torch.cuda.device_count()) if choose_device(plan).type == "cuda" else plan.jobs
+    return min(plan.jobs, torch.cuda.device_count()) if device_of(plan).type == "cuda" else plan.jobs
 
 
 def estimate(cells: list[Cell], datasets: Datasets, jobs: int = 1) -> Estimate:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from Pruners.layerwise import Layer, layers_of
 from Utils.checkpoints import dense_path
+from Utils.device import device_of
 from Utils.environment import environment
 from Utils.errors import Refused, RunFailed
 from Utils.files import write_json
@@ -27,7 +28,7 @@ from Utils.grid.workers import Workers
 from Utils.integrity import tidy
 from Utils.regrowth.growing import check_regrowth
 from Utils.results import check_same, check_writable, path_of
-from Utils.setup import Datasets, check_budget, choose_device, load_pruner, prepare
+from Utils.setup import Datasets, check_budget, load_pruner, prepare
 
 CPU = torch.device("cpu")
 Run = Callable[[Sequence[Cell]], Iterator[tuple[Cell, Outcome]]]
@@ -68,7 +69,7 @@ def run(plan: argparse.Namespace) -> None:
     earlier = earlier_rows(folder, others)
     work = {cell.name: work_of(cell.options) for cell in plan.cells}
     with alone(folder):
-        write_json(folder / "args.json", vars(plan) | {"cells": names, "work": work} | environment(CPU))
+        write_json(folder / "args.json", vars(plan) | {"cells": names, "work": work} | environment(_device(plan)))
     if plan.launcher == "local" and plan.jobs > 1:
         del datasets  # each worker reads its own
         with Workers(plan.jobs) as workers:
@@ -77,6 +78,11 @@ def run(plan: argparse.Namespace) -> None:
     elif plan.launcher == "local":
         _run_all(plan, folder, states, earlier, lambda cells: _in_turn(cells, datasets), lambda: 1)
     _report(plan, folder, states, earlier)
+
+
+def _device(plan: argparse.Namespace) -> torch.device:
+    """What the cells compute on; the CPU of this machine where they run on others."""
+    return device_of(plan.cells[0].options) if plan.launcher == "local" else CPU
 
 
 def show(options: argparse.Namespace) -> None:
@@ -97,7 +103,7 @@ def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
             folder = path_of(options)
             if (folder / "args.json").exists() and not plan.overwrite:
                 check_same(folder, options)
-            choose_device(options)
+            device_of(options)
             if pruner is None:  # its network is that of a saved run
                 kind = str({k: v for k, v in vars(options).items() if k not in ("seed", "split_seed", "expid")})
                 if options.experiment == "regrow" and kind not in regrown and not (folder / "summary.json").exists():
@@ -123,8 +129,8 @@ def _in_turn(cells: Sequence[Cell], datasets: Datasets) -> Iterator[tuple[Cell, 
 
 def _prefer_untrained(waiting: Sequence[Cell], running: Sequence[Cell]) -> Cell:
     """The first cell that need not wait for a dense training that a running cell may be doing."""
-    paths = ((cell, dense_path(cell.options, choose_device(cell.options))) for cell in waiting)
-    busy = {dense_path(cell.options, choose_device(cell.options)) for cell in running}
+    paths = ((cell, dense_path(cell.options, device_of(cell.options))) for cell in waiting)
+    busy = {dense_path(cell.options, device_of(cell.options)) for cell in running}
     return next((cell for cell, path in paths if path is None or path not in busy or path.exists()), waiting[0])
 
 

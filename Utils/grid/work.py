@@ -9,10 +9,11 @@ import traceback
 from importlib import import_module
 from typing import NamedTuple
 
+from Utils.device import device_of
 from Utils.errors import Refused, RunFailed, failure
 from Utils.locks import is_locked
 from Utils.results import Busy, RunFolder, path_of
-from Utils.setup import Datasets, choose_device
+from Utils.setup import Datasets
 from Utils.summary import failed_summary
 
 
@@ -61,6 +62,6 @@ def record_failure(options: argparse.Namespace, reason: str) -> Outcome:
     with contextlib.suppress(Refused, RunFailed), RunFolder(options) as folder:
         if not folder.finished:
             if folder.resume() is None:
-                folder.begin(choose_device(options))
+                folder.begin(device_of(options))
             folder.finish(failed_summary(folder, reason))
     return Outcome("failed", " ".join(reason.split()))

@@ -183,4 +183,4 @@ def _choose_gpu(options: Any, slot: int) -> None:
     import torch
 
     if not options.no_cuda and torch.cuda.is_available():
-        options.gpu = (options.gpu + slot) % torch.cuda.device_count()
+        options.gpu = ((options.gpu or 0) + slot) % torch.cuda.device_count()

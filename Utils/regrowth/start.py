@@ -17,13 +17,14 @@ from Models.weights import copy_tensors
 from Pruners.masks import kept_count
 from Utils.checkpoint_file import Checkpoint, read_checkpoint
 from Utils.data.datasets import Dataset
+from Utils.device import choose_device
 from Utils.errors import Refused
 from Utils.files import read_json
 from Utils.integrity import check_file
 from Utils.regrowth.allocation import capacities, fraction_count
 from Utils.regrowth.selection import Sources
 from Utils.regrowth.sources import read_sources
-from Utils.setup import Datasets, build_model, choose_device, mask, use_threads
+from Utils.setup import Datasets, build_model, mask, use_threads
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 PARTS = 8  # scoring batches that are read at once

@@ -18,7 +18,8 @@ DEPTH = 4  # folders below a named one that are searched for runs
 PRUNING = ("singleshot", "multishot", "prune")  # experiments whose runs are the rows of the tables
 STUDIES = ("layer-conservation", "unit-conservation", "imp-conservation", "schedule-conservation",
            "regrow-layers", "regrow-bench")  # fmt: skip
-BESIDE = ("expid", "argv", "commit", "dirty", "versions", "device", "part", "place")  # what `args.json` has beside the recipe
+# What `args.json` has beside the recipe.
+BESIDE = ("expid", "argv", "commit", "dirty", "versions", "device", "machine", "part", "place")
 SETTINGS = ("title", "description", "preset", "scale", "report")  # what an assignment's grid says about its report
 
 

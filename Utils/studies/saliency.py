@@ -131,7 +131,7 @@ def layer_table(found: Saliencies, percentile: float) -> pd.DataFrame:
         spreads = {name: s for (o, name), s in found.spreads.items() if o == order}
         ranges = torch.cat([s.high - s.low for s in spreads.values()])
         place = min(math.ceil(percentile / 100 * len(ranges)), len(ranges) - 1) + 1
-        cut = ranges.kthvalue(place).values if len(ranges) else torch.tensor(0.0)
+        cut = ranges.topk(len(ranges) - place + 1, sorted=False).values.amin() if len(ranges) else torch.tensor(0.0)
         for name, s in spreads.items():
             means = classes.query("layer == @name and order == @order")["mean"]
             average, biased = s.total / s.count, ((s.high - s.low) >= cut) & (s.high > s.low)

@@ -1,0 +1,222 @@
+"""Every experiment on a card that is not there: in the order in which CUDA is initialised, and under its rules for devices.
+
+Each command runs once on the CPU and once on `pretend.card()`, which computes on the CPU, so that all numbers must be the same.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from crash.numbers import differences, numbers
+from pretend import CARD, OnCard, card
+
+import Pruners
+from Models.layers import Identity2d
+from Models.masking import add_masks, apply_masks
+from Utils.data.batches import TensorSplit
+
+DATA = ["--dataset", "synthetic:3x8x8:3:40", "--post-epochs", "1", "--model", "conv", "--train-batch-size", "16"]
+SHOT = Path("Results/data/singleshot")
+
+
+@pytest.fixture
+def both(command, monkeypatch):
+    """A function that runs a command on the card, then with `--no-cuda`, and returns what the first came to; both must succeed."""
+    monkeypatch.setattr("Utils.epochs.image_format", lambda model: torch.contiguous_format)  # the CPU's own one rounds otherwise
+
+    def run(*words):
+        with card() as state:
+            done = command(*words, "--result-dir", "card")
+        assert done.status == 0, done
+        assert state.touched == {0}
+        plain = command(*words, "--result-dir", "plain", "--no-cuda")
+        assert plain.status == 0, plain
+        return done
+
+    return run
+
+
+def same(folder):
+    """Both runs have the same numbers, and the first says that it was made on the card."""
+    assert not differences(numbers(Path("card", folder)), numbers(Path("plain", folder)))
+    devices = [json.loads(Path(place, folder, "args.json").read_text())["device"].split(":")[0] for place in ("card", "plain")]
+    assert devices == ["cuda", "cpu"]
+
+
+@pytest.mark.parametrize("pruner", [name for name in Pruners.names() if name != "dense"])
+def test_every_pruner_with_deterministic_algorithms_alone(both, pruner):
+    both(*DATA, "--pruner", pruner, "--prune-epochs", "2", "--density", "0.3", "--update-interval", "2", "--deterministic", "--expid", "x")
+    same("singleshot/x")
+
+
+@pytest.mark.parametrize("words", [
+    ["--model", "resnet20", "--pruner", "snip", "--augment", "crop-flip", "--optimizer", "momentum"],
+    ["--pruner", "grasp", "--image-size", "12", "--augment", "crop-flip", "--save-trace", "--optimizer", "rms"],
+    ["--pruner", "synflow", "--prune-epochs", "5", "--density", "0.2", "--compact", "--pre-epochs", "1", "--val-fraction", "0.2",
+     "--patience", "1", "--prune-train-mode", "--prune-bias"],
+])  # fmt: skip
+def test_singleshot(both, words):
+    both(*DATA, *words, "--expid", "x")
+    same("singleshot/x")
+
+
+def test_mixed_precision(command):
+    with card():
+        done = command(*DATA, "--pruner", "snip", "--quantization", "--expid", "x")
+    assert done.status == 0 and "Mixed precision: bfloat16" in done.out and "NOTE: --quantization" not in done.out
+
+
+def test_levels_that_rewind_a_compact_network_from_the_cache(both):
+    """The dense network of the second command comes from the cache, on the CPU, and is cut by places on the card."""
+    words = ["--experiment", "multishot", *DATA, "--pruner", "synflow", "--prune-epochs", "5", "--pre-epochs", "2", "--rewind-epoch", "1",
+             "--level-list", "2", "--density", "0.4", "--compact"]  # fmt: skip
+    for name in "ab":
+        both(*words, "--expid", name)
+        same(f"multishot/{name}/level=2")
+
+
+def test_a_grid_and_what_is_done_with_saved_runs(both, command):
+    both(*DATA, "--pruner-list", "rand", "mag", "--ablate", "none", "shuffle", "reinit", "--density", "0.5", "--expid", "g")
+    for cell in Path("card/singleshot/g").glob("pruner=*"):
+        same(f"singleshot/g/{cell.name}")
+    assert json.loads(Path("card/singleshot/g/args.json").read_text())["device"].startswith("cuda: Pretended")
+    run = "card/singleshot/g/pruner=rand,ablate=none"
+    for experiment in ("evaluate", "time", "histogram", "compact", "saliency"):
+        with card():
+            done = command("--experiment", experiment, "--run", run)
+        assert done.status == 0, (experiment, done)
+
+
+def test_regrowth(both):
+    both(*DATA, "--pruner", "mag", "--pre-epochs", "1", "--sparsity", "0.9", "--expid", "sparse")
+    words = ["--run", "plain/singleshot/sparse", "--regrow-finetune-epochs", "1"]
+    both("--experiment", "regrow", *words, "--regrow-to", "0.7", "--regrow-allocation-list", "ssim", "rl", "--regrow-episodes", "1", "--regrow-init", "original", "--expid", "r")  # fmt: skip
+    both("--experiment", "regrow", *words, "--regrow-to", "0.7", "--regrow-selection-list", "gradient", "random", "--regrow-init", "kaiming", "--expid", "s")
+    for grid in "rs":
+        for cell in Path("card/regrow", grid).glob("regrow_*"):
+            same(f"regrow/{grid}/{cell.name}")
+    both("--experiment", "regrow-layers", *words, "--regrow-to", "0.85")
+    both("--experiment", "regrow-bench", "--run", "plain/singleshot/sparse", "--regrow-to", "0.85", "--regrow-repeats", "1")
+
+
+@pytest.mark.parametrize("words", [
+    ["prune", "--pruner", "synflow", "--prune-epochs", "2"],
+    ["layer-conservation", "--pruner-list", "snip", "synflow"],
+    ["unit-conservation", "--pruner-list", "snip", "synflow"],
+    ["schedule-conservation", "--prune-epoch-list", "1", "2", "--compression-list", "0.5"],
+    ["imp-conservation", "--post-epochs", "1"],
+])  # fmt: skip
+def test_masks_and_studies(both, words):
+    both("--experiment", *words, *DATA[:2], *DATA[4:6], "--expid", "x")
+    same(f"{words[0]}/x")
+
+
+def test_a_run_goes_on_from_its_checkpoint(command, monkeypatch):
+    from Utils.training import Training
+
+    words = [*DATA, "--post-epochs", "3", "--pruner", "snip", "--checkpoint-every", "1", "--optimizer", "adam", "--expid", "x"]
+    monkeypatch.setattr("Utils.epochs.image_format", lambda model: torch.contiguous_format)
+    assert command(*words, "--result-dir", "whole", "--no-cuda").status == 0
+    whole = Training._next
+
+    def broken(self, model, epoch, epochs):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        whole(self, model, epoch, epochs)
+
+    with card():
+        with monkeypatch.context() as patched:
+            patched.setattr(Training, "_next", broken)
+            assert command(*words).status == 130
+        done = command(*words)
+    assert done.status == 0 and "Going on after epoch 1" in done.out
+    assert not differences(numbers(Path("whole/singleshot/x")), numbers(SHOT / "x"))
+
+
+def test_a_card_of_its_own_is_all_that_a_run_touches(command):
+    with card(count=3) as state:
+        assert command(*DATA, "--gpu", "2", "--no-save").status == 0
+        assert state.touched == {2}
+        done = command(*DATA, "--gpu", "3", "--no-save")
+        assert done.status == 2 and "--gpu 3: there are 3 CUDA devices, numbered from 0" in done.err
+        assert command(*DATA, "--pruner-list", "rand", "snip", "--dry-run").status == 0
+
+
+def test_statistics_that_are_reset_too_early_would_be_seen():
+    """What killed every run on a card: this test fails where the pretended card is more patient than CUDA."""
+    with card(), pytest.raises(RuntimeError, match="Invalid device argument"):
+        torch.cuda.reset_peak_memory_stats(CARD)
+    with card():
+        from Utils.clock import Clock
+
+        with Clock(CARD)("data"):
+            pass
+
+
+@pytest.mark.parametrize(("wrong", "message"), [
+    (lambda t: t + torch.ones(3), "same device"), (lambda t: torch.ones(3)[t.long()], "same device"), (lambda t: t.numpy(), "numpy"),
+])  # fmt: skip
+def test_the_pretended_card_has_cudas_rules(wrong, message):
+    with card():
+        on_card = torch.zeros(3).to(CARD)
+        assert isinstance(on_card, OnCard) and on_card.device == CARD and on_card.cpu().device.type == "cpu"
+        assert (on_card + 1).tolist() == [1, 1, 1] and on_card[torch.tensor([0])].device == CARD
+        with pytest.raises((RuntimeError, TypeError), match=message):
+            wrong(on_card)
+
+
+def test_images_are_resized_as_on_the_cpu():
+    images = torch.randint(0, 256, (8, 3, 9, 9), dtype=torch.uint8)
+    labels = torch.arange(8)
+    rest = ((0.5,) * 3, (0.2,) * 3, "crop-flip", (14, 14))
+    plain = list(TensorSplit(images, labels, *rest).train_batches(3, 1, "post_train", 1))
+    with card():
+        split = TensorSplit(images.to(CARD), labels.to(CARD), *rest)
+        for (x, y), (u, v) in zip(plain, split.train_batches(3, 1, "post_train", 1), strict=True):
+            assert torch.equal(x, u.cpu()) and torch.equal(y, v.cpu())
+
+
+def test_an_epoch_reads_nothing_back_from_the_card():
+    from pretend import Card
+
+    from Models import registry
+    from Models.masking import hold_masks
+    from Utils.epochs import test_sums, train_epoch
+    from Utils.optimization import make_optimizer
+
+    with card():
+        model = registry.build("resnet20", "lottery", (3, 8, 8), 10)
+        prunables = add_masks(model)
+        model.to(CARD)
+        apply_masks(prunables)
+        optimizer = make_optimizer(model, "adam", 0.001, 0.0)
+        hold_masks(optimizer, prunables)
+        split = TensorSplit(torch.randint(0, 256, (12, 3, 8, 8), dtype=torch.uint8).to(CARD), (torch.arange(12) % 10).to(CARD), (0.5,) * 3,
+                            (0.2,) * 3, "crop-flip")  # fmt: skip
+        for epoch in (1, 2):
+            Card.reads.clear()
+            train_epoch(model, optimizer, split.train_batches(4, 1, "post_train", epoch))
+            test_sums(model, split.plain_batches(4))
+        assert not Card.reads  # the first epoch asks each shortcut once whether it is all ones
+
+
+def test_a_shortcut_is_multiplied_where_that_changes_something():
+    shortcut, x = Identity2d(2), torch.randn(1, 2, 3, 3)
+    assert shortcut(x) is x
+    with torch.no_grad():
+        shortcut.weight[1] = 3.0
+    assert shortcut(x)[:, 1].equal(3 * x[:, 1]) and shortcut(x.bfloat16()).dtype == torch.bfloat16
+    shortcut.reset_parameters()
+    assert shortcut(x) is x
+    copied = __import__("copy").deepcopy(shortcut)
+    for _ in range(shortcut.weight._version):
+        copied.load_state_dict({"weight": torch.full((2, 1, 1), 2.0)})
+    assert copied(x).equal(2 * x)
+    (prunable,) = add_masks(shortcut, residual=True)
+    prunable.mask[0] = 0
+    apply_masks([prunable])
+    assert not shortcut(x)[:, 0].any() and shortcut(x)[:, 1].equal(x[:, 1])
+    assert torch.func.functional_call(Identity2d(2), {"weight": torch.full((2, 1, 1), 5.0)}, (x,)).equal(5 * x)
