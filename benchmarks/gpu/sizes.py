@@ -1,0 +1,87 @@
+"""Say how large and how often: for a card, and for a dry run that only shows that every line works."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from benchmarks.rows import CIFAR
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained: a network, its batch size and optimizer, and the images of an epoch."""
+
+    network: str
+    batch: int
+    optimizer: str
+    images: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of an image."""
+        return shape_of(self.network)
+
+    def labels(self) -> dict[str, str | int]:
+        """The first columns of the case's rows."""
+        return {"network": self.network, "batch": self.batch, "optimizer": self.optimizer}
+
+    def epoch(self, step: float) -> float:
+        """Seconds of an epoch of steps of `step` seconds; its last batch, which may be smaller, counts as a whole one."""
+        return step * math.ceil(self.images / self.batch)
+
+
+CASES = (
+    Case("resnet20", 64, "adam", 50_000),
+    Case("resnet20", 128, "adam", 50_000),
+    Case("vgg16-bn", 128, "momentum", 50_000),
+    Case("fc", 64, "adam", 60_000),
+)
+
+
+def shape_of(name: str) -> tuple[int, ...]:
+    """The shape of an image of the network `name`."""
+    return (1, 28, 28) if name == "fc" else CIFAR
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of all measurements; the defaults are those for a card.
+
+    Attributes:
+        turn, turns, calls: seconds of a turn, how many turns, and the fewest and most calls in one.
+        cases: what is trained.
+        compared: steps after which the bits of two ways are compared.
+        copied, matrix: bytes of a copy, and rows of a square matrix.
+        kernels, elements, streams: kernels in a graph of the floors, numbers that each works on, and graphs at once.
+        cells: how many networks are trained at once.
+        textbook: steps in a turn of the textbook's loop.
+        images: how many images the pruners score with.
+        networks, rounds: the networks whose masks are compared, and the most rounds of a pruner.
+        large, synflow: the network on which SynFlow is timed, and its rounds in a turn.
+    """
+
+    turn: float = 0.3
+    turns: int = 3
+    calls: tuple[int, int] = (5, 400)
+    cases: tuple[Case, ...] = CASES
+    compared: int = 20
+    copied: int = 1 << 29
+    matrix: int = 8192
+    kernels: int = 200
+    elements: tuple[int, ...] = (64, 1 << 20)
+    streams: tuple[int, ...] = (1, 2, 4, 8)
+    cells: tuple[int, ...] = (1, 2, 4, 8, 16)
+    textbook: int = 20
+    images: int = 100
+    networks: tuple[str, ...] = ("fc", "resnet20")
+    rounds: int = 100
+    large: str = "vgg16-bn"
+    synflow: int = 20
+
+
+DRY = Sizes(
+    turn=0.0, turns=1, calls=(1, 1), cases=(Case("resnet20", 2, "adam", 50_000), Case("fc", 2, "momentum", 60_000)), compared=1,
+    copied=1 << 12, matrix=16, kernels=2, elements=(64,), streams=(1, 2), cells=(1, 2), textbook=1, images=4,
+    networks=("fc",), rounds=2, large="fc", synflow=2,
+)  # fmt: skip

@@ -1,0 +1,42 @@
+"""Time work that the device does while the host goes on."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import NamedTuple
+
+from benchmarks.gpu.card import Card, Work
+from benchmarks.gpu.sizes import Sizes
+
+WARM_UP, FIRST_LOOK = 3, 2  # calls
+ISSUED = 3  # calls whose issuing is timed: a thousand kernels fit in the queue, and a host that fills it waits
+
+
+class Timing(NamedTuple):
+    """Seconds of a call, and of the host to issue it, after which the host could do something else."""
+
+    seconds: float
+    host: float
+
+
+def measure(card: Card, work: Work, sizes: Sizes) -> Timing:
+    """Time `work`, after a warm-up: the median of several turns, each of as many calls as take `sizes.turn` seconds."""
+    for _ in range(WARM_UP):
+        work()
+    once = spent(card, work, FIRST_LOOK).seconds
+    fewest, most = sizes.calls
+    calls = max(fewest, min(most, int(sizes.turn / max(once, 1e-9))))
+    seconds = statistics.median(spent(card, work, calls).seconds for _ in range(sizes.turns))
+    return Timing(seconds, statistics.median(spent(card, work, ISSUED).host for _ in range(sizes.turns)))
+
+
+def spent(card: Card, work: Work, calls: int) -> Timing:
+    """Time `calls` calls, with an idle device before and after them; the result is for one."""
+    card.wait()
+    began = time.perf_counter()
+    for _ in range(calls):
+        work()
+    issued = time.perf_counter()
+    card.wait()
+    return Timing((time.perf_counter() - began) / calls, (issued - began) / calls)
