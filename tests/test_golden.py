@@ -28,26 +28,30 @@ TOLERANCE = {False: (5e-4, 1e-4), True: (1e-3, 1e-3)}
 PUBLISHED = list(csv.DictReader((PROJECT / "tests/golden/published_flops.csv").open()))
 
 
-def pruned(model, kind, dataset, pruner, compression, rounds, seed, scope="global", schedule="exponential"):
+def pruned(model, kind, dataset, pruner, compression, rounds, seed, scope="global", schedule="exponential", device="cpu"):
     """A pruned network, in the ancestor's order of draws."""
-    data = open_dataset(dataset, PROJECT / "Data", download=False)
+    data = open_dataset(dataset, PROJECT / "Data", download=False, device=device)
     torch.manual_seed(seed)
     subset = torch.randperm(data.train_size)[: 10 * data.num_classes]
     net = registry.build(model, kind, data.input_shape, data.num_classes)
     method = Pruners.load(pruner)()
     if method.needs_data:
         data.load()
-    p = Problem(net, add_masks(net), data.input_shape, read_batches=lambda: data.subset_batches(subset, 256), seed=seed)
+    p = Problem(net.to(device), add_masks(net), data.input_shape, read_batches=lambda: data.subset_batches(subset, 256), seed=seed)
     density = 10.0**-compression
     scores = prune_loop(p, method, density, rounds=rounds, schedule=schedule, scope=scope)
     table = compression_table(net, p.prunables, scores, data.input_shape)
     return SimpleNamespace(problem=p, table=table, scores=scores, shape=data.input_shape, sums=totals(table))
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda r: f"{r['model']}-{r['pruner']}-{r['compression']}-{r['prune_epochs']}")
-def test_masks_of_the_ancestor(row):
+def row_name(row):
+    return f"{row['model']}-{row['pruner']}-{row['compression']}-{row['prune_epochs']}"
+
+
+def check_row(row, device="cpu"):
+    """The masks of a row of the ancestor's, made on `device`."""
     got = pruned(row["model"], row["model_class"], row["dataset"], row["pruner"], row["compression"], row["prune_epochs"],
-                 row["seed"], row["mask_scope"], row["compression_schedule"])  # fmt: skip
+                 row["seed"], row["mask_scope"], row["compression_schedule"], device)  # fmt: skip
     kept = [int(m.sum()) for m in got.problem.masks]
     layers, flops = TOLERANCE[row["prune_epochs"] > 1]
     assert sum(kept) == row["kept"] == kept_count(sum(m.numel() for m in got.problem.masks), 10.0 ** -row["compression"])
@@ -56,6 +60,11 @@ def test_masks_of_the_ancestor(row):
         assert abs(count - want) <= max(3, layers * size), layer
     assert (got.sums["flops_total"], got.sums["params_total"]) == (row["flops"], row["params"])
     assert abs(got.sums["flops_kept"] - row["flops_kept"]) <= max(2, flops * row["flops_kept"])
+
+
+@pytest.mark.parametrize("row", ROWS, ids=row_name)
+def test_masks_of_the_ancestor(row):
+    check_row(row)
 
 
 @pytest.mark.parametrize("row", [r for r in PUBLISHED if r["pruner"] in ("rand", "synflow")], ids=lambda r: f"{r['model']}-{r['pruner']}-{r['compression']}")

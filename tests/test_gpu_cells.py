@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import subprocess
 import weakref
 
 import pytest
 import torch
 
-from benchmarks.gpu import card as card_module
-from benchmarks.gpu.card import Card, Replay, arithmetic, driver_version
+from benchmarks.gpu.card import Card, Replay, arithmetic
 from benchmarks.gpu.cell import LAYOUTS, WARM_UP, Cell, Variant, difference
 from benchmarks.gpu.sizes import Case
 from Utils.epochs import train_epoch
@@ -150,22 +148,3 @@ def test_arithmetic_is_put_back():
             assert cudnn.allow_tf32 == products.allow_tf32 == tf32 and cudnn.deterministic
             _ = 1 / 0
         assert (cudnn.allow_tf32, products.allow_tf32, cudnn.deterministic) == before
-
-
-def test_the_driver(monkeypatch, tmp_path):
-    def smi(*_, **__):
-        return subprocess.CompletedProcess([], 0, "570.86.15\n570.86.15\n", "")
-
-    monkeypatch.setattr(card_module.subprocess, "run", smi)
-    assert driver_version() == "570.86.15"
-
-    def missing(*_, **__):
-        raise FileNotFoundError
-
-    monkeypatch.setattr(card_module.subprocess, "run", missing)
-    monkeypatch.setattr(card_module, "DRIVER_FILE", tmp_path / "version")
-    assert driver_version() == "unknown"
-    (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  560.35.03  Release Build\n")
-    assert driver_version() == "560.35.03"
-    (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\n")
-    assert driver_version() == "535.104.05"

@@ -6,19 +6,31 @@ Each command runs once on the CPU and once on `pretend.card()`, which computes o
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import torch
 from crash.numbers import differences, numbers
+from device_commands import (
+    DATA,
+    EVERY_PRUNER,
+    GRID,
+    LEVELS,
+    OF_SAVED_RUNS,
+    OF_STUDIES,
+    PRUNERS,
+    REGROWTH,
+    SINGLESHOT,
+    SPARSE,
+    STUDIES,
+)  # fmt: skip
 from pretend import CARD, OnCard, card
 
-import Pruners
 from Models.layers import Identity2d
 from Models.masking import add_masks, apply_masks
 from Utils.data.batches import TensorSplit
 
-DATA = ["--dataset", "synthetic:3x8x8:3:40", "--post-epochs", "1", "--model", "conv", "--train-batch-size", "16"]
 SHOT = Path("Results/data/singleshot")
 
 
@@ -46,18 +58,13 @@ def same(folder):
     assert devices == ["cuda", "cpu"]
 
 
-@pytest.mark.parametrize("pruner", [name for name in Pruners.names() if name != "dense"])
+@pytest.mark.parametrize("pruner", PRUNERS)
 def test_every_pruner_with_deterministic_algorithms_alone(both, pruner):
-    both(*DATA, "--pruner", pruner, "--prune-epochs", "2", "--density", "0.3", "--update-interval", "2", "--deterministic", "--expid", "x")
+    both(*EVERY_PRUNER, "--pruner", pruner)
     same("singleshot/x")
 
 
-@pytest.mark.parametrize("words", [
-    ["--model", "resnet20", "--pruner", "snip", "--augment", "crop-flip", "--optimizer", "momentum"],
-    ["--pruner", "grasp", "--image-size", "12", "--augment", "crop-flip", "--save-trace", "--optimizer", "rms"],
-    ["--pruner", "synflow", "--prune-epochs", "5", "--density", "0.2", "--compact", "--pre-epochs", "1", "--val-fraction", "0.2",
-     "--patience", "1", "--prune-train-mode", "--prune-bias"],
-])  # fmt: skip
+@pytest.mark.parametrize("words", SINGLESHOT)
 def test_singleshot(both, words):
     both(*DATA, *words, "--expid", "x")
     same("singleshot/x")
@@ -71,46 +78,35 @@ def test_mixed_precision(command):
 
 def test_levels_that_rewind_a_compact_network_from_the_cache(both):
     """The dense network of the second command comes from the cache, on the CPU, and is cut by places on the card."""
-    words = ["--experiment", "multishot", *DATA, "--pruner", "synflow", "--prune-epochs", "5", "--pre-epochs", "2", "--rewind-epoch", "1",
-             "--level-list", "2", "--density", "0.4", "--compact"]  # fmt: skip
     for name in "ab":
-        both(*words, "--expid", name)
+        both(*LEVELS, "--expid", name)
         same(f"multishot/{name}/level=2")
 
 
 def test_a_grid_and_what_is_done_with_saved_runs(both, command):
-    both(*DATA, "--pruner-list", "rand", "mag", "--ablate", "none", "shuffle", "reinit", "--density", "0.5", "--expid", "g")
+    both(*GRID)
     for cell in Path("card/singleshot/g").glob("pruner=*"):
         same(f"singleshot/g/{cell.name}")
     assert json.loads(Path("card/singleshot/g/args.json").read_text())["device"].startswith("cuda: Pretended")
     run = "card/singleshot/g/pruner=rand,ablate=none"
-    for experiment in ("evaluate", "time", "histogram", "compact", "saliency"):
+    for experiment in OF_SAVED_RUNS:
         with card():
             done = command("--experiment", experiment, "--run", run)
         assert done.status == 0, (experiment, done)
 
 
 def test_regrowth(both):
-    both(*DATA, "--pruner", "mag", "--pre-epochs", "1", "--sparsity", "0.9", "--expid", "sparse")
-    words = ["--run", "plain/singleshot/sparse", "--regrow-finetune-epochs", "1"]
-    both("--experiment", "regrow", *words, "--regrow-to", "0.7", "--regrow-allocation-list", "ssim", "rl", "--regrow-episodes", "1", "--regrow-init", "original", "--expid", "r")  # fmt: skip
-    both("--experiment", "regrow", *words, "--regrow-to", "0.7", "--regrow-selection-list", "gradient", "random", "--regrow-init", "kaiming", "--expid", "s")
+    both(*SPARSE)
+    for experiment, *words in REGROWTH:
+        both("--experiment", experiment, "--run", "plain/singleshot/sparse", *words)
     for grid in "rs":
         for cell in Path("card/regrow", grid).glob("regrow_*"):
             same(f"regrow/{grid}/{cell.name}")
-    both("--experiment", "regrow-layers", *words, "--regrow-to", "0.85")
-    both("--experiment", "regrow-bench", "--run", "plain/singleshot/sparse", "--regrow-to", "0.85", "--regrow-repeats", "1")
 
 
-@pytest.mark.parametrize("words", [
-    ["prune", "--pruner", "synflow", "--prune-epochs", "2"],
-    ["layer-conservation", "--pruner-list", "snip", "synflow"],
-    ["unit-conservation", "--pruner-list", "snip", "synflow"],
-    ["schedule-conservation", "--prune-epoch-list", "1", "2", "--compression-list", "0.5"],
-    ["imp-conservation", "--post-epochs", "1"],
-])  # fmt: skip
+@pytest.mark.parametrize("words", STUDIES)
 def test_masks_and_studies(both, words):
-    both("--experiment", *words, *DATA[:2], *DATA[4:6], "--expid", "x")
+    both("--experiment", *words, *OF_STUDIES)
     same(f"{words[0]}/x")
 
 
@@ -211,7 +207,7 @@ def test_a_shortcut_is_multiplied_where_that_changes_something():
     assert shortcut(x)[:, 1].equal(3 * x[:, 1]) and shortcut(x.bfloat16()).dtype == torch.bfloat16
     shortcut.reset_parameters()
     assert shortcut(x) is x
-    copied = __import__("copy").deepcopy(shortcut)
+    copied = deepcopy(shortcut)
     for _ in range(shortcut.weight._version):
         copied.load_state_dict({"weight": torch.full((2, 1, 1), 2.0)})
     assert copied(x).equal(2 * x)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import re
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-DRIVER_FILE = Path("/proc/driver/nvidia/version")
+from Utils.environment import driver_version
+
 Work = Callable[[], object]
 
 
@@ -70,7 +68,7 @@ class Card:
         """Name the card, its driver, and the versions of torch, CUDA and cuDNN."""
         return {
             "card": torch.cuda.get_device_name(self.device) if self.cuda else "no card: a dry run on the CPU",
-            "driver": driver_version() if self.cuda else "none",
+            "driver": (driver_version() or "unknown") if self.cuda else "none",
             "torch": torch.__version__,
             "CUDA": torch.version.cuda or "none",
             "cuDNN": str(torch.backends.cudnn.version() or "none"),
@@ -89,19 +87,6 @@ class Replay:
         """Start the graph; the host does not wait."""
         with torch.cuda.stream(self.stream):
             self.graph.replay()
-
-
-def driver_version() -> str:
-    """Read the version of NVIDIA's driver; "unknown" where nothing tells it."""
-    words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=True)
-        if lines := done.stdout.split():
-            return lines[0]
-    with contextlib.suppress(OSError):
-        if found := re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", DRIVER_FILE.read_text()):
-            return found[1]
-    return "unknown"
 
 
 @contextmanager

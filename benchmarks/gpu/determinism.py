@@ -15,7 +15,7 @@ from benchmarks.gpu.record import Row
 from benchmarks.gpu.sizes import Case, Sizes
 from benchmarks.gpu.tasks import Part, Task, reason
 from Pruners.loop import prune_loop
-from Utils.setup import use_determinism
+from Utils.device import use_determinism
 
 NETWORK = "resnet20"  # that the methods score
 
