@@ -183,7 +183,7 @@ def _report(run: Reopened, small: Compact, found: Agreement, exported: Exported)
 
 
 def _print(folder: Path, report: Mapping[str, Any], files: list[str]) -> None:
-    ties = f" ({report['ties']} exact ties)" if report["ties"] else ""
+    ties = f" ({report['ties']} ties within rounding)" if report["ties"] else ""
     top1, units, repeats = report["top1"], report["units"].values(), report["repeats"]
     print(folder)
     print(

@@ -30,6 +30,7 @@ from Models.shapes import eval_mode
 
 Places = dict[str, torch.Tensor]
 NORMS = nn.modules.batchnorm._BatchNorm
+ROUNDING = 1e-6  # of the terms of a sum that may be zero
 CUT = nn.Conv2d | nn.Linear | NORMS | Identity2d
 BETWEEN = {OPTYPE.ELEMENTWISE, OPTYPE.RESHAPE, OPTYPE.CONCAT}  # what may lie between the layers of a group
 
@@ -125,6 +126,7 @@ def _said(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, torch.Ten
 
     layers = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     handles = [module.register_forward_pre_hook(note(name)) for name, module in layers]
+    handles += [module.register_forward_hook(_without_rounding) for module in model.modules() if isinstance(module, NORMS)]
     images = torch.ones(2, *input_shape, device=next(model.parameters()).device)
     try:
         with eval_mode(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -136,6 +138,22 @@ def _said(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, torch.Ten
         for handle in handles:
             handle.remove()
     return heard
+
+
+def _without_rounding(norm: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+    """What a norm says, without what the processor rounds off where a channel is taken away as a whole.
+
+    In training it makes of a constant channel its shift; in evaluation what is far below its terms is zero.
+    """
+    x, shape = inputs[0], [-1 if d == 1 else 1 for d in range(output.dim())]
+    shift = torch.zeros_like(output) if norm.bias is None else norm.bias.view(shape)
+    if norm.training or norm.running_mean is None:
+        dims = [d for d in range(x.dim()) if d != 1]
+        low, high = x.amin(dims, keepdim=True), x.amax(dims, keepdim=True)
+        return torch.where(high - low <= ROUNDING * torch.maximum(high.abs(), low.abs()), shift, output)
+    scale = (norm.running_var + norm.eps).rsqrt() * (1.0 if norm.weight is None else norm.weight.abs())
+    terms = scale.view(shape) * (x.abs() + norm.running_mean.abs().view(shape)) + shift.abs()
+    return torch.where(output.abs() <= ROUNDING * terms, 0.0, output)
 
 
 def _wanted(

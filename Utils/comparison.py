@@ -21,6 +21,7 @@ from Utils.files import on_cpu
 from Utils.measuring import multiply_adds
 from Utils.timing import REPEATS, interleaved, quartiles
 
+ROUNDING = 1e-5  # of an image's largest output: what float32 may lose between two networks that compute the same
 LARGE = 256  # images of the larger batch
 PATIENCE, FEWEST = 60.0, 5  # seconds that the calls of one batch size may take; fewer repeats then, but so many
 
@@ -32,7 +33,7 @@ class Agreement:
     Attributes:
         images: how many there are.
         differing: images whose largest output is that of another class, without `ties`.
-        ties: those where one of the networks gives both classes exactly the same.
+        ties: those where one of the networks gives both classes the same up to rounding, so that the processor decides.
         largest_difference, largest_output: over all outputs, absolute.
         top1: accuracies in percent, of the masked and of the compact network.
     """
@@ -56,13 +57,19 @@ def agreement(masked: nn.Module, compact: nn.Module, data: Dataset, batch_size: 
             a, b = first(masked(images)).float(), first(compact(images)).float()
             ours, theirs = a.argmax(1, keepdim=True), b.argmax(1, keepdim=True)
             other = ours != theirs
-            tie = other & ((a.gather(1, ours) == a.gather(1, theirs)) | (b.gather(1, ours) == b.gather(1, theirs)))
+            tie = other & (_tied(a, ours, theirs) | _tied(b, ours, theirs))
             counts = (other & ~tie, tie, ours == labels[:, None], theirs == labels[:, None])
             sums += torch.stack([found.sum() for found in counts]).cpu()
             peaks = torch.maximum(peaks, torch.stack([(a - b).abs().amax(), a.abs().amax()]).cpu())  # NaN stays NaN
     differing, ties, *hits = sums.tolist()
     accuracies = tuple(100 * count / data.test_size for count in hits)
     return Agreement(data.test_size, differing, ties, *peaks.tolist(), accuracies)
+
+
+def _tied(outputs: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Whether two classes [B, 1] have the same of `outputs` [B, classes] up to rounding: bool [B, 1]."""
+    apart = (outputs.gather(1, one) - outputs.gather(1, other)).abs()
+    return apart <= ROUNDING * outputs.abs().amax(1, keepdim=True)
 
 
 def kept_units(large: nn.Module, small: nn.Module) -> dict[str, tuple[int, int]]:

@@ -63,6 +63,20 @@ def test_the_same_function(name, kind, shape):
         assert all(set(live[n].flatten().nonzero().flatten().tolist()) <= set(places.tolist()) for n, places in left.items())
 
 
+@pytest.mark.parametrize("constant", [0.1, 0.3, 1 / 3, 7.7])
+def test_a_constant_that_a_norm_takes_away_keeps_no_unit(constant):
+    """Unit 1 hears nothing and says its bias, whose mean and variance over 98 places round on some processors."""
+    model = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 1), nn.Flatten(), nn.Linear(98, 2))
+    prunables = add_masks(model)
+    prunables[0].mask[1] = 0
+    with torch.no_grad():
+        model[0].bias[1] = model[1].running_mean[1] = constant
+    apply_masks(prunables)
+    small = made_compact(model, prunables, (1, 7, 7)).model
+    assert len(small[0].weight) == 2
+    assert largest_difference(model, small, torch.rand(4, 1, 7, 7)) < 1e-9
+
+
 @pytest.mark.parametrize("pruner", ["rand", "synflow"])
 @pytest.mark.parametrize(("name", "kind", "shape"), CASES[1:6])
 def test_constants_stay(name, kind, shape, pruner):

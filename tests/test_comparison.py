@@ -36,6 +36,8 @@ def test_agreement_by_hand():
     assert (found.differing, found.ties, found.largest_difference, found.largest_output) == (0, 2, 0.75, 3.0)
     assert found.images == 4 and found.top1 == (50.0, 100.0) and same.training
     assert agreement(same, linear([[0.0, 1.0], [1.0, 0.0]]), Images(), 3).differing == 2
+    nearly = agreement(linear([[1.0, 0.0], [1.0, 1e-6]]), linear([[1.0, 0.0], [1.0, -1e-6]]), Images(), 3)  # two of three flips within rounding
+    assert (nearly.differing, nearly.ties) == (1, 2)
     nothing = agreement(same, linear([[float("nan"), 0.0], [0.0, 1.0]]), Images(), 3)
     assert nothing.largest_difference != nothing.largest_difference
 
