@@ -104,7 +104,7 @@ def test_a_constant_network_fails(command):
 
 def test_on_a_grid(command):
     words = ["--pruner-list", "synflow", "rand", "--seed-list", "1", "2", "--expid", "g", "--compact"]
-    assert command(*MODEL, *words).status == 0
+    assert command(*MODEL, *words, "--prune-epochs", "20").status == 0
     grid = pd.read_csv("Results/data/singleshot/g/grid.csv")
     pruned = grid[grid["pruner"] != "dense"]
     assert (pruned["params_compact"] <= pruned["params_total"]).all() and len(pruned) == 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import shutil
@@ -42,6 +44,17 @@ def report(command, tmp_path):
     return make
 
 
+@pytest.fixture(scope="module")
+def whole(runs, tmp_path_factory):
+    """The report of all of `runs`: its folder, and what the command printed."""
+    import main
+
+    place, out = tmp_path_factory.mktemp("whole"), io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main.main(["--experiment", "report", "--run", str(runs), "--result-dir", str(place), "--expid", "r"]) == 0
+    return place / "report" / "r", out.getvalue()
+
+
 class Page(HTMLParser):
     """What a page holds: names of elements with their attributes, and its text."""
 
@@ -58,13 +71,13 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_the_whole_document(report, runs):
-    folder, done = report(runs)
+def test_the_whole_document(whole):
+    folder, printed = whole
     page, text = Page((folder / "report.html").read_text()), (folder / "report.md").read_text()
     for title in ("Environment", "Settings", "Accuracy", "Accuracy against compression", "Inference time", "FLOPs", "Training curves", "Layers",
                   "Weight histograms", "Trace of one inference step", "Mixed precision"):  # fmt: skip
         assert f"\n## {title}\n" in text and title in page.text, title
-    assert "What is missing" in page.text and "Report: " in done.out and "Missing: 3 seeds" in done.out
+    assert "What is missing" in page.text and "Report: " in printed and "Missing: 3 seeds" in printed
     for kind, name in re.findall(r"\((figures|tables)/([^)]+)\)", text):
         assert (folder / kind / name).stat().st_size > 0
     pictures = {file.stem for file in (folder / "figures").glob("*.png")}
@@ -89,8 +102,8 @@ def test_numbers_are_those_of_the_runs(report, runs):
     assert pd.read_csv(file).set_index(["pruner", "compression"]).loc[("snip", 0.5), "mean"] == kept
 
 
-def test_nothing_leaves_the_page_and_every_picture_is_described(report, runs):
-    folder, _ = report(runs)
+def test_nothing_leaves_the_page_and_every_picture_is_described(whole):
+    folder, _ = whole
     page = Page((folder / "report.html").read_text())
     ids = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
     assert len(ids) == len(set(ids))
@@ -105,8 +118,8 @@ def test_nothing_leaves_the_page_and_every_picture_is_described(report, runs):
         assert not any(name.startswith("on") for name in attributes)
 
 
-def test_names_are_text_in_every_format(report, runs):
-    folder, _ = report(runs)
+def test_names_are_text_in_every_format(whole):
+    folder, _ = whole
     text, markdown = (folder / "report.html").read_text(), (folder / "report.md").read_text()
     assert "<img src=x" not in text
     assert "&lt;img src=x onerror" in text
@@ -128,8 +141,8 @@ def test_made_again_it_follows_its_runs_and_leaves_nothing_stale(report, runs, t
     assert not stale.exists() and (folder / "report.html").read_bytes() != first
 
 
-def test_another_set_of_runs_is_refused_under_the_same_name(report, runs, refused, tmp_path):
-    report(runs)
+def test_another_set_of_runs_is_refused_under_the_same_name(whole, runs, refused, tmp_path):
+    shutil.copytree(whole[0], tmp_path / "report" / "r")
     refused(["--experiment", "report", "--run", runs / "singleshot", "--result-dir", tmp_path, "--expid", "r"], "another run", "--overwrite")
 
 
