@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import PROJECT
+from forked import Forked
 from torch import nn
 
 import main
@@ -83,14 +85,15 @@ def together(folder, name, jobs):
     """Run jobs (see `ranks.py`) in `folder` as two processes; returns their exit codes."""
     file = folder / f"{name}.jobs"
     file.write_text(json.dumps(jobs))
-    words = [sys.executable, PROJECT / "tests/ranks.py"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    running = [subprocess.Popen([*words, rank, "2", file], cwd=folder, env=environment) for rank in "01"]
+    with contextlib.chdir(folder):
+        running = [Forked(PROJECT / "tests/ranks.py", [rank, "2", file], environment) for rank in "01"]
     try:
         return [process.wait(120) for process in running]
     finally:
         for process in running:
-            process.kill()
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")

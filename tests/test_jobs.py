@@ -6,14 +6,13 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import PROJECT, timeless
+from forked import Forked
 
 from Utils.locks import Lock
 
@@ -82,10 +81,9 @@ def test_several_processes_give_the_same_numbers_and_share_the_cores(command, mo
     assert {device.rpartition(", ")[2] for device in devices} == {"1 thread"}  # by --jobs alone, not by how many cells are left
 
 
-def started(words, **variables):
+def started(words):
     """`main.py` in a session of its own."""
-    command = [sys.executable, str(PROJECT / "main.py"), *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=os.environ | variables)
+    return Forked(PROJECT / "main.py", words)
 
 
 LONG = [*BASE, "--post-epochs", "100000", "--checkpoint-every", "50", "--seed-list", "1", "2", "--pruner-list", "rand", "--jobs", "2"]

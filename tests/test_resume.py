@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import PROJECT
+from forked import Forked
 
 from tests.crash.numbers import differences, numbers
 from Utils.checkpoints import Checkpoints
@@ -22,8 +23,9 @@ CONV = ["--dataset", "synthetic:3x8x8:3:60", "--model", "resnet20", "--pruner", 
 
 
 def killed(words, epochs):
-    done = subprocess.run([sys.executable, PROJECT / "tests/killed.py", str(epochs), *words], capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    """Run `main.py WORDS...` in a process that is killed before its epoch `epochs` + 1."""
+    process = Forked(PROJECT / "tests/killed.py", [epochs, *words])
+    assert process.wait() == -signal.SIGKILL, process.printed()
 
 
 def same(a, b):

@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.crash.numbers import grid_differences
 
@@ -47,20 +49,27 @@ def started(root: Path, words: list[str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=log, stderr=log, cwd=PROJECT, start_new_session=True)
 
 
-def kill_grid(workplace: Path, kills: int, seed: int = 1, words: list[str] | None = None) -> Tally:
+def kill_grid(workplace: Path, kills: int, seed: int = 1, words: list[str] | None = None, start: Callable[..., Any] = started) -> Tally:
     """Kill the grid `kills` times at random moments of its course; grids that end before it is time are followed by new ones.
 
     Half of the moments are drawn from the whole course, half from the time after the first cell has begun.
+
+    Args:
+        workplace: where all of it is written.
+        kills: how many.
+        seed: of the moments.
+        words: the grid's command line.
+        start: begins the grid in a process group of its own; `root` and the words are given.
     """
     words, draw, tally, began = words or WORDS, random.Random(seed), Tally(), time.monotonic()
     whole = workplace / "whole"
-    start = time.monotonic()
-    _check_end(started(whole, words), workplace, "whole", tally)
-    course = time.monotonic() - start
+    before = time.monotonic()
+    _check_end(start(whole, words), workplace, "whole", tally)
+    course = time.monotonic() - before
     while tally.kills < kills and not tally.problems:
         tally.rounds += 1
         root = workplace / f"round{tally.rounds}"
-        done = _kill_round(root, words, kills, course, draw, tally)
+        done = _kill_round(root, words, kills, course, draw, tally, start)
         tally.problems += [f"{root.name}: {d}" for d in grid_differences(whole / GRID, root / GRID)]
         tally.problems += [f"{root.name}: {path} is left" for path in left_over(root)]
         tally.problems += [f"{root.name}: {name} was run again" for name in _changed(root, done)]
@@ -71,11 +80,12 @@ def kill_grid(workplace: Path, kills: int, seed: int = 1, words: list[str] | Non
     return tally
 
 
-def _kill_round(root: Path, words: list[str], kills: int, course: float, draw: random.Random, tally: Tally) -> dict[str, tuple]:
+def _kill_round(root: Path, words: list[str], kills: int, course: float, draw: random.Random, tally: Tally,
+                start: Callable[..., Any]) -> dict[str, tuple]:  # fmt: skip
     """Start the grid, kill it, start it again, until it ends or there were enough kills; returns the cells found finished."""
     done: dict[str, tuple] = {}
     while True:
-        process = started(root, words)
+        process = start(root, words)
         if tally.kills >= kills:
             _check_end(process, root.parent, root.name, tally)
             return done

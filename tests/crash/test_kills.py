@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from conftest import PROJECT
+from forked import Forked
 
 from Utils import interrupts
 from Utils.errors import Terminated
@@ -21,8 +22,13 @@ WORDS = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--pruner", "mag"
          "--post-epochs", "10", "--checkpoint-every", "1", "--jobs", "2", "--expid", "crash"]  # fmt: skip
 
 
+def started(root, words):
+    """The grid, from the moment on where it has imported torch; with that, `python -m tests.crash` kills it too."""
+    return Forked(PROJECT / "main.py", [*words, "--result-dir", root], log=root.with_suffix(".log"))
+
+
 def test_a_grid_that_is_killed_five_times(tmp_path):
-    tally = kill_grid(tmp_path, 5, words=WORDS)
+    tally = kill_grid(tmp_path, 5, words=WORDS, start=started)
     assert tally.kills == 5 and not tally.problems, tally
 
 

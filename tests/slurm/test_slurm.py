@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ import one_machine
 import pandas as pd
 import pytest
 from conftest import timeless
+from forked import Forked
 
 PROJECT = Path(__file__).resolve().parents[2]
 GRIDS = Path("Results/data/singleshot")
@@ -79,14 +79,13 @@ def main(slurm, tmp_path, monkeypatch):
 
     def start(*words: str, wait: bool = True):
         environment = os.environ | slurm | {"OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen([sys.executable, PROJECT / "main.py", *words], env=environment, text=True,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+        process = Forked(PROJECT / "main.py", words, environment)
         return finish(process) if wait else process
 
     return start
 
 
-def finish(process: subprocess.Popen) -> subprocess.CompletedProcess:
+def finish(process: Forked) -> subprocess.CompletedProcess:
     out, err = process.communicate(timeout=100)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
