@@ -228,6 +228,7 @@ def timeless_lines(text):
     return [line for line in text.splitlines() if " ms a batch" not in line]
 
 
+@pytest.mark.long
 def test_under_torchrun(tmp_path):
     """It ends all processes when one has failed: the line must have been printed by then."""
     shell = ["unshare", "-n", "bash", "-c", 'ip link set lo up; exec "$@"', "_"]  # its port must not be open to others

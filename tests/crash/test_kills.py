@@ -27,6 +27,7 @@ def started(root, words):
     return Forked(PROJECT / "main.py", [*words, "--result-dir", root], log=root.with_suffix(".log"))
 
 
+@pytest.mark.long
 def test_a_grid_that_is_killed_five_times(tmp_path):
     tally = kill_grid(tmp_path, 5, words=WORDS, start=started)
     assert tally.kills == 5 and not tally.problems, tally

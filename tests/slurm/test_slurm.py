@@ -1,4 +1,4 @@
-"""Grids on a real Slurm, started on this machine for these tests and stopped after them (see one_machine.py).
+"""Grids on a real Slurm, started on this machine for these tests and stopped after them (see one_machine.py), with `-m long`.
 
 They run where Slurm's programs are installed. Where they are not, the tests install Debian's packages themselves only if nobody
 can mind: as root, with apt-get, on a machine that is obviously thrown away, which is a container or one that sets CI; it takes
@@ -25,6 +25,7 @@ from forked import Forked
 
 PROJECT = Path(__file__).resolve().parents[2]
 GRIDS = Path("Results/data/singleshot")
+pytestmark = pytest.mark.long
 PREFIX = "pruning-slurm-"
 
 
