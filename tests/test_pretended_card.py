@@ -175,6 +175,22 @@ def test_images_are_resized_as_on_the_cpu():
             assert torch.equal(x, u.cpu()) and torch.equal(y, v.cpu())
 
 
+def test_data_are_read_once_for_all_devices(monkeypatch):
+    from Utils.command import parse
+    from Utils.data import namedsets
+    from Utils.data.opening import Datasets
+
+    reads, make = [], namedsets.make_synthetic
+    monkeypatch.setattr(namedsets, "make_synthetic", lambda *words: reads.append(1) or make(*words))
+    with card():
+        datasets, options = Datasets(), parse(DATA)
+        plain, there = (datasets.open(options, device) for device in (torch.device("cpu"), CARD))
+        assert datasets.open(options, CARD) is there
+        for (x, y), (u, v) in zip(there.test_batches(4), plain.test_batches(4), strict=True):
+            assert x.device == y.device == CARD and torch.equal(x.cpu(), u) and torch.equal(y.cpu(), v)
+        assert len(reads) == 1 and (there.mean, there.std) == (plain.mean, plain.std)
+
+
 def test_an_epoch_reads_nothing_back_from_the_card():
     from pretend import Card
 

@@ -47,7 +47,7 @@ def test_every_flag_that_readme_names_exists():
     from Utils.parser import build_parser
 
     known = set(build_parser()._option_string_actions) | set(ANCESTOR_FLAGS)
-    others = {"--flag", "--no-flag", "--against", "--nproc-per-node", "--logdir", "--dist", "--kills", "--times", "--places"}
+    others = {"--flag", "--no-flag", "--against", "--nproc-per-node", "--logdir", "--dist", "--kills", "--times", "--places", "--cuda"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - others <= known
 
 

@@ -40,7 +40,9 @@ from Utils.epochs import test_sums as sums_over
 from Utils.epochs import train_epoch
 from Utils.optimization import make_optimizer
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: none is there, or --cuda was not given")
+if not torch.cuda.is_available():
+    pytest.skip("no CUDA device: none is there, or --cuda was not given", allow_module_level=True)
+
 SHAPE = (3, 32, 32)
 MNIST = ["--post-epochs", "1", "--compression", "1", "--data-dir", PROJECT / "Data"]
 
