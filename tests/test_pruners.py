@@ -224,9 +224,9 @@ def test_deep_residual_networks_have_finite_scores(name):
     assert all(bool(torch.isfinite(s).all()) for s in scores) and scores[0].dtype == torch.float64
 
 
-@pytest.mark.parametrize("name", ["mag", "lamp", "snip", "grasp"])
+@pytest.mark.parametrize("name", ["mag", "snip", "grasp"])
 def test_scoring_reads_nothing_back_from_the_device(name):
-    """On `meta` every host read and every tensor on another device raises."""
+    """On `meta` every host read and every tensor on another device raises. LAMP adds up on the CPU, in a fixed order."""
     net = batch_norm_net().to("meta")
     batch = (torch.empty(6, 2, 4, 4, device="meta"), torch.empty(6, dtype=torch.long, device="meta"))
     for train_mode in (False, True):
