@@ -46,3 +46,19 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if given.get("launcher", "local") != "local":
         raise Refused(f"--launcher {given['launcher']} is for grids: give a list, such as --seed-list 1 2 3")
     return settle(overridden(given))
+
+
+def prints_alone(options: argparse.Namespace) -> bool:
+    """Whether all that the command does is to print."""
+    return "list" in options or getattr(options, "dry_run", False) or options.experiment in ("status", "inspect", "evaluate")
+
+
+def what_stands(options: argparse.Namespace | None) -> str:
+    """What is left of a command that is interrupted, in words."""
+    if options is None or "list" in options or prints_alone(options):
+        return "nothing was to be saved"
+    if getattr(options, "no_save", False):
+        return "--no-save: nothing was saved"
+    if "cells" in options or "preset" in options or "checkpoint_every" in options:
+        return "the same command goes on from the last checkpoint"
+    return "the same command begins again"

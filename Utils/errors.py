@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
 import traceback
 from argparse import Namespace
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def one_line(text: str) -> str:
@@ -53,9 +49,6 @@ def print_unexpected(error: Exception, options: Namespace | None) -> None:
     """Say in one line what ended a command outside any run, with `--verbose` after its traceback."""
     if getattr(options, "verbose", False):
         traceback.print_exception(error)
-    if isinstance(error, OSError) and not error.filename and error.errno in NO_ROOM:  # all else that is written has a name
-        error.filename = "standard output"
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (else the interpreter tries once more at its end)
     print(f"main.py: error: {one_line(_last_word(error, options))}", file=sys.stderr)
 
 
@@ -68,13 +61,21 @@ def _last_word(error: Exception, options: Namespace | None) -> str:
     return f"unexpected {type(error).__name__}: {error}{where}"
 
 
+def _reads_images(options: Namespace) -> bool:
+    """Whether the pruning method reads images, so that its batch size matters."""
+    from Pruners import load  # late: the errors of a command that needs no method are told without torch
+
+    return "pruner" in options and load(options.pruner).needs_data
+
+
 def failure(error: Exception, options: Namespace) -> str:
     """Why a run failed, in one line: out of memory names the batch size, an error of the network names the network."""
     text = one_line(str(error))
     if isinstance(error, RunFailed):
         return text
     if out_of_memory(error):
-        sizes = [f"--{k.replace('_', '-')} {v}" for k, v in vars(options).items() if k.endswith("_batch_size")]
+        named = [k for k in vars(options) if k.endswith("_batch_size") and (k != "prune_batch_size" or _reads_images(options))]
+        sizes = [f"--{k.replace('_', '-')} {getattr(options, k)}" for k in named]
         return f"out of memory{' with ' * bool(sizes)}{', '.join(sizes)}"
     if not_deterministic(error):
         what = text.partition(" does not have")[0]

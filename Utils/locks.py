@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
+import os
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -46,13 +49,19 @@ class Lock:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a living process holds the lock on `path`."""
-    if not path.exists():
-        return False
-    probe = FileLock(path)
+    """Whether a living process holds the lock on `path`.
+
+    Only the system's word that another holds it counts: a file that cannot be opened or written (a disk mounted for reading,
+    another's folder) is held by nobody that could be waited for.
+    """
     try:
-        probe.acquire(timeout=0)
-    except (Timeout, OSError):
-        return True
-    probe.release()
+        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EWOULDBLOCK, errno.EAGAIN)
+    finally:
+        os.close(number)
     return False

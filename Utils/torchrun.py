@@ -65,7 +65,7 @@ def _end_after_first(status: int) -> NoReturn:
 
 def check(options: argparse.Namespace) -> None:
     """Refuse what several processes cannot do together."""
-    if launched()[1] == 1:
+    if launched()[1] == 1 or "list" in options:
         return
     if options.experiment not in EXPERIMENTS:
         raise Refused(f"torchrun is for training with --experiment {' or '.join(EXPERIMENTS)}: run this without torchrun")
