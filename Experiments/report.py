@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         Refused: there is no finished run in any of the folders; nothing was written.
     """
-    with RunFolder(options) as folder:
+    with RunFolder(options, made_anew=True) as folder:
         choices = Choices(options.layer_compression, options.layer, options.bins, options.log_counts)
         document = compose(options.run, choices)
         for path, reason in document.collection.left_out:

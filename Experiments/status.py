@@ -7,7 +7,7 @@ import argparse
 import pandas as pd
 from tqdm import tqdm
 
-from Utils.errors import Refused
+from Utils.errors import Refused, RunFailed
 from Utils.files import writable
 from Utils.grid.standing import Group, Standing, groups_of, seconds_left
 
@@ -21,13 +21,18 @@ def run(options: argparse.Namespace) -> None:
 
     Raises:
         Refused: there is no run in any of the folders.
+        RunFailed: there is none that can be read.
     """
     groups, bad = groups_of(options.run)
+    unreadable = [folder for folder, error in bad.items() if isinstance(error, OSError)]
+    if unreadable and not groups:
+        raise RunFailed(f"--run {unreadable[0]}: cannot be read: {bad[unreadable[0]].strerror}")
     if not groups:
         raise Refused(f"--run {' '.join(map(str, options.run))}: no run there (args.json is missing or cannot be read)")
     for group in groups:
         _print(group)
-    for folder, reason in bad.items():
+    for folder, error in bad.items():
+        reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else error
         print(writable(f"{folder}: {reason}"))
 
 

@@ -21,8 +21,10 @@ from typing import Any
 import torch
 
 from Utils.errors import Refused, RunFailed
+from Utils.inputs import read_input
 from Utils.interrupts import held
 
+LARGEST_JSON = 1 << 28  # bytes of a JSON file that is read whole
 CHECKSUM = "checksum"  # the key under which a JSON file carries the checksum of the rest of it
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -70,16 +72,6 @@ def sha256(path: Path) -> str:
     """The SHA-256 checksum of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def check_regular(path: Path) -> None:
-    """Refuse a pipe or a device, which would be read for ever.
-
-    Raises:
-        Refused: `path` is there, and neither a file nor a folder.
-    """
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise Refused(f"{path} is no regular file")
 
 
 def seal(path: Path, state: Mapping[str, Any]) -> None:
@@ -178,10 +170,11 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         Refused: the file is missing, unreadable, no JSON object, or not as it was written.
     """
-    check_regular(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # the last where lists lie too deep in each other
+        content = json.loads(read_input(path, LARGEST_JSON).decode("utf-8"))
+    except Refused as error:
+        raise Refused(f"{path}: cannot be read as JSON ({error})") from error
+    except (ValueError, RecursionError) as error:  # the last where lists lie too deep in each other
         raise Refused(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(content, dict):
         raise Refused(f"{path}: a JSON object was expected")

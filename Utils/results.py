@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from Utils import distributed, events
+from Utils.device import device_of
 from Utils.environment import environment, load_average
 from Utils.errors import Refused, RunFailed
 from Utils.files import atomic, check_writable, checked_text, on_cpu, read_json, save_state, seal, sha256, unseal
@@ -62,7 +63,7 @@ class RunFolder:
     Attributes:
         path: where it is.
         saves: whether this process writes anything at all; of several that train one network, rank 0 does.
-        finished: whether it holds this run, done, and it is not to be overwritten.
+        finished: whether it holds this run, done, and it is not to be overwritten, nor `made_anew` each time.
         events: what `--tensorboard` shows of it; no file of the run's, so that it is not among the checksums.
 
     Raises:
@@ -71,8 +72,8 @@ class RunFolder:
         Busy: another process is working in it.
     """
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
+    def __init__(self, options: argparse.Namespace, *, made_anew: bool = False) -> None:
+        self.options, self._made_anew = options, made_anew
         self.path = path_of(options)
         self.saves = not options.no_save and distributed.is_first()
         self._begun = False
@@ -119,7 +120,7 @@ class RunFolder:
 
     def _is_finished(self) -> bool:
         path = self.path / "summary.json"
-        if self.options.overwrite or not path.exists():
+        if self.options.overwrite or self._made_anew or not path.exists():
             return False
         summary = read_json(path)
         if summary.get("status") != "done":
@@ -150,22 +151,49 @@ class RunFolder:
         except OSError as error:
             raise Refused(f"cannot clear {self.path}: {error}") from error
 
-    def resume(self) -> dict[str, Any] | None:
-        """The last checkpoint of this run, if all files that it was written beside are still what they were; else None."""
-        return distributed.decided(self._resume)
+    def resume(self, *, goes_on: bool = True) -> dict[str, Any] | None:
+        """The last checkpoint of this run, if all files that it was written beside are still what they were; else None.
 
-    def _resume(self) -> dict[str, Any] | None:
+        The run `goes_on` from it, unless its end alone is to be noted.
+        """
+        return distributed.decided(lambda: self._resume(goes_on))
+
+    def _resume(self, goes_on: bool) -> dict[str, Any] | None:
         checkpoint = self.path / CHECKPOINT
         if not self.saves or self.options.overwrite or not checkpoint.exists():
             return None
         state = unseal(checkpoint, "files")
-        if file := checkpoint if state is None else damaged(self.path, state):
+        if file := checkpoint if state is None else self._spoilt(state):
             print(f"NOTE: {file} is missing or damaged: the run starts over")
             return None
         self._begun, self._sums = True, state["files"]
+        self._sums["args.json"] = sha256(self.path / "args.json")
+        if goes_on:
+            self._note_change()
         self._clear(("summary.json",))  # that of a failure
         self.events.begin(goes_on=True)
         return state
+
+    def _spoilt(self, state: dict[str, Any]) -> Path | None:
+        """The first file that is not what a checkpoint was written beside; `args.json`, which may grow, vouches for itself."""
+        state["files"].pop("args.json", None)
+        if file := damaged(self.path, state):
+            return file
+        try:
+            read_json(self.path / "args.json")
+        except Refused:
+            return self.path / "args.json"
+        return None
+
+    def _note_change(self) -> None:
+        """Say so, and keep it in `args.json`, where a run goes on with another torch, device or number of threads than before."""
+        saved, now = read_json(self.path / "args.json"), environment(device_of(self.options))
+        before = [saved, *saved.get("continued", [])][-1]
+        facts = [(what["device"], what["versions"]["torch"]) for what in (before, now)]
+        if facts[0] != facts[1]:
+            were, are = (f"{device}, torch {version}" for device, version in facts)
+            print(f"NOTE: this run goes on with {are}; it was begun with {were}: its numbers may differ in the last digits")
+            self.write_json("args.json", saved | {"continued": [*saved.get("continued", []), now]})
 
     def write_checkpoint(self, state: dict[str, Any], changing: tuple[str, ...] = ("post-train.csv",)) -> None:
         """Keep `state` for `resume`, in place of the one before. `changing` files are written again by a run that goes on."""

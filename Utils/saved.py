@@ -10,7 +10,8 @@ from typing import BinaryIO
 import torch
 
 from Utils.errors import Refused, RunFailed
-from Utils.files import check_regular, read_json
+from Utils.files import read_json
+from Utils.inputs import check_regular
 
 MODEL = "model.pt"
 NO_RUNS = ("report", "slurm")  # folders of a grid that are no cells

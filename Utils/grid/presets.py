@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from Utils.errors import Refused
 from Utils.flags import Parser
+from Utils.inputs import read_input
 from Utils.options import INCIDENTAL, Option, pop_lists, read_by
 from Utils.parser import build_parser
 from Utils.report.choices import check
@@ -46,6 +47,8 @@ class Preset:
     description: str
     report: dict[str, Any]
     parts: tuple[Part, ...]
+
+LARGEST = 1 << 20  # bytes of a preset
 
 
 def names() -> list[str]:
@@ -84,11 +87,13 @@ def read_preset(word: str) -> Preset:
 def _content(file: Path, word: str) -> dict[str, Any]:
     """The tables of a preset, of the types that `KEYS` asks for."""
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Refused(f"{word}: {file} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:  # no TOML, or no UTF-8
+        content = tomllib.loads(read_input(file, LARGEST).decode("utf-8"))
+    except Refused as error:
+        raise Refused(f"{word}: {error}") from error
+    except ValueError as error:  # not in TOML, or not in UTF-8
         raise Refused(f"{word} is no TOML: {error}") from error
+    except RecursionError as error:
+        raise Refused(f"{word} is no preset: its lists or tables lie too deep in each other") from error
     for key, value in content.items():
         if key not in KEYS:
             raise Refused(f"{word}: unknown key {key}; choose from {', '.join(KEYS)}")

@@ -49,24 +49,28 @@ class Group:
         return sum(row.state.status == status for row in self.rows)
 
 
-def groups_of(folders: Iterable[str | Path]) -> tuple[list[Group], dict[Path, str]]:
-    """The grids and single runs in `folders`, each folder once, and the folders without a run, with the reason."""
+def groups_of(folders: Iterable[str | Path]) -> tuple[list[Group], dict[Path, Exception]]:
+    """The grids and single runs in `folders`, each folder once, and the folders without a run, with what was wrong.
+
+    That is an `OSError` where the system does not let this program read a folder, else `Refused`.
+    """
     grids: list[Group] = []
     single, bad = Group(None), {}
     for folder in {Path(f).resolve(): Path(f) for f in folders}.values():
         try:
             if not (folder / "args.json").exists() and (folder / "log.txt").exists():
                 options: Mapping[str, Any] = {}  # a cell that has been looked at, and no more
+            elif not (folder / "args.json").exists():
+                raise Refused("no run there")
             else:
                 options = read_json(folder / "args.json")
                 _check(options)
-        except Refused as error:
-            bad[folder] = "no run there" if not (folder / "args.json").exists() else str(error)
-            continue
-        if isinstance(options.get("cells"), list):
-            grids.append(Group(folder, _cells(folder, options)))
-        else:
-            single.rows.append(Standing(str(folder), state_of(folder), progress_of(folder), work_of(options)))
+            if isinstance(options.get("cells"), list):
+                grids.append(Group(folder, _cells(folder, options)))
+            else:
+                single.rows.append(Standing(str(folder), state_of(folder), progress_of(folder), work_of(options)))
+        except (Refused, OSError) as error:
+            bad[folder] = error
     return grids + ([single] if single.rows else []), bad
 
 
@@ -81,16 +85,19 @@ def _cells(folder: Path, grid: Mapping[str, Any]) -> list[Standing]:
     known = grid.get("work") if isinstance(grid.get("work"), dict) else {}
     rows = []
     for name in map(str, grid["cells"]):
-        cell = folder / name
-        state, work = state_of(cell), known.get(name)
-        if (cell / "args.json").exists():
-            try:
+        cell, progress = folder / name, Progress()
+        work = known.get(name)
+        try:
+            state, progress = state_of(cell), progress_of(cell)
+            if (cell / "args.json").exists():
                 options = read_json(cell / "args.json")
                 _check(options)
                 work = work_of(options)
-            except Refused as error:
-                state = State("failed", str(error))
-        rows.append(Standing(name, state, progress_of(cell), work if isinstance(work, dict) else {}))
+        except Refused as error:
+            state = State("failed", str(error))
+        except OSError as error:
+            state = State("failed", f"cannot be read: {error.strerror or error}")
+        rows.append(Standing(name, state, progress, work if isinstance(work, dict) else {}))
     return rows
 
 

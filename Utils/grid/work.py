@@ -61,7 +61,7 @@ def record_failure(options: argparse.Namespace, reason: str) -> Outcome:
     """Write a `failed` summary for a cell that could not do so itself. Its checkpoint stays."""
     with contextlib.suppress(Refused, RunFailed), RunFolder(options) as folder:
         if not folder.finished:
-            if folder.resume() is None:
+            if folder.resume(goes_on=False) is None:
                 folder.begin(device_of(options))
             folder.finish(failed_summary(folder, reason))
     return Outcome("failed", " ".join(reason.split()))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from Utils.errors import Refused
+from Utils.errors import Refused, RunFailed
 from Utils.files import read_json
 from Utils.grid.states import state_of
 from Utils.options import INCIDENTAL, defaults
@@ -19,7 +21,7 @@ PRUNING = ("singleshot", "multishot", "prune")  # experiments whose runs are the
 STUDIES = ("layer-conservation", "unit-conservation", "imp-conservation", "schedule-conservation",
            "regrow-layers", "regrow-bench")  # fmt: skip
 # What `args.json` has beside the recipe.
-BESIDE = ("expid", "argv", "commit", "dirty", "versions", "device", "machine", "part", "place")
+BESIDE = ("expid", "argv", "commit", "dirty", "versions", "device", "machine", "continued", "part", "place")
 SETTINGS = ("title", "description", "preset", "scale", "report")  # what an assignment's grid says about its report
 
 
@@ -59,7 +61,10 @@ class Run:
 
 @dataclass
 class Collection:
-    """What was found: runs with networks, traces, studies, and folders that are left out with the reason."""
+    """What was found: runs with networks, traces, studies, and folders that are left out with the reason.
+
+    `unreadable` says that the system did not let this program read some of them.
+    """
 
     runs: list[Run] = field(default_factory=list)
     traces: list[Run] = field(default_factory=list)
@@ -67,6 +72,7 @@ class Collection:
     regrown: list[Run] = field(default_factory=list)
     left_out: list[tuple[Path, str]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    unreadable: bool = False
 
     @property
     def done(self) -> list[Run]:
@@ -102,32 +108,47 @@ def collect(names: Iterable[str | Path]) -> Collection:
 
     Raises:
         Refused: there is no finished run in any of them.
+        RunFailed: there is none that can be read.
     """
     names = [Path(name) for name in names]
     found, seen = Collection(), set()
     for name in names:
-        if not name.is_dir():
+        if not os.path.isdir(name):
             found.left_out.append((name, "no such folder"))
         for folder in _folders(name, found):
             if folder.resolve() not in seen:
                 seen.add(folder.resolve())
-                found.add(folder)
+                with _named(folder, found):
+                    found.add(folder)
     if not (found.done or found.traces or found.studies or found.regrown):
         first = f"; {found.left_out[0][0]}: {found.left_out[0][1]}" if found.left_out else ""
-        raise Refused(f"--run: no finished run in {', '.join(map(str, names))}{first}")
+        kind = RunFailed if found.unreadable else Refused
+        raise kind(f"--run: no finished run in {', '.join(map(str, names))}{first}")
     return found
 
 
 def _folders(name: Path, found: Collection, depth: int = DEPTH) -> Iterator[Path]:
     """The run folders in `name`; the cells of a grid stand for it, also those that it lists and that are not there yet."""
-    if (name / "grid.csv").is_file() or _lists_cells(name):
-        yield from _cells(name, found)
-    elif (name / "args.json").is_file() or (name / "summary.json").is_file():
-        yield name
-    elif depth and name.is_dir():
-        for inner in sorted(name.iterdir()):
-            if inner.is_dir() and not inner.name.startswith("."):
-                yield from _folders(inner, found, depth - 1)
+    inner: list[Path] = []
+    with _named(name, found):
+        if (name / "grid.csv").is_file() or _lists_cells(name):
+            yield from _cells(name, found)
+        elif (name / "args.json").is_file() or (name / "summary.json").is_file():
+            yield name
+        elif depth and name.is_dir():
+            inner = sorted(f for f in name.iterdir() if os.path.isdir(f) and not f.name.startswith("."))
+    for folder in inner:
+        yield from _folders(folder, found, depth - 1)
+
+
+@contextmanager
+def _named(folder: Path, found: Collection) -> Iterator[None]:
+    """Leave a folder out, with the reason, that the system does not let this program read."""
+    try:
+        yield
+    except OSError as error:
+        found.left_out.append((folder, f"cannot be read: {error.strerror or error}"))
+        found.unreadable = True
 
 
 def _lists_cells(name: Path) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import gzip
+import io
 import json
 import re
 import sys
@@ -20,9 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from Utils.errors import Refused, one_line
+from Utils.inputs import read_input
 from Utils.trace.cursor import Cursor, members
 from Utils.trace.events import DAY, DEVICE, LAUNCH, MARK, OP, STEP, Event, kind_of, nanoseconds, number
 
+LARGEST = 1 << 30  # bytes of a trace, unpacked
 BYTES = re.compile(r"[\x80-\xff]+")
 
 
@@ -70,9 +73,12 @@ def read(path: str | Path) -> Trace:
 def _text(path: str | Path) -> tuple[str, bool]:
     """The file's text, and whether bytes beyond ASCII became one character each, which keeps a large text small (`_decoded`)."""
     try:
-        content = Path(path).read_bytes()
+        content = read_input(Path(path), LARGEST)
         if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
+                content = packed.read(LARGEST + 1)  # a thousandth of a size may be enough to pack nothing but spaces
+            if len(content) > LARGEST:
+                raise Refused(f"{path} is too large to be read: it unpacks to more than {LARGEST >> 20} MiB")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise Refused(f"{path} is a damaged gzip file ({error}): it was not written or copied to its end") from error
     except OSError as error:

@@ -1,0 +1,140 @@
+"""Files and folders that somebody else made, spoilt or took away: named, bounded, and never the end of the rest."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import pytest
+from conftest import TINY
+from pretend import card
+
+from Utils.inputs import read_input
+from Utils.locks import Lock, is_locked
+from Utils.trace import reading
+from Utils.training import Training
+
+SHOT = Path("Results/data/singleshot")
+
+
+@pytest.fixture
+def unreadable(monkeypatch):
+    """A function after which the system refuses everything in a folder, as it does to other users than this one."""
+
+    def close(folder):
+        inside = str(folder.resolve())
+        for module, name in ((os, "stat"), (os, "listdir"), (os, "scandir"), (__import__("io"), "open")):
+            whole = getattr(module, name)
+
+            def refuse(path=".", *words, whole=whole, **named):
+                if isinstance(path, str | os.PathLike) and str(Path(os.path.abspath(path))).startswith(inside + "/"):
+                    raise PermissionError(13, "Permission denied", str(path))
+                return whole(path, *words, **named)
+
+            monkeypatch.setattr(module, name, refuse)
+
+    return close
+
+
+def test_one_unreadable_folder_does_not_end_report_and_status(command, unreadable):
+    for name in ("a", "b"):
+        assert command(*TINY, "--expid", name).status == 0
+    unreadable(SHOT / "a")
+    done = command("--experiment", "status", "--run", SHOT / "a", SHOT / "b")
+    assert done.status == 0 and f"{SHOT}/a: cannot be read: Permission denied" in done.out and f"{SHOT}/b" in done.out
+    done = command("--experiment", "report", "--run", SHOT, "--expid", "r")
+    assert done.status == 0 and f"Left out: {SHOT}/a: cannot be read: Permission denied" in done.out, done
+    for experiment in ("status", "report"):
+        done = command("--experiment", experiment, "--run", SHOT / "a", "--expid", "r2", "--no-save") if experiment == "report" else command(
+            "--experiment", experiment, "--run", SHOT / "a")
+        assert done.status == 1 and "cannot be read: Permission denied" in done.err, done
+
+
+def test_a_stale_lock_on_a_disk_that_cannot_be_written_is_nobodys(tmp_path, monkeypatch):
+    path = tmp_path / ".lock"
+    path.touch()
+    assert not is_locked(path) and not is_locked(tmp_path / "none")
+    holder = Lock(path)
+    assert holder.take(0) and is_locked(path)
+    holder.leave()
+    path.touch()
+    monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(OSError(30, "Read-only file system")))
+    assert not is_locked(path)
+
+
+def test_a_report_follows_its_runs_whatever_became_of_its_own_files(command):
+    assert command(*TINY, "--expid", "a").status == 0
+    words = ["--experiment", "report", "--run", SHOT / "a", "--expid", "r"]
+    assert command(*words).status == 0
+    folder = Path("Results/data/report/r")
+    (folder / "report.md").write_text("mine")
+    (folder / "report.html").unlink()
+    assert command(*words).status == 0
+    assert (folder / "report.html").exists() and "mine" not in (folder / "report.md").read_text()[:10]
+
+
+def test_a_run_that_goes_on_elsewhere_says_so_once(command, monkeypatch):
+    words = [*TINY, "--post-epochs", "4", "--checkpoint-every", "1", "--expid", "x"]
+    whole = Training._next
+
+    def until(last):
+        def stopped(self, model, epoch, epochs):
+            if epoch == last:
+                raise KeyboardInterrupt
+            whole(self, model, epoch, epochs)
+
+        monkeypatch.setattr(Training, "_next", stopped)
+
+    until(2)
+    assert command(*words, "--no-cuda").status == 130
+    with card():
+        until(3)
+        first = command(*words)
+        until(9)
+        second = command(*words)
+    assert first.status == 130 and second.status == 0
+    assert "NOTE: this run goes on with cuda: Pretended, 1 thread, torch" in first.out and "it was begun with cpu" in first.out
+    assert "goes on with" not in second.out
+    args = json.loads((SHOT / "x" / "args.json").read_text())
+    assert args["device"].startswith("cpu") and [now["device"].split(",")[0] for now in args["continued"]] == ["cuda: Pretended"]
+    assert "Already done" in command(*words).out
+
+
+def test_a_damaged_record_is_not_gone_on_from(command, monkeypatch):
+    words = [*TINY, "--post-epochs", "3", "--checkpoint-every", "1", "--expid", "x"]
+    whole = Training._next
+    with monkeypatch.context() as stopping:
+        stopping.setattr(Training, "_next", lambda self, model, epoch, epochs: whole(self, model, epoch, epochs) if epoch < 2 else 1 / 0)
+        assert command(*words).status == 1
+    args = SHOT / "x" / "args.json"
+    args.write_text(args.read_text().replace('"argv"', '"argw"'))
+    done = command(*words)
+    assert "Going on" not in done.out, done
+
+
+def test_what_unpacks_to_more_than_a_trace_is_refused(refused, monkeypatch, tmp_path):
+    monkeypatch.setattr(reading, "LARGEST", 1 << 20)
+    (tmp_path / "trace.json.gz").write_bytes(gzip.compress(b" " * (5 << 20)))
+    (tmp_path / "trace.json").write_bytes(b" " * (5 << 20))
+    refused(["--experiment", "trace", "--trace", "trace.json.gz"], "trace.json.gz is too large to be read: it unpacks to more than 1 MiB")
+    refused(["--experiment", "trace", "--trace", "trace.json"], "trace.json is too large to be read: more than 1 MiB")
+    (tmp_path / "deep.json").write_text('{"traceEvents": ' + "[" * 100_000)
+    refused(["--experiment", "trace", "--trace", "deep.json"], "deep.json")
+
+
+def test_presets_are_bounded_regular_files(refused, tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 20_000)
+    (tmp_path / "large.toml").write_bytes(b"#" * (2 << 20))
+    for name, words in (("pipe", "is no regular file"), ("deep", "lie too deep in each other"), ("large", "too large to be read: more than 1 MiB"),
+                        ("none", "cannot be read: No such file")):  # fmt: skip
+        refused(["--experiment", "assignment", "--preset", f"{name}.toml"], f"{name}.toml", words)
+
+
+def test_an_input_is_read_whole_or_refused(tmp_path):
+    (tmp_path / "x").write_bytes(b"abc")
+    assert read_input(tmp_path / "x", 3) == b"abc"
+    with pytest.raises(ValueError, match="too large"):
+        read_input(tmp_path / "x", 2)
