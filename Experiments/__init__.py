@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-COMMON = frozenset({"dataset", "data", "image", "model", "seed", "device", "verbose", "save"})
+COMMON = frozenset({"dataset", "data", "image", "model", "network", "seed", "device", "verbose", "save"})
 PRUNING = COMMON | {"prunable", "prune"}
 TRAINING = {"train", "checkpoints", "epochs", "held out", "validation", "compact", "profile", "dense", "test", "augment"}
 GRID = {"grid", "overrides", "lists", "seed list", "pruner list", "schedule lists", "ablations"}
@@ -53,15 +53,15 @@ EXPERIMENTS = {
     ),
     "evaluate": Experiment(
         "test a saved run's model.pt again: --run FOLDER ...",
-        frozenset({"run", "test", "device", "verbose", "data"}),
+        frozenset({"run", "network", "test", "device", "verbose", "data"}),
     ),
     "time": Experiment(
         "measure the inference time of saved runs again: --run FOLDER ...",
-        frozenset({"run", "test", "device", "verbose", "data"}),
+        frozenset({"run", "network", "test", "device", "verbose", "data"}),
     ),
     "compact": Experiment(
         "write saved runs' networks without their dead units, also as .pt2 and .onnx, and measure them: --run FOLDER ...",
-        frozenset({"run", "test", "device", "verbose", "data"}),
+        frozenset({"run", "network", "test", "device", "verbose", "data"}),
     ),
     "status": Experiment("how far the cells of grids and single runs are: --run FOLDER ...", frozenset({"run"})),
     "histogram": Experiment(
@@ -85,7 +85,7 @@ EXPERIMENTS = {
     "inspect": Experiment("what a --checkpoint holds, ours or foreign: layers, densities, capacities", frozenset({"checkpoint"})),
     "saliency": Experiment(
         "which layers and weights of saved runs each class hangs on: --run FOLDER ...",
-        frozenset({"run", "saliency", "device", "verbose", "data"}),
+        frozenset({"run", "network", "saliency", "device", "verbose", "data"}),
     ),
     "trace": Experiment(
         "read a trace of PyTorch's profiler: convolution time, idle gaps, layers, a timeline",

@@ -12,6 +12,7 @@ from Utils import events
 from Utils.errors import Refused, RunFailed
 from Utils.files import read_json, sha256
 from Utils.locks import Lock
+from Utils.own_network import COPY
 
 CHECKPOINT = "checkpoint.bin"
 # What runs write: these may be replaced when a run starts afresh; anything else in the folder is left alone.
@@ -22,7 +23,7 @@ OWN = (
     "initial.pt", "dense.pt", "model.pt", "regrow*.csv", "regrow*.json", "regrow*.png", "regrow*.pdf", "regrow_masks.pt",
     "updates.csv", "saliency*.csv", "saliency.json", "saliency*.png", "saliency*.pdf",
     "model-compact.pt", "compact.*", "report.md", "report.html", "figures/*", "tables/*", "optimizer.pt", "scheduler.pt",
-    "masks-level-*.pt", f"{events.FOLDER}/{events.FILES}", CHECKPOINT, "summary.json",
+    "masks-level-*.pt", f"{events.FOLDER}/{events.FILES}", CHECKPOINT, COPY, "summary.json",
 )  # fmt: skip
 PATIENCE = 60  # seconds to wait for another experiment that writes into the same folder
 

@@ -18,6 +18,7 @@ from Utils.errors import Refused
 from Utils.files import read_json
 from Utils.integrity import check_file
 from Utils.options import defaults
+from Utils.own_network import network_of_run
 from Utils.saved import MODEL, read_tensors
 from Utils.setup import build_model, mask, open_data, use_threads
 
@@ -46,7 +47,8 @@ def reopen(folder: Path, options: argparse.Namespace) -> Reopened:
     """The run in `folder`, from its `args.json` and `model.pt`; `options` are those of the command that wants it.
 
     Raises:
-        Refused: a file of it is missing, cannot be read or is not what the run wrote, or its data cannot be found.
+        Refused: a file of it is missing, cannot be read or is not what the run wrote, or its data cannot be found; or its network
+            is from a file that the command does not name (see `network_of_run`).
     """
     for name in ("args.json", MODEL):
         check_file(folder / name)
@@ -55,6 +57,7 @@ def reopen(folder: Path, options: argparse.Namespace) -> Reopened:
     if str(experiment) not in EXPERIMENTS:
         raise Refused(f"{folder / 'args.json'}: no experiment has the name {experiment!r}")
     saved = argparse.Namespace(**defaults(experiment) | recorded)
+    saved.model = network_of_run(folder, recorded, options.model if was_given(options, "model") else None)
     for place in PLACES:
         if was_given(options, place):
             setattr(saved, place, getattr(options, place))

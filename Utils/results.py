@@ -21,6 +21,7 @@ from Utils.files import atomic, check_writable, checked_text, on_cpu, read_json,
 from Utils.integrity import CHECKPOINT, OWN, damaged, half_written, tidy
 from Utils.locks import Lock
 from Utils.options import defaults
+from Utils.own_network import COPY, source_of
 from Utils.settle import identity
 from Utils.sheets import write_csv
 
@@ -140,6 +141,8 @@ class RunFolder:
         self.events.begin()
         content = vars(self.options) | identity(self.options) | {"expid": self.expid}
         self.write_json("args.json", content | environment(device))
+        if source := source_of(self.options):
+            self.write_file(COPY, lambda file: file.write_bytes(source.read_bytes()))
 
     def _clear(self, names: tuple[str, ...]) -> None:
         self._remove(file for name in names for file in self.path.glob(name))

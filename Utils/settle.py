@@ -35,7 +35,7 @@ def settle(given: Mapping[str, Any]) -> argparse.Namespace:
         raise Refused(f"--data-mirror serves the named sets ({', '.join(NAMES)}), not {options.dataset}")
     if "compression" in options:
         _settle_density(options, [d for d in SAME_THING if d in given])
-    if "model" in options:
+    if "model_class" in options:
         options.model_class, options.model = registry.resolve(options.model, options.model_class, options.dataset)
         if options.pretrained and options.weights:
             raise Refused(f"--pretrained and --weights {options.weights} exclude each other")

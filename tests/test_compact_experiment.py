@@ -248,7 +248,7 @@ def test_other_predictions_fail(command, made, quick, monkeypatch):
 def test_networks_that_exporters_cannot_follow(command, name, files, note):
     Path("mine.py").write_text(ODD)
     assert command(*BASE, "--model", f"mine.py:{name}", "--pruner", "rand", "--density", "0.3").status == 0
-    done = compact(command, FOLDER)
+    done = compact(command, FOLDER, words=["--model", f"mine.py:{name}"])
     assert done.status == 0 and done.err == "" and sum(note in line and line.startswith("NOTE: ") for line in done.out.splitlines()) == 1
     assert {f.name for f in FOLDER.glob("compact*")} == files and report(FOLDER)["any_batch"] is False
     if "compact.pt2" in files:

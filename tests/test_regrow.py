@@ -213,7 +213,7 @@ def test_refusals_of_a_network(command, sparse, refused):
     refused([*words, "--regrow-fraction", "1"], "asks for 15648", "14083 can be regrown")
     refused([*words, "--regrow-to", "0.8", "--regrow-layers", "5", "7"], "--regrow-layers 7", "0, 2, 5")
     refused([*words, "--regrow-to", "0.8", "--regrow-layers", "5", "--regrow-allocation", "greedy"], "greedy", "3 x 3")
-    refused([*words, "--regrow-to", "0.8", "--model", "fc"], "--model", "--run")
+    refused([*words, "--regrow-to", "0.8", "--model", "fc"], "--model fc", "its network is conv")
     refused([*words, "--regrow-fraction", "0.0001", "--regrow-steps", "5"], "--regrow-steps 5", "1 weights")
     torch.save({"0.weight": torch.zeros(32, 1, 3, 3)}, "plain.pt")
     refused([*words, "--regrow-to", "0.8", "--regrow-reference", "plain.pt"], "--regrow-reference plain.pt", "mask")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from Utils.errors import Refused
+from Utils.own_network import network_of_run
 
 # What a saved run says of its network and data; a command that names the run does not say it again.
 NETWORK = ("dataset", "image_size", "model", "model_class", "dense_classifier", "pretrained", "weights")
@@ -81,7 +82,7 @@ def _from_run(options: argparse.Namespace, given: Collection[str]) -> None:
     if len(options.run) > 1:
         raise Refused(f"--experiment {options.experiment} takes one --run FOLDER, not {len(options.run)}")
     folder = Path(options.run[0])
-    if clash := next((n for n in NETWORK if n in given), None):
+    if clash := next((n for n in NETWORK if n in given and n != "model"), None):
         raise Refused(f"--{clash.replace('_', '-')} and --run {folder} exclude each other: the run says what its network is")
     if not (folder / "args.json").is_file():
         raise Refused(f"--run {folder}: no run there (args.json is missing)")
@@ -89,9 +90,10 @@ def _from_run(options: argparse.Namespace, given: Collection[str]) -> None:
     missing = [name for name in ("model", "model_class", "dataset") if name not in saved]
     if missing or not (folder / "model.pt").is_file():
         raise Refused(f"--run {folder}: no saved network there ({'model.pt' if not missing else ', '.join(missing)} is missing)")
+    named = network_of_run(folder, saved, options.model if "model" in given else None)
     for name in (*NETWORK, *PRUNABLE):
         setattr(options, name, saved.get(name, False if name in PRUNABLE else getattr(options, name)))
-    options.pretrained, options.weights = False, None  # the run's file has the weights
+    options.model, options.pretrained, options.weights = named, False, None  # the run's file has the weights
     if options.model_class == "user":
         options.model_class = None  # as it is when the command line names a file
     if options.augment is None:
