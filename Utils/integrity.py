@@ -63,8 +63,27 @@ def check_file(file: Path) -> None:
 def half_written(folder: Path) -> Iterator[Path]:
     """What killed processes left of the files of a run on their way; a living one's too, so hold the lock."""
     for name in OWN:
-        place, _, last = name.rpartition("/")
-        yield from (folder / place).glob(f".{last}.*[0-9]")
+        place, slash, last = name.rpartition("/")
+        yield from regular(folder, f"{place}{slash}.{last}.*[0-9]")
+
+
+def regular(folder: Path, pattern: str) -> Iterator[Path]:
+    """The regular files in `folder` that `pattern` means (a name, or FOLDER/NAME), nothing that a link leads to."""
+    place, _, last = pattern.rpartition("/")
+    if not (folder / place).is_symlink() or not place:
+        yield from (file for file in (folder / place).glob(last) if file.is_file() and not file.is_symlink())
+
+
+def check_no_links(folder: Path) -> None:
+    """Refuse links where a run, or a report, puts files: what they lead to is somebody's own.
+
+    Raises:
+        Refused: the first of them.
+    """
+    places = {folder / name.rpartition("/")[0] for name in OWN if "/" in name}
+    for path in sorted(places | {file for name in OWN if "/" not in name for file in folder.glob(name)}):
+        if path.is_symlink():
+            raise Refused(f"{path} is a link: nothing is written or removed through it; take it away, or choose another --expid")
 
 
 def tidy(folder: Path) -> None:

@@ -18,7 +18,7 @@ from Utils.device import device_of
 from Utils.environment import environment, load_average
 from Utils.errors import Refused, RunFailed
 from Utils.files import atomic, check_writable, checked_text, on_cpu, read_json, save_state, seal, sha256, unseal
-from Utils.integrity import CHECKPOINT, OWN, damaged, half_written, tidy
+from Utils.integrity import CHECKPOINT, OWN, check_no_links, damaged, half_written, regular, tidy
 from Utils.locks import Lock
 from Utils.options import defaults
 from Utils.own_network import COPY, source_of
@@ -136,6 +136,7 @@ class RunFolder:
             return
         self._begun = True
         if self.saves:
+            check_no_links(self.path)
             self._claim()
             self._clear(OWN)
         self.events.begin()
@@ -145,7 +146,7 @@ class RunFolder:
             self.write_file(COPY, lambda file: file.write_bytes(source.read_bytes()))
 
     def _clear(self, names: tuple[str, ...]) -> None:
-        self._remove(file for name in names for file in self.path.glob(name))
+        self._remove(file for name in names for file in regular(self.path, name))
 
     def _remove(self, files: Iterable[Path]) -> None:
         try:

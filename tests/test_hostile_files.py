@@ -138,3 +138,35 @@ def test_an_input_is_read_whole_or_refused(tmp_path):
     assert read_input(tmp_path / "x", 3) == b"abc"
     with pytest.raises(ValueError, match="too large"):
         read_input(tmp_path / "x", 2)
+
+
+@pytest.mark.parametrize("link", ["figures", "tables", "report.md"])
+def test_nothing_is_removed_or_written_through_a_link(command, refused, tmp_path, link):
+    assert command(*TINY, "--expid", "a").status == 0
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "chapter.txt").write_text("mine")
+    folder = Path("Results/data/report/r")
+    folder.mkdir(parents=True)
+    (folder / link).symlink_to(thesis / "chapter.txt" if link == "report.md" else thesis)
+    for words in ([], ["--overwrite"]):
+        refused(["--experiment", "report", "--run", SHOT / "a", "--expid", "r", *words], f"{folder / link} is a link")
+    assert [file.name for file in thesis.iterdir()] == ["chapter.txt"] and (thesis / "chapter.txt").read_text() == "mine"
+
+
+def test_a_subfolder_among_the_figures_stays(command):
+    assert command(*TINY, "--expid", "a").status == 0
+    words = ["--experiment", "report", "--run", SHOT / "a", "--expid", "r"]
+    own = Path("Results/data/report/r/figures/own")
+    own.mkdir(parents=True)
+    (own / "mine.txt").write_text("mine")
+    assert command(*words).status == 0 and command(*words, "--overwrite").status == 0 and (own / "mine.txt").read_text() == "mine"
+
+
+def test_a_run_does_not_start_afresh_over_a_link(command, refused, tmp_path):
+    words = [*TINY, "--expid", "a"]
+    assert command(*words).status == 0
+    (SHOT / "a" / "model.pt").rename(tmp_path / "precious.pt")
+    (SHOT / "a" / "model.pt").symlink_to(tmp_path / "precious.pt")
+    refused([*words, "--overwrite"], "model.pt is a link")
+    assert (tmp_path / "precious.pt").stat().st_size > 0

@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from Utils.files import atomic, json_text
+from Utils.integrity import check_no_links, regular
 from Utils.report import render
 from Utils.report.background import environment, settings
 from Utils.report.blocks import Data, Document, Figure, Section, Table
@@ -74,8 +75,9 @@ def write_report(out: Path, folders: Sequence[str | Path], choices: Choices = Ch
         RunFailed: it cannot be written.
     """
     document = compose(folders, choices)
+    check_no_links(out)
     for pattern in OWN:
-        for file in out.glob(pattern):
+        for file in regular(out, pattern):
             file.unlink()
 
     def write(name: str, make: Callable[[Path], Any]) -> None:
