@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from Experiments import EXPERIMENTS
 from Models.compact import Compact
 from Models.masking import apply_masks
 from Models.shapes import eval_mode
@@ -25,13 +26,12 @@ from Utils.comparison import LARGE, Agreement, agreement, kept_units, latencies,
 from Utils.environment import environment
 from Utils.errors import Refused, RunFailed, out_of_memory
 from Utils.export import Exported, export, has_onnx
-from Utils.files import atomic, sha256, write_json
 from Utils.grid.table_file import update_cell
 from Utils.integrity import alone_in
+from Utils.manifest import OwnFiles, Sums
 from Utils.reopen import Reopened, reopen
 from Utils.saved import MODEL, saved_networks
 from Utils.setup import build_model
-from Utils.sheets import write_csv
 
 STEM = "compact"
 STEPS = ("cutting", "comparing", "exporting", "measuring", "writing")
@@ -85,6 +85,7 @@ def _reason(error: Exception, options: argparse.Namespace) -> str:
 
 
 def _compact(folder: Path, options: argparse.Namespace) -> None:
+    OwnFiles(folder).check(EXPERIMENTS[STEM].writes)
     run = reopen(folder, options)
     apply_masks(run.prunables)
     with tqdm(total=len(STEPS), desc=folder.name, unit="step", leave=False, disable=None) as bar:
@@ -106,10 +107,10 @@ def _compact(folder: Path, options: argparse.Namespace) -> None:
         rows, repeats = _measure(run, small, plain, folder, images)
         step("writing")
         files = {f"{STEM}.pt": state_file(plain), f"{STEM}.pt2": exported.pt2, f"{STEM}.onnx": exported.onnx}
-        with alone_in(folder):
-            sums = _write(folder, {name: content for name, content in files.items() if content is not None}, rows)
+        with alone_in(folder) as own:
+            sums = _write(own, {name: content for name, content in files.items() if content is not None}, rows)
             report = _report(run, small, found, exported) | {"networks": rows, "repeats": repeats, "files": sums}
-            write_json(folder / f"{STEM}.json", report)
+            own.write_json(f"{STEM}.json", report)
         for name, row in rows.items():
             update_cell(folder, name, row)
     _print(folder, report, [name for name, content in files.items() if content is not None])
@@ -155,15 +156,13 @@ def _measure(
     return rows, repeats
 
 
-def _write(folder: Path, files: Mapping[str, bytes], rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def _write(own: OwnFiles, files: Mapping[str, bytes], rows: Mapping[str, Mapping[str, Any]]) -> Sums:
     """Write the networks and the table; returns the files' checksums."""
+    sums: Sums = {}
     for name, content in files.items():
-        with atomic(folder / name) as temporary:
-            temporary.write_bytes(content)
+        sums[name] = own.write_file(name, lambda file, content=content: file.write_bytes(content))
     table = pd.json_normalize([{"network": name} | row for name, row in rows.items()], sep="_")
-    with atomic(folder / f"{STEM}.csv") as temporary:
-        write_csv(table, temporary)
-    return {name: sha256(folder / name) for name in (*files, f"{STEM}.csv")}
+    return sums | {f"{STEM}.csv": own.write_table(f"{STEM}.csv", table)}
 
 
 def _report(run: Reopened, small: Compact, found: Agreement, exported: Exported) -> dict[str, Any]:

@@ -8,17 +8,16 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
+from Experiments import EXPERIMENTS
 from Utils.errors import Refused
-from Utils.files import atomic, sha256, write_json
 from Utils.histograms import Layer, bin_table, layer_table, measure, select
 from Utils.integrity import alone_in, check_file
+from Utils.manifest import OwnFiles, Sums
 from Utils.saved import MODEL, heading, read_tensors, saved_networks
-from Utils.sheets import write_csv
 
 NAME, DEPTH = "histogram", "3d"
 ALL = "all"  # --layer: every layer in a figure of its own
+KINDS = ("png", "pdf")
 LONGEST = 60  # letters of a layer's name in a file name
 
 
@@ -34,13 +33,15 @@ def run(options: argparse.Namespace) -> None:
     for folder in saved_networks(options.run):
         check_file(folder / MODEL)
         layers = measure(read_tensors(folder / MODEL), options.bins, folder / MODEL)
-        runs.append((folder, layers, _chosen(layers, options.layer, folder)))
+        chosen = _chosen(layers, options.layer, folder)
+        figures = [f"{_stem(name)}.{kind}" for name in chosen for kind in KINDS]
+        OwnFiles(folder).check({*EXPERIMENTS[NAME].writes, *figures})
+        runs.append((folder, layers, chosen))
     for folder, layers, chosen in runs:
         _print(folder, layers)
-        with alone_in(folder):
-            files = _write(folder, layers, chosen, options.log_counts)
-            sums = {name: sha256(folder / name) for name in files}
-            write_json(folder / f"{NAME}.json", {"bins": options.bins, "log_counts": options.log_counts, "files": sums})
+        with alone_in(folder) as own:
+            files = _write(own, layers, chosen, options.log_counts)
+            own.write_json(f"{NAME}.json", {"bins": options.bins, "log_counts": options.log_counts, "files": files})
 
 
 def _chosen(layers: Sequence[Layer], names: Sequence[str], folder: Path) -> dict[str, list[Layer]]:
@@ -64,29 +65,25 @@ def _print(folder: Path, layers: Sequence[Layer]) -> None:
         print(f"WARNING: weights that are not finite, which the figures leave out: {', '.join(lost)}")
 
 
-def _write(folder: Path, layers: Sequence[Layer], chosen: dict[str, list[Layer]], log: bool) -> list[str]:
-    """Write tables and figures; returns the files' names."""
+def _write(own: OwnFiles, layers: Sequence[Layer], chosen: dict[str, list[Layer]], log: bool) -> Sums:
+    """Write tables and figures; returns the SHA-256 of each file."""
     from Utils.figures.histograms import grid_figure, layer_figure, stacked_figure
-    from Utils.figures.style import KINDS, save_figure
 
-    title = f"{heading(folder)}, density {sum(a.kept for a in layers) / sum(a.size for a in layers):.4g}"
-    _write_table(folder / f"{NAME}.csv", bin_table(layers))
-    _write_table(folder / f"{NAME}-{DEPTH}.csv", bin_table(layers, common=True))
-    save_figure(grid_figure(layers, title, log), folder / NAME)
-    save_figure(stacked_figure(layers, title), folder / f"{NAME}-{DEPTH}")
-    print(f"Figures: {folder / NAME}.png, {folder / NAME}-{DEPTH}.png")
-    stems = [NAME, f"{NAME}-{DEPTH}"]
+    title = f"{heading(own.folder)}, density {sum(a.kept for a in layers) / sum(a.size for a in layers):.4g}"
+    files = {f"{NAME}.csv": own.write_table(f"{NAME}.csv", bin_table(layers))}
+    files[f"{NAME}-{DEPTH}.csv"] = own.write_table(f"{NAME}-{DEPTH}.csv", bin_table(layers, common=True))
+    files |= own.write_figure(NAME, grid_figure(layers, title, log), KINDS)
+    files |= own.write_figure(f"{NAME}-{DEPTH}", stacked_figure(layers, title), KINDS)
+    print(f"Figures: {own.folder / NAME}.png, {own.folder / NAME}-{DEPTH}.png")
     for name, meant in chosen.items():
-        path = folder / f"{NAME}-{_file_name(name)}"
-        stems.append(path.name)
-        save_figure(layer_figure(meant, title, log), path)
-        print(f"Figure: {path}.png")
-    return [f"{stem}.csv" for stem in stems[:2]] + [f"{stem}.{kind}" for stem in stems for kind in KINDS]
+        files |= own.write_figure(_stem(name), layer_figure(meant, title, log), KINDS)
+        print(f"Figure: {own.folder / _stem(name)}.png")
+    return files
 
 
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    with atomic(path) as temporary:
-        write_csv(table, temporary)
+def _stem(layer: str) -> str:
+    """The name of the figure of `layer`, without its ending."""
+    return f"{NAME}-{_file_name(layer)}"
 
 
 def _file_name(name: str) -> str:

@@ -8,7 +8,7 @@ import torch
 
 from Utils.files import writable
 from Utils.report.choices import Choices
-from Utils.report.document import compose, save
+from Utils.report.document import compose, files_of, save
 from Utils.results import RunFolder
 from Utils.summary import study_summary
 
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
         document = compose(options.run, choices)
         for path, reason in document.collection.left_out:
             print(writable(f"Left out: {path}: {reason}"))
-        folder.begin(torch.device("cpu"))
+        folder.begin(torch.device("cpu"), files_of(document))
         save(document, folder.write_file)
         contents = {"sections": [section.title for section in document.sections], "runs": len(document.collection.done)}
         folder.finish(study_summary(folder, contents))

@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import pandas as pd
 import torch
 from torch import nn
 
+from Experiments import EXPERIMENTS
 from Utils.errors import Refused
-from Utils.files import atomic, sha256, write_json
 from Utils.integrity import alone_in
-from Utils.reopen import Reopened, reopen
+from Utils.manifest import OwnFiles
+from Utils.reopen import reopen
 from Utils.saved import do_each, heading, saved_networks
 from Utils.seeds import derive
-from Utils.sheets import write_csv
 from Utils.studies.saliency import ORDERS, class_table, layer_table, measure
 
 NAME = "saliency"
@@ -30,13 +29,14 @@ def run(options: argparse.Namespace) -> None:
         Refused: no folder holds a saved network, or none of those that do can be read; nothing was written.
         RunFailed: some run cannot be read; the others are analysed.
     """
-    do_each(saved_networks(options.run), lambda folder: _analyse(folder, reopen(folder, options), options))
+    do_each(saved_networks(options.run), lambda folder: _analyse(folder, options))
 
 
-def _analyse(folder: Path, opened: Reopened, options: argparse.Namespace) -> None:
+def _analyse(folder: Path, options: argparse.Namespace) -> None:
     from Utils.figures.saliency import saliency_figure
-    from Utils.figures.style import KINDS, save_figure
 
+    OwnFiles(folder).check(EXPERIMENTS[NAME].writes)
+    opened = reopen(folder, options)
     layers = {p.module_name: p for p in opened.prunables if p.param == "weight" and isinstance(p.module, nn.Conv2d | nn.Linear)}
     if not any(bool(p.mask.any()) for p in layers.values()):
         raise Refused(f"{folder}: no weight is kept")
@@ -49,18 +49,12 @@ def _analyse(folder: Path, opened: Reopened, options: argparse.Namespace) -> Non
         own = table[table["order"] == order]
         worst = own.loc[own["unfairness"].idxmax()]
         print(f"{order} order: the classes differ most in {worst['layer']} (deviation over mean {worst['unfairness']:.3f})")
-    with alone_in(folder):
-        _write(folder / f"{NAME}.csv", table)
-        _write(folder / f"{NAME}-classes.csv", classes)
+    with alone_in(folder) as own:
+        tables = {f"{NAME}.csv": table, f"{NAME}-classes.csv": classes}
+        files = {name: own.write_table(name, content) for name, content in tables.items()}
         for order in ORDERS:
             title = f"Saliency, {order} order: {heading(folder)}"
-            save_figure(saliency_figure(found, table, classes, order, title), folder / f"{NAME}-{order}")
-        names = [f"{NAME}.csv", f"{NAME}-classes.csv", *(f"{NAME}-{order}.{kind}" for order in ORDERS for kind in KINDS)]
+            files |= own.write_figure(f"{NAME}-{order}", saliency_figure(found, table, classes, order, title))
         chosen = {name: value for name, value in vars(options).items() if name.startswith(f"{NAME}_")}
-        write_json(folder / f"{NAME}.json", chosen | {"files": {name: sha256(folder / name) for name in names}})
+        own.write_json(f"{NAME}.json", chosen | {"files": files})
     print(f"Figures: {', '.join(str(folder / f'{NAME}-{order}.png') for order in ORDERS)}")
-
-
-def _write(path: Path, table: pd.DataFrame) -> None:
-    with atomic(path) as temporary:
-        write_csv(table, temporary)

@@ -6,13 +6,15 @@ import argparse
 from pathlib import Path
 
 from Utils.compaction import compacted
-from Utils.files import write_json
 from Utils.grid.table_file import update_cell
 from Utils.integrity import alone_in
+from Utils.manifest import OwnFiles
 from Utils.reopen import reopen, was_given
 from Utils.saved import do_each, saved_networks
 from Utils.tables import print_inference
 from Utils.timing import inference_times
+
+FILE = "time.json"
 
 
 def run(options: argparse.Namespace) -> None:
@@ -29,14 +31,15 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _measure(folder: Path, options: argparse.Namespace) -> None:
+    OwnFiles(folder).check([FILE])
     run = reopen(folder, options)
     if was_given(options, "test_batch_size") or "test_batch_size" not in run.options:
         run.options.test_batch_size = options.test_batch_size
     compact = getattr(run.options, "compact", False)
     model = compacted(run.model, run.prunables, run.data).model if compact else run.model
     times = inference_times(model, run.data, run.options, run.device)
-    with alone_in(folder):
-        write_json(folder / "time.json", times)
+    with alone_in(folder) as own:
+        own.write_json(FILE, times)
     update_cell(folder, "inference", times)
     print(folder)
     print_inference(times)

@@ -112,8 +112,9 @@ def _train_into(path: Path, training: Training, options: argparse.Namespace, rew
     """Train, with checkpoints beside `path`, and write `path`."""
     half = path.with_suffix(".checkpoint")
     if is_first():
-        for leftover in (*leftovers(path), *leftovers(half)):  # the lock is ours
-            leftover.unlink(missing_ok=True)
+        for name, leftover in leftovers(path.parent):
+            if name in (path.name, half.name):  # the lock is ours
+                leftover.unlink(missing_ok=True)
     saved = decided(lambda: unseal(half, "model", "rows", "rewind"))
     if saved:
         training.restore(saved)

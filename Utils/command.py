@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from Experiments import EXPERIMENTS
+from Utils.data.contents import forget
 from Utils.errors import Refused
 from Utils.grid.cells import expand, overridden
 from Utils.options import pop_lists, read_by, table
@@ -22,6 +23,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         Refused: a flag that the experiment does not read, or values that exclude each other.
         SystemExit: status 2 after one line for a malformed flag; 0 after `--help`.
     """
+    forget()
     given = vars(build_parser().parse_args(argv))
     if "list" in given:
         if len(given) > 1:

@@ -39,10 +39,11 @@ class EventLog:
     Args:
         path: the run's folder; the files are in its `tensorboard/`.
         active: whether anything is written at all.
+        made: told of each file, as FOLDER/NAME, which TensorBoard names, before it holds any value.
     """
 
-    def __init__(self, path: Path, active: bool) -> None:
-        self._path, self._active = path / FOLDER, active
+    def __init__(self, path: Path, active: bool, made: Callable[[str], None]) -> None:
+        self._path, self.active, self._made = path / FOLDER, active, made
         self._begun = self._goes_on = False
         self._waiting: list[tuple[int, str, Any]] = []  # until the run has begun: until then it may be refused
         self._writer: SummaryWriter | None = None
@@ -55,7 +56,7 @@ class EventLog:
 
     def watch(self, before: int = 0) -> Watch | None:
         """The `watch` of a training that begins when the run has trained for `before` epochs; None where nothing is written."""
-        if not self._active:
+        if not self.active:
             return None
         written: int | None = None
 
@@ -86,7 +87,10 @@ class EventLog:
             # Files are read in the order of their names, which tell seconds: those of one second might be read the wrong way.
             while any(self._path.glob(f"{FILES[:-1]}{int(time.time()):010d}.*")):
                 time.sleep(0.05)
+            before = set(self._path.glob(FILES))
             self._writer = SummaryWriter(str(self._path), purge_step=self._waiting[0][0] if self._goes_on else None)
+            for file in set(self._path.glob(FILES)) - before:
+                self._made(f"{FOLDER}/{file.name}")
         for step, tag, value in self._waiting:
             if isinstance(value, dict):
                 self._writer.add_histogram_raw(tag, global_step=step, **value)

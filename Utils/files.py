@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import hashlib
 import io
 import json
@@ -25,6 +24,7 @@ from Utils.inputs import read_input
 from Utils.interrupts import held
 
 LARGEST_JSON = 1 << 28  # bytes of a JSON file that is read whole
+HALF = re.compile(r"\.(.+)\.\d+")  # the name of a file on its way: .NAME.PROCESS
 CHECKSUM = "checksum"  # the key under which a JSON file carries the checksum of the rest of it
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -38,11 +38,13 @@ def atomic(path: Path) -> Iterator[Path]:
     An interrupt waits for the end of the block.
 
     Raises:
-        RunFailed: it cannot be written.
+        RunFailed: it cannot be written, or `path` is a link.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with held():
         try:
+            if path.is_symlink():
+                raise RunFailed(f"{path} is a link: nothing is written in its place; take it away")
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             with open(temporary, "rb") as written:
@@ -58,9 +60,14 @@ def atomic(path: Path) -> Iterator[Path]:
                 temporary.unlink()
 
 
-def leftovers(path: Path) -> Iterator[Path]:
-    """What killed processes left half written on the way to `path`; a living one's file too, so hold a lock."""
-    return path.parent.glob(f".{glob.escape(path.name)}.*[0-9]")
+def leftovers(folder: Path) -> Iterator[tuple[str, Path]]:
+    """What killed processes left in `folder` half written: (the name it was to have, the file).
+
+    Files of living ones too, so hold a lock.
+    """
+    for file in list(folder.iterdir()) if folder.is_dir() else ():
+        if (match := HALF.fullmatch(file.name)) and file.is_file() and not file.is_symlink():
+            yield match[1], file
 
 
 def writable(text: object) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from Utils.errors import Refused
 
+BLOCK = 1 << 20  # bytes read at a time
+
 
 def check_regular(path: Path) -> None:
     """Refuse a pipe or a device, which would be read for ever.
@@ -26,9 +28,11 @@ def read_input(path: Path, largest: int) -> bytes:
     check_regular(path)
     try:
         with open(path, "rb") as file:
-            content = file.read(largest + 1)
+            content = bytearray()
+            while len(content) <= largest and (block := file.read(BLOCK)):  # a buffer of the largest size would be taken at once
+                content += block
     except OSError as error:
         raise Refused(f"{path} cannot be read: {error.strerror or error}") from error
     if len(content) > largest:
         raise Refused(f"{path} is too large to be read: more than {largest >> 20} MiB")
-    return content
+    return bytes(content)

@@ -6,11 +6,14 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from Utils.errors import RunFailed
+from Utils.errors import Refused, RunFailed
+
+SOFT = re.compile(rb"\d+\n")  # where the disk knows no locks the file says who holds it, beginning with the process
 
 
 class Lock:
@@ -24,10 +27,12 @@ class Lock:
         """Wait for the lock, for up to `seconds` (-1: for as long as it takes); whether it is held now.
 
         Raises:
+            Refused: what has its name is no lock.
             RunFailed: the file cannot be made.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            check_lock(self.path)
             self._lock.acquire(timeout=seconds, poll_interval=0.1)
         except Timeout:
             return False
@@ -46,6 +51,18 @@ class Lock:
             with contextlib.suppress(OSError):
                 self.path.unlink()
             self._lock.release(force=True)
+
+
+def check_lock(path: Path) -> None:
+    """Refuse to lock what is there under that name and is no lock: it would be emptied, and removed in the end.
+
+    Raises:
+        Refused: `path` is a link, no file, or a file with content that no lock has.
+    """
+    with contextlib.suppress(OSError):  # a holder may remove it at any time, and what cannot be read cannot be locked either
+        link = path.is_symlink()
+        if link or (path.exists() and (not path.is_file() or (path.stat().st_size and not SOFT.match(path.read_bytes())))):
+            raise Refused(f"{path} is no lock of this program, which locks a file of that name: take it away")
 
 
 def is_locked(path: Path) -> bool:

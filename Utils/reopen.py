@@ -20,6 +20,7 @@ from Utils.integrity import check_file
 from Utils.options import defaults
 from Utils.own_network import network_of_run
 from Utils.saved import MODEL, read_tensors
+from Utils.settle import changed_images
 from Utils.setup import build_model, mask, open_data, use_threads
 
 PLACES = ("data_dir", "no_download", "workers")  # where this command's word counts, if it was given one
@@ -61,6 +62,8 @@ def reopen(folder: Path, options: argparse.Namespace) -> Reopened:
     for place in PLACES:
         if was_given(options, place):
             setattr(saved, place, getattr(options, place))
+    if note := changed_images(recorded):
+        print(note)
     device = choose_device(options)
     data = open_data(saved, device)
     data.load()

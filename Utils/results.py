@@ -8,25 +8,22 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pandas as pd
 import torch
 
 from Utils import distributed, events
+from Utils.data import contents
 from Utils.device import device_of
 from Utils.environment import environment, load_average
 from Utils.errors import Refused, RunFailed
-from Utils.files import atomic, check_writable, checked_text, on_cpu, read_json, save_state, seal, sha256, unseal
-from Utils.integrity import CHECKPOINT, OWN, check_no_links, damaged, half_written, regular, tidy
+from Utils.files import check_writable, read_json, seal, sha256, unseal
+from Utils.integrity import damaged, tidy
 from Utils.locks import Lock
+from Utils.manifest import CHECKPOINT, OwnFiles, Writer, names_of
 from Utils.options import defaults
 from Utils.own_network import COPY, source_of
-from Utils.settle import identity
-from Utils.sheets import write_csv
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from Utils.settle import differences, identity, untold
 
 SCHEMA = 1
 # Options that came late: where they are off, a run has the name that it had before there were any.
@@ -39,7 +36,7 @@ class Busy(Refused):
 
 def run_name(options: argparse.Namespace) -> str:
     """The folder name of a run without `--expid`: its main options for people, and a hash of all of them."""
-    chosen = {name: value for name, value in identity(options).items() if value or name not in YOUNG}
+    chosen = {name: value for name, value in identity(options, images=False).items() if value or name not in YOUNG}
     digest = hashlib.blake2b(json.dumps(chosen, sort_keys=True).encode(), digest_size=4).hexdigest()
     given = vars(options)
     pruners = "-".join(given.get("pruner_list", ())) or given.get("pruner")
@@ -58,7 +55,7 @@ def path_of(options: argparse.Namespace) -> Path:
     return Path(options.result_dir, getattr(options, "place", options.experiment), options.expid or run_name(options))
 
 
-class RunFolder:
+class RunFolder(Writer):
     """A run's folder, to be used in a `with` block. Made when the first file is written; each file appears whole or not at all.
 
     Attributes:
@@ -81,7 +78,8 @@ class RunFolder:
         self._sums: dict[str, str] = {}
         self._lock = Lock(self.path / ".lock")
         self._load = load_average()
-        self.events = events.EventLog(self.path, self.saves and getattr(options, "tensorboard", False))
+        shown = self.saves and getattr(options, "tensorboard", False)
+        self.events = events.EventLog(self.path, shown, lambda name: self._own.record([name]))
         self.finished = distributed.decided(self._look)
 
     def __enter__(self) -> RunFolder:
@@ -101,7 +99,8 @@ class RunFolder:
         if not self.saves:
             return False
         if (self.path / "args.json").exists() and not self.options.overwrite:
-            check_same(self.path, self.options)
+            if note := check_same(self.path, self.options):
+                print(note)
             if self._is_finished():
                 tidy(self.path)
                 return True
@@ -117,7 +116,12 @@ class RunFolder:
     def _claim(self) -> None:
         if not self._lock.take(1):
             raise Busy(f"{self.path}: another process is working there")
-        self._remove(half_written(self.path))
+        self._own = OwnFiles(self.path)
+        try:
+            for file in self._own.half_written():
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise Refused(f"cannot clear {self.path}: {error.strerror or error}") from error
 
     def _is_finished(self) -> bool:
         path = self.path / "summary.json"
@@ -130,30 +134,28 @@ class RunFolder:
             raise Refused(f"{file} is missing or damaged: --overwrite runs it again, another --expid leaves it alone")
         return True
 
-    def begin(self, device: torch.device) -> None:
-        """Write `args.json`, once; what an earlier run left in the folder goes first."""
+    def begin(self, device: torch.device, names: Iterable[str] = ()) -> None:
+        """Write `args.json`, once; what an earlier run left in the folder goes first.
+
+        `names` are files to come beside those of every such run (`Experiments.EXPERIMENTS`).
+
+        Raises:
+            Refused: a link, a folder or somebody else's file is in the way of one; nothing was removed.
+        """
         if self._begun:
             return
         self._begun = True
         if self.saves:
-            check_no_links(self.path)
+            OwnFiles(self.path).check(names_of(vars(self.options)) | set(names), [events.FOLDER] if self.events.active else [])
             self._claim()
-            self._clear(OWN)
+            self._own.remove()
         self.events.begin()
         content = vars(self.options) | identity(self.options) | {"expid": self.expid}
         self.write_json("args.json", content | environment(device))
+        if self.saves:
+            contents.keep(str(content.get("dataset")), self.options.result_dir)
         if source := source_of(self.options):
             self.write_file(COPY, lambda file: file.write_bytes(source.read_bytes()))
-
-    def _clear(self, names: tuple[str, ...]) -> None:
-        self._remove(file for name in names for file in regular(self.path, name))
-
-    def _remove(self, files: Iterable[Path]) -> None:
-        try:
-            for file in files:
-                file.unlink(missing_ok=True)
-        except OSError as error:
-            raise Refused(f"cannot clear {self.path}: {error}") from error
 
     def resume(self, *, goes_on: bool = True) -> dict[str, Any] | None:
         """The last checkpoint of this run, if all files that it was written beside are still what they were; else None.
@@ -164,7 +166,7 @@ class RunFolder:
 
     def _resume(self, goes_on: bool) -> dict[str, Any] | None:
         checkpoint = self.path / CHECKPOINT
-        if not self.saves or self.options.overwrite or not checkpoint.exists():
+        if not self.saves or self.options.overwrite or not checkpoint.exists() or CHECKPOINT not in self._own.names:
             return None
         state = unseal(checkpoint, "files")
         if file := checkpoint if state is None else self._spoilt(state):
@@ -174,7 +176,8 @@ class RunFolder:
         self._sums["args.json"] = sha256(self.path / "args.json")
         if goes_on:
             self._note_change()
-        self._clear(("summary.json",))  # that of a failure
+        self._own.check((), [events.FOLDER] if self.events.active else [])
+        self._own.remove(["summary.json"])  # that of a failure
         self.events.begin(goes_on=True)
         return state
 
@@ -203,27 +206,11 @@ class RunFolder:
         """Keep `state` for `resume`, in place of the one before. `changing` files are written again by a run that goes on."""
         if self.saves:
             self._check_there()
+            try:
+                self._own.add([CHECKPOINT])
+            except Refused as error:
+                raise RunFailed(str(error)) from error
             seal(self.path / CHECKPOINT, state | {"files": {n: s for n, s in self._sums.items() if n not in changing}})
-
-    def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Write `content` as JSON under a checksum of its own; numbers that are not finite become null."""
-        self.write_file(name, lambda file: file.write_text(checked_text(content), encoding="utf-8"))
-
-    def write_table(self, name: str, table: pd.DataFrame) -> None:
-        """Write a CSV file with a header."""
-        self.write_file(name, lambda file: write_csv(table, file))
-
-    def write_figure(self, stem: str, figure: Figure, kinds: tuple[str, ...] = ("png", "pdf")) -> None:
-        """Write a figure in each of the formats `kinds`."""
-        from Utils.figures.style import draw
-
-        for kind in kinds:
-            self.write_file(f"{stem}.{kind}", lambda file, kind=kind: draw(figure, file, kind))
-
-    def write_state(self, name: str, state: dict[str, Any] | None) -> None:
-        """Write a `state_dict` that `torch.load(..., weights_only=True)` reads, tensors on the CPU; None writes nothing."""
-        if state is not None:
-            self.write_file(name, lambda file: save_state(on_cpu(state), file))
 
     def snapshot(self, model: torch.nn.Module) -> dict[str, torch.Tensor] | None:
         """A copy on the CPU of the model's `state_dict` as it is now; None when nothing is saved."""
@@ -239,17 +226,16 @@ class RunFolder:
         summary = summary | {"load": {"start": self._load, "end": load_average()}}
         self.write_json("summary.json", summary | {"files": {n: s for n, s in self._sums.items() if n != "summary.json"}})
         if self.saves and summary["status"] == "done":
-            self._clear((CHECKPOINT,))
+            self._own.remove([CHECKPOINT])
 
-    def write_file(self, name: str, write: Callable[[Path], Any]) -> None:
-        """Have `write` make the file `name`, under a temporary name until it is whole."""
+    def write_file(self, name: str, write: Callable[[Path], Any]) -> str | None:
+        """As `OwnFiles` does, for the checksums of `summary.json`; None where nothing is saved."""
         if not self.saves:
-            return
+            return None
         if name != "args.json":
             self._check_there()
-        with atomic(self.path / name) as temporary:
-            write(temporary)
-            self._sums[name] = sha256(temporary)
+        self._sums[name] = self._own.write_file(name, write)
+        return self._sums[name]
 
     def _check_there(self, *names: str) -> None:
         """A folder that was deleted under the run is not made again: half a run would look like a whole one."""
@@ -258,11 +244,13 @@ class RunFolder:
                 raise RunFailed(f"{self.path / name} was removed while the run was going on: the same command starts it over")
 
 
-def check_same(path: Path, options: argparse.Namespace) -> None:
-    """Refuse options that are not those of the run in `path`, naming what differs."""
-    saved, asked, missing = read_json(path / "args.json"), identity(options), object()
+def check_same(path: Path, options: argparse.Namespace) -> str:
+    """Refuse options that are not those of the run in `path`, naming what differs.
+
+    Returns a note where it cannot be told whether an image folder is what it was; else nothing.
+    """
+    saved, asked = read_json(path / "args.json"), identity(options)
     saved = defaults(options.experiment) | saved  # an option that is newer than the run was as it is by default
-    differing = [k for k in asked if saved.get(k, missing) != asked[k]]
-    if differing:
-        changes = ", ".join(f"{k} {saved.get(k)!r} there, {asked[k]!r} asked" for k in differing)
-        raise Refused(f"{path} holds another run ({changes}): choose another --expid or --overwrite")
+    if changes := differences(saved, asked):
+        raise Refused(f"{path} holds another run ({', '.join(changes)}): choose another --expid or --overwrite")
+    return untold(saved, asked)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from Models import registry
 from Utils.data.catalogue import ALIASES, NAMES, check_name
+from Utils.data.contents import digest_of
 from Utils.errors import Refused
 from Utils.events import check_package
 from Utils.options import INCIDENTAL, defaults
@@ -121,17 +122,58 @@ def _check_expid(expid: str) -> None:
         raise Refused(f"--expid {expid[:60]!r}: a folder name of up to 200 bytes without / \\ :, and no dot first, is expected")
 
 
-def identity(options: argparse.Namespace) -> dict[str, Any]:
+def identity(options: argparse.Namespace, *, images: bool = True) -> dict[str, Any]:
     """The options that make two runs different, as JSON keeps them; `expid` and `place` name the folder and are not among them.
 
-    Files that an option names count by their content, under `contents`.
+    Files that an option names count by their content, under `contents`; with `images` also what a `folder:` holds, under the
+    dataset's name, where something is saved at all.
     """
     kept = {k: v for k, v in vars(options).items() if k not in (*INCIDENTAL, "expid", "given", "place")}
     files = [file for name in FILES if (file := getattr(options, name, None))]
     if getattr(options, "model_class", None) == registry.USER:
         files.append(options.model.rpartition(":")[0])
     digests = {file: _digest(file) for file in files}
+    if images and not getattr(options, "no_save", False):
+        held = digest_of(kept.get("dataset") or "", getattr(options, "result_dir", None))
+        digests |= {kept["dataset"]: held} if held else {}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()} | ({"contents": digests} if digests else {})
+
+
+def differences(saved: Mapping[str, Any], asked: Mapping[str, Any], *, but: Collection[str] = ()) -> list[str]:
+    """What differs between the options that a folder was made with and an identity, in words, `but` some options.
+
+    What an image folder held is left out where it is not known of both (see `untold`).
+    """
+    missing = object()
+    names = [k for k in asked if k not in (*but, "contents") and saved.get(k, missing) != asked[k]]
+    changes = [f"{k} {saved.get(k)!r} there, {asked[k]!r} asked" for k in names]
+    before, now = _contents(saved), _contents(asked)
+    files = [file for file in now if before.get(file) != now[file] and (file in before or file != asked.get("dataset"))]
+    return changes + [f"{file} held {_short(before.get(file))} then and {_short(now[file])} now, by SHA-256" for file in files]
+
+
+def untold(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """A note where the options do not tell what an image folder held, as those of before do not, or it is not there any more."""
+    dataset = str(asked.get("dataset"))
+    if not dataset.startswith("folder:") or all(dataset in _contents(options) for options in (saved, asked)):
+        return ""
+    return f"NOTE: whether {dataset} holds what it held when this was run cannot be told"
+
+
+def changed_images(recorded: Mapping[str, Any]) -> str:
+    """A note where the image folder of a saved run, of which `recorded` is the `args.json`, no longer holds what it held."""
+    dataset = str(recorded.get("dataset"))
+    held, found = _contents(recorded).get(dataset), digest_of(dataset, str(recorded.get("result_dir")))
+    return f"NOTE: {dataset} does not hold what it held when this was run" if held and found and held != found else ""
+
+
+def _contents(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = options.get("contents")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _short(digest: str | None) -> str:
+    return f"{str(digest)[:12]}..." if digest else "nothing known"
 
 
 def _digest(file: str) -> str:

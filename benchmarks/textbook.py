@@ -63,11 +63,11 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
 
 
 class MaskedIdentity2d(nn.Module):
-    """A multiplier of ones per channel with its mask, the identity shortcut."""
+    """A multiplier of ones per channel with its mask, the identity shortcut; it is not trained."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(features, 1, 1))
+        self.weight = nn.Parameter(torch.ones(features, 1, 1), requires_grad=False)
         self.register_buffer("weight_mask", torch.ones(features, 1, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,8 @@ import pytest
 import torch
 from test_resume import killed
 
+from Utils.manifest import OwnFiles
+
 MODEL = ["--dataset", "synthetic:3x8x8:4:60", "--model", "resnet20", "--density", "0.05", "--train-batch-size", "20", "--post-epochs", "2"]
 BASE = [*MODEL, "--pruner", "synflow", "--prune-epochs", "20"]
 LEVELS = ["--experiment", "multishot", "--level-list", "2", "--pre-epochs", "2", "--expid", "m"]
@@ -62,7 +64,9 @@ def test_a_saved_run_is_what_it_was(command):
     assert read(folder, "time.json")["network"] == "compact"
     again = command(*BASE, "--expid", "small", "--compact")
     assert again.status == 0 and "Already done" in again.out
-    assert {f.name: f.read_bytes() for f in folder.iterdir() if f.name != "time.json"} == before
+    after = {f.name: f.read_bytes() for f in folder.iterdir() if f.name != "time.json"}
+    assert OwnFiles(folder).names == before.keys() - {"manifest.json"} | {"time.json"}
+    assert after | {"manifest.json": before["manifest.json"]} == before
     other = command(*BASE, "--expid", "small")
     assert other.status == 2 and "compact" in other.err
 

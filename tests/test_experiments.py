@@ -33,7 +33,7 @@ def test_real_mnist_end_to_end(command):
     assert "Parameter Sparsity: 12450/119910 (0.1038)" in done.out and "FLOP Sparsity: 12450/119910 (0.1038)" in done.out
     assert "Train results:" in done.out and "Prune results:" in done.out and "WARNING" not in done.out
     folder = folder_of()
-    assert sorted(os.listdir(folder)) == ["args.json", "compression.csv", "dense.pt", "initial.pt", "model.pt", "optimizer.pt",
+    assert sorted(os.listdir(folder)) == ["args.json", "compression.csv", "dense.pt", "initial.pt", "manifest.json", "model.pt", "optimizer.pt",
                                           "post-train.csv", "pre-train.csv", "scheduler.pt", "summary.json"]  # fmt: skip
     summary = json.loads((folder / "summary.json").read_text())
     assert set(summary) == {*SUMMARY.split(), "checksum"}
@@ -41,7 +41,7 @@ def test_real_mnist_end_to_end(command):
     assert not summary["untrained"] and not summary["collapsed"] and summary["density"] == pytest.approx(0.1)
     for name, digest in summary["files"].items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
-    assert set(summary["files"]) == set(os.listdir(folder)) - {"summary.json"}
+    assert set(summary["files"]) == set(os.listdir(folder)) - {"summary.json", "manifest.json"}
 
     post = pd.read_csv(folder / "post-train.csv")
     assert list(post.columns) == COLUMNS and post["epoch"].tolist() == [0, 1, 2]

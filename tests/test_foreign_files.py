@@ -19,6 +19,7 @@ from trees import refused as is_refused
 from Utils.data.datasets import open_dataset
 from Utils.data.download import md5_of
 from Utils.files import FORCED, tensors_alone, unseal
+from Utils.manifest import OwnFiles
 
 FOLDER = Path("Results/data/singleshot/x")
 READERS = {"Models/weights.py", "Utils/checkpoint_file.py", "Utils/files.py", "Utils/saved.py"}
@@ -50,7 +51,11 @@ def test_a_malicious_checkpoint_is_not_run_and_the_run_starts_afresh(command):
     (FOLDER / "summary.json").unlink()
     sealed(FOLDER / "checkpoint.bin", {"files": {}, "rows": Malicious()})
     assert unseal(FOLDER / "checkpoint.bin") is None
-    assert command(*words).status == 0
+    done = command(*words)
+    assert done.status == 2 and "checkpoint.bin is not a file of this program" in done.err and "starts over" not in done.out
+    OwnFiles(FOLDER).record(["checkpoint.bin"])  # in the place of one that the run had
+    done = command(*words)
+    assert done.status == 0 and "the run starts over" in done.out
     assert (FOLDER / "model.pt").read_bytes() == expected and not Path("PWNED").exists()
 
 

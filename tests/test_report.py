@@ -14,6 +14,8 @@ import pandas as pd
 import pytest
 from conftest import TINY
 
+from Utils.manifest import OwnFiles
+
 NASTY = "<img src=x onerror=alert(1)> | `*b*` =cmd"
 
 
@@ -140,6 +142,7 @@ def test_made_again_it_follows_its_runs_and_leaves_nothing_stale(report, runs, t
     assert report(mine)[0] == folder and (folder / "report.html").read_bytes() == first
     stale = folder / "figures" / "old.png"
     stale.write_text("x")
+    OwnFiles(folder).record(["figures/old.png"])
     shutil.copytree(runs / "singleshot" / "grid" / "pruner=mag,compression=0.5,seed=2", mine / "two")
     report(mine)
     assert not stale.exists() and (folder / "report.html").read_bytes() != first

@@ -27,7 +27,7 @@ def check_study(command, experiment, words, files=()):
     assert first.status == again.status == 0, first
     folder = folder_of(experiment)
     names = {"args.json", "summary.json", *(f"{experiment}.{kind}" for kind in ("csv", "png", "pdf")), *files}
-    assert {f.name for f in folder.iterdir()} - {".lock"} == names
+    assert {f.name for f in folder.iterdir()} - {".lock"} == names | {"manifest.json"}
     assert (folder / f"{experiment}.png").read_bytes()[:4] == b"\x89PNG"
     pdf = (folder / f"{experiment}.pdf").read_bytes()
     assert pdf[:4] == b"%PDF" and b"/Type3" not in pdf and b"/CreationDate" not in pdf

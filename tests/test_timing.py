@@ -13,6 +13,7 @@ from Utils import timing
 from Utils.errors import RunFailed
 from Utils.grid.states import state_of
 from Utils.grid.table_file import update_cell
+from Utils.manifest import OwnFiles
 from Utils.timing import interleaved, quartiles, whole_passes
 
 
@@ -97,6 +98,7 @@ def test_damaged_new_times_do_not_fail_a_finished_cell(tmp_path, capsys, content
 
 
 def test_a_row_is_changed_in_place(tmp_path, capsys):
+    OwnFiles(tmp_path).record(["grid.csv", "grid.csv.sha256"])
     (tmp_path / "grid.csv").write_text('cell,x,inference_a,inference_jobs,reason\nc,0.10,1,2,"a, b"\nd,NA,7,2,\n')
     update_cell(tmp_path / "c", "inference", {"a": 0.25, "q": {"median": None}})
     assert (tmp_path / "grid.csv").read_text() == 'cell,x,inference_a,inference_jobs,inference_q_median,reason\nc,0.10,0.25,,,"a, b"\nd,NA,7,2,,\n'

@@ -40,7 +40,8 @@ def test_the_folder_and_the_same_words_the_second_time(tmp_path, capsys):
     again = capsys.readouterr().out
     (folder,) = (tmp_path / "out" / "trace").iterdir()
     pictures = {"timeline.png": b"\x89PNG", "timeline.pdf": b"%PDF", "timeline.svg": b"<?xml"}
-    assert {f.name for f in folder.iterdir()} - {".lock"} == {"args.json", "summary.json", "trace.csv", "trace_summary.json", *pictures}
+    assert {f.name for f in folder.iterdir()} - {".lock", "manifest.json"} == {
+        "args.json", "summary.json", "trace.csv", "trace_summary.json", *pictures}  # fmt: skip
     assert all((folder / name).read_bytes().startswith(start) for name, start in pictures.items())
     assert again == f"Already done: {folder}\n{first}"
     for words in ("Step: ProfilerStep#4 (the only complete step)", "device 0 (Some GPU), 2 streams", "Busy: ", "Convolution: 0.2",

@@ -118,8 +118,11 @@ def folder_lock(folder: str | os.PathLike[str]) -> BaseFileLock:
     """
     from filelock import FileLock
 
+    from Utils.locks import check_lock
+
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
+        check_lock(Path(folder).resolve() / ".lock")
         lock = FileLock(Path(folder).resolve() / ".lock", is_singleton=True)
         with lock:  # now, so that a folder that may not be written is named here
             pass

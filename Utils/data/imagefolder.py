@@ -112,7 +112,7 @@ def read_small(source: ImageSource, size: tuple[int, int] | None, title: str) ->
     # Threads hide the latency of the disk. Decoding small images in them is slower than without, large ones gain.
     in_thread = (lambda index: finish(index, None)) if size else source.content
     with tqdm(total=len(source), desc=f"reading {title}", unit=" images", disable=None, leave=False) as bar:
-        for start, contents in _in_threads(in_thread, len(source)):
+        for start, contents in in_threads(in_thread, len(source)):
             for index, content in enumerate(contents, start):
                 if size is None:
                     finish(index, content)
@@ -126,7 +126,7 @@ def _resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return functional.resize(torch.from_numpy(image.copy()), list(shape), antialias=True).numpy()
 
 
-def _in_threads(work: Callable[[int], Any], count: int) -> Iterator[tuple[int, list[Any]]]:
+def in_threads(work: Callable[[int], Any], count: int) -> Iterator[tuple[int, list[Any]]]:
     """(start, results of `work` for start, start + 1, ...) in order; few slices wait at a time, so that memory is bounded."""
     threads = min(16, 2 * (os.cpu_count() or 1))
     waiting: deque[tuple[int, Future[list[Any]]]] = deque()

@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 import Pruners
-from Utils.files import atomic
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart. Those of methods have a marker of their own;
 # yellow, which is lost on white as a line, fills only.
@@ -120,17 +119,6 @@ def label_axes(axes: Axes, x: str, y: str, title: str = "") -> None:
     axes.tick_params(labelsize=9)
     axes.grid(True, which="major", color=LIGHT, linewidth=0.6)
     axes.set_axisbelow(True)
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write `path`.png and `path`.pdf, each whole or not at all; the same figure gives the same bytes.
-
-    Raises:
-        RunFailed: it cannot be written.
-    """
-    for kind in KINDS:
-        with atomic(path.with_name(f"{path.name}.{kind}")) as temporary:
-            draw(figure, temporary, kind)
 
 
 def draw(figure: Figure, file: Path, kind: str) -> None:

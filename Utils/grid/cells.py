@@ -185,7 +185,7 @@ def _grid_name(
     first = next(iter(cells)).options
     told = vars(first) if "regrow_start" in first else shared  # a saved run says what its network is
     models = "models" if "model" in lists else told.get("model", "fc")
-    words = ("grid", models, told.get("dataset", "mnist"), _digest([identity(cell.options) for cell in cells]))
+    words = ("grid", models, told.get("dataset", "mnist"), _digest([identity(cell.options, images=False) for cell in cells]))
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(word))[-60:] for word in words)
 
 

@@ -16,16 +16,15 @@ from Utils.checkpoints import dense_path
 from Utils.device import device_of
 from Utils.environment import environment
 from Utils.errors import Refused, RunFailed
-from Utils.files import write_json
 from Utils.grid.cells import Cell
 from Utils.grid.estimate import print_estimate
 from Utils.grid.progress import work_of
 from Utils.grid.states import State, check_grid_folder, earlier_cells, earlier_rows, state_of, varying, write_grid
-from Utils.grid.table_file import alone
 from Utils.grid.tables import print_cells, print_means, write_ablation
 from Utils.grid.work import Outcome, run_cell
 from Utils.grid.workers import Workers
-from Utils.integrity import tidy
+from Utils.integrity import alone_in, tidy
+from Utils.manifest import GRID, OwnFiles, names_of
 from Utils.regrowth.growing import check_regrowth
 from Utils.results import check_same, check_writable, path_of
 from Utils.setup import Datasets, check_budget, load_pruner, prepare
@@ -47,6 +46,7 @@ def run(plan: argparse.Namespace) -> None:
     datasets = Datasets()
     check_writable(folder)
     check_grid_folder(folder, plan)
+    OwnFiles(folder).check(GRID)
     check_cells(plan, datasets)
     queued = _in_queue(plan, folder)  # before the folders are read: a cell that ends meanwhile is done, not lost
     states = {cell.name: State("pending") if plan.overwrite else state_of(path_of(cell.options)) for cell in plan.cells}
@@ -68,8 +68,10 @@ def run(plan: argparse.Namespace) -> None:
     names = [cell.name for cell in plan.cells] + others
     earlier = earlier_rows(folder, others)
     work = {cell.name: work_of(cell.options) for cell in plan.cells}
-    with alone(folder):
-        write_json(folder / "args.json", vars(plan) | {"cells": names, "work": work} | environment(_device(plan)))
+    with alone_in(folder, -1) as own:
+        if plan.overwrite:
+            own.remove()
+        own.write_json("args.json", vars(plan) | {"cells": names, "work": work} | environment(_device(plan)))
     if plan.launcher == "local" and plan.jobs > 1:
         del datasets  # each worker reads its own
         with Workers(plan.jobs) as workers:
@@ -96,13 +98,16 @@ def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
     """Build each network once, read the data once, and refuse the first cell whose options, shape or budget cannot be."""
     layers: dict[str, list[Layer]] = {}
     regrown: set[str] = set()
+    notes: set[str] = set()
     for cell in plan.cells:
         options = cell.options
         try:
             pruner = load_pruner(options) if "pruner" in options else None
             folder = path_of(options)
             if (folder / "args.json").exists() and not plan.overwrite:
-                check_same(folder, options)
+                notes.add(check_same(folder, options))
+            if not (folder / "summary.json").exists() or plan.overwrite:
+                OwnFiles(folder).check(names_of(vars(options)))
             device_of(options)
             if pruner is None:  # its network is that of a saved run
                 kind = str({k: v for k, v in vars(options).items() if k not in ("seed", "split_seed", "expid")})
@@ -120,6 +125,8 @@ def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
                 data.load()
         except Refused as error:
             raise Refused(f"cell {cell.name}: {error}") from error
+    for note in sorted(notes - {""}):
+        print(note)
 
 
 def _in_turn(cells: Sequence[Cell], datasets: Datasets) -> Iterator[tuple[Cell, Outcome]]:
@@ -208,8 +215,8 @@ def _report(plan: argparse.Namespace, folder: Path, states: dict[str, State], ea
     axes = varying(plan.cells)
     print_cells(frame)
     print_means(frame, axes)
-    with alone(folder):
-        write_ablation(folder, frame, axes)
+    with alone_in(folder, -1) as own:
+        write_ablation(own, frame, axes)
     print(f"{folder / 'grid.csv'}: " + ", ".join(f"{_count(states, s)} {s}" for s in ("done", "running", "pending", "failed")))
     failed = {name: state for name, state in states.items() if state.status == "failed"}
     for name, state in failed.items():

@@ -145,6 +145,8 @@ def _longest_array() -> int:
 
 def _submit_array(cells: Sequence[Cell], folder: Path, options: argparse.Namespace) -> str:
     place = folder.absolute() / "slurm"
+    if place.is_symlink():
+        raise Refused(f"{place} is a link: nothing is written through it; take it away, or choose another --expid")
     name = f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', folder.name)[:40]}-{secrets.token_hex(4)}"
     made = [path for path in (place, *place.parents) if not path.exists()]
     record = {"name": name, "job": "", "cells": [cell.name for cell in cells]}

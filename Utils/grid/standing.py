@@ -12,6 +12,7 @@ from Utils.errors import Refused
 from Utils.files import read_json
 from Utils.grid.progress import Progress, epochs_of, progress_of, work_of
 from Utils.grid.states import State, state_of
+from Utils.manifest import LOG
 from Utils.sound import check_options
 
 Key = tuple[Any, ...]
@@ -58,7 +59,7 @@ def groups_of(folders: Iterable[str | Path]) -> tuple[list[Group], dict[Path, Ex
     single, bad = Group(None), {}
     for folder in {Path(f).resolve(): Path(f) for f in folders}.values():
         try:
-            if not (folder / "args.json").exists() and (folder / "log.txt").exists():
+            if not (folder / "args.json").exists() and (folder / LOG).exists():
                 options: Mapping[str, Any] = {}  # a cell that has been looked at, and no more
             elif not (folder / "args.json").exists():
                 raise Refused("no run there")

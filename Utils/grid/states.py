@@ -19,7 +19,7 @@ from Utils.grid.table_file import flat, save_table
 from Utils.integrity import damaged
 from Utils.locks import is_locked
 from Utils.options import ABLATIONS, INCIDENTAL, table
-from Utils.settle import identity
+from Utils.settle import differences, identity
 from Utils.sound import check_result
 
 SMALL = 1 << 20  # bytes: files below this are checked each time that a grid is looked at
@@ -89,10 +89,10 @@ def _part_changes(saved: Mapping[str, Any], plan: argparse.Namespace, lists: Seq
 
 def _changes(saved: Mapping[str, Any], asked: Mapping[str, Any], cells: Iterable[str], lists: Sequence[str]) -> list[str]:
     """What differs between the identities of two grids, of which the saved one has `cells`; what is in the lists may."""
-    differing = [k for k in asked if k not in (*lists, "for", "cells") and saved.get(k, asked) != asked[k]]
+    before = {k: asked.get(k) for k in asked} | dict(saved)  # an option that is newer than the grid was is as asked
+    changes = differences(before, asked, but=(*lists, "for", "cells"))
     known = {str(name).partition("pruner=")[2].partition(",")[0] or saved.get("pruner") for name in cells}
     overrides = [sorted(list(o) for o in every if o[0] in known) for every in (saved.get("for", ()), asked["for"])]
-    changes = [f"{k} {saved.get(k)!r} there, {asked[k]!r} asked" for k in differing]
     changes += [f"--for {overrides[0]} there, {overrides[1]} asked"] if overrides[0] != overrides[1] else []
     axes = f"lists {_words(saved, lists)} there, {_words(asked, lists)} asked"
     return changes + ([axes] if _words(saved, lists) != _words(asked, lists) else [])

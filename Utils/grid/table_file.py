@@ -2,58 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from Utils.files import atomic, leftovers, sha256
-from Utils.locks import Lock
+from Utils.files import sha256
+from Utils.integrity import alone_in
+from Utils.manifest import OwnFiles
 from Utils.sheets import read_csv, write_csv
 
-NAME = "grid.csv"
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """A lock on the grid's own files, held for a moment only; what killed processes left half written is removed."""
-    lock = Lock(folder / ".lock")
-    lock.take()
-    try:
-        for name in ("args.json", "ablation.csv", NAME, _sums(folder / NAME).name):
-            for file in leftovers(folder / name):
-                file.unlink(missing_ok=True)
-        yield
-    finally:
-        lock.leave()
+NAME, SUMS = "grid.csv", "grid.csv.sha256"
 
 
 def save_table(folder: Path, frame: pd.DataFrame) -> None:
     """Write `grid.csv`, and `grid.csv.sha256`, which `sha256sum --check` reads."""
-    with alone(folder):
-        _write(folder / NAME, lambda file: write_csv(frame, file))
+    with alone_in(folder, -1) as own:
+        _write(own, lambda file: write_csv(frame, file))
 
 
-def _write(path: Path, write: Callable[[Path], None]) -> None:
-    with atomic(path) as temporary:
-        write(temporary)
-        digest = sha256(temporary)
-    with atomic(_sums(path)) as temporary:
-        temporary.write_text(f"{digest}  {NAME}\n", encoding="ascii")
+def _write(own: OwnFiles, write: Callable[[Path], None]) -> None:
+    digest = own.write_file(NAME, write)
+    own.write_file(SUMS, lambda file: file.write_text(f"{digest}  {NAME}\n", encoding="ascii"))
 
 
 def read_grid(path: Path) -> pd.DataFrame:
     """The table as text; a `ValueError` where it is not what was written."""
-    sums = _sums(path)
+    sums = path.with_name(SUMS)
     if sums.is_file() and sums.read_text(encoding="ascii", errors="replace").split()[:1] != [sha256(path)]:
         raise ValueError(f"it, or {sums.name}, is not what was written")
     return read_csv(path, dtype=str, keep_default_na=False)
-
-
-def _sums(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
 
 
 def update_cell(folder: Path, key: str, content: Mapping[str, Any]) -> None:
@@ -62,13 +41,14 @@ def update_cell(folder: Path, key: str, content: Mapping[str, Any]) -> None:
     All else stays as it was written, letter for letter.
     """
     path = folder.resolve().parent / NAME
-    if not path.is_file():
+    if not path.is_file() or NAME not in OwnFiles(path.parent).names:
         return
-    with alone(path.parent):
-        _update(path, folder.resolve().name, key, content)
+    with alone_in(path.parent, -1) as own:
+        _update(own, folder.resolve().name, key, content)
 
 
-def _update(path: Path, cell: str, key: str, content: Mapping[str, Any]) -> None:
+def _update(own: OwnFiles, cell: str, key: str, content: Mapping[str, Any]) -> None:
+    path = own.folder / NAME
     try:
         frame = read_grid(path)
     except (OSError, ValueError) as error:
@@ -83,7 +63,7 @@ def _update(path: Path, cell: str, key: str, content: Mapping[str, Any]) -> None
         if name not in frame:
             frame.insert(frame.shape[1] - (frame.columns[-1] == "reason"), name, "")
         frame.loc[rows, name] = "" if value is None else str(value)
-    _write(path, lambda file: frame.to_csv(file, index=False))  # its texts are inert already
+    _write(own, lambda file: frame.to_csv(file, index=False))  # its texts are inert already
 
 
 def flat(key: str, value: Any) -> dict[str, Any]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
-from Utils.files import atomic
-from Utils.sheets import write_csv
+from Utils.manifest import OwnFiles
 
 SHOWN = ("status", "params_kept", "flops_kept", "flops_total", "top1_last", "top1_best", "top5_last")
 ACCURACY = "top1_last"
@@ -31,7 +29,7 @@ def print_means(frame: pd.DataFrame, axes: Sequence[str]) -> None:
     print("Last top-1 accuracy (%) over seeds:\n", means.to_string(float_format="%.2f", na_rep=""))
 
 
-def write_ablation(folder: Path, frame: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame | None:
+def write_ablation(own: OwnFiles, frame: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame | None:
     """Write and print `ablation.csv`: per pruner and setting, what each ablation changes, seed by seed.
 
     Columns: the varying options but the seed, `top1_last` (mean), `delta` and `delta_std` (mean and deviation, over seeds, of
@@ -52,8 +50,7 @@ def write_ablation(folder: Path, frame: pd.DataFrame, axes: Sequence[str]) -> pd
     groups = joined.groupby([*others, "ablate"], sort=False, dropna=False)
     result = groups.agg(top1_last=(ACCURACY, "mean"), delta=("delta", "mean"), delta_std=("delta", "std"), n=("delta", "size"))
     result = result.reset_index()
-    with atomic(folder / "ablation.csv") as temporary:
-        write_csv(result, temporary)
+    own.write_table("ablation.csv", result)
     shown = result.to_string(index=False, float_format="%.2f", na_rep="")
     print("Ablations, change of the last top-1 accuracy (points):\n", shown)
     return result

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from importlib import import_module
-from pathlib import Path
 
 from Utils import distributed
 from Utils.errors import Refused, RunFailed
 from Utils.grid import run as alone
 from Utils.grid.states import check_grid_folder, state_of
+from Utils.integrity import alone_in
+from Utils.manifest import GRID, OwnFiles
 from Utils.results import check_writable, path_of
 from Utils.setup import Datasets
 from Utils.torchrun import process_group
@@ -28,7 +29,8 @@ def run(plan: argparse.Namespace) -> None:
         _run_cells(plan)
     if collects:
         if plan.overwrite:
-            Path(path_of(plan), "args.json").unlink(missing_ok=True)
+            with alone_in(path_of(plan), -1) as own:
+                own.remove()
         alone.run(argparse.Namespace(**vars(plan) | {"overwrite": False}))  # all is done, it only makes the tables
 
 
@@ -58,4 +60,5 @@ def _check(plan: argparse.Namespace, datasets: Datasets) -> None:
         raise Refused("--no-save: a grid is the folder that it writes")
     check_writable(path_of(plan))
     check_grid_folder(path_of(plan), plan)
+    OwnFiles(path_of(plan)).check(GRID)
     alone.check_cells(plan, datasets)

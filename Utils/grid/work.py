@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 from Utils.device import device_of
 from Utils.errors import Refused, RunFailed, failure
+from Utils.integrity import alone_in
 from Utils.locks import is_locked
+from Utils.manifest import LOG
 from Utils.results import Busy, RunFolder, path_of
 from Utils.setup import Datasets
 from Utils.summary import failed_summary
@@ -33,8 +35,12 @@ def run_cell(options: argparse.Namespace, datasets: Datasets | None = None, *, q
     if is_locked(folder / ".lock"):
         return Outcome("busy")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "log.txt", "a", buffering=1, encoding="utf-8") as log, contextlib.ExitStack() as stack:
+        with alone_in(folder, 1) as own:
+            own.add([LOG])
+    except (Refused, RunFailed) as error:
+        return Outcome("busy") if is_locked(folder / ".lock") else Outcome("failed", str(error))
+    try:
+        with open(folder / LOG, "a", buffering=1, encoding="utf-8") as log, contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.redirect_stdout(log))
             if quiet:
                 stack.enter_context(contextlib.redirect_stderr(log))

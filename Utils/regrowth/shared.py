@@ -30,6 +30,8 @@ def rivals_path(options: argparse.Namespace, device: torch.device, kept: int, st
     chosen = identity(options)
     facts = {k: v for k, v in chosen.items() if k not in VARYING} | {"kept": kept, "steps": steps}
     facts |= {"files": [chosen["contents"].get(f) for f in (options.regrow_start, options.regrow_dense)]}
+    if held := chosen["contents"].get(chosen["dataset"]):
+        facts["images"] = held
     facts |= {"device": device.type, "torch": torch.__version__, "threads": torch.get_num_threads()}
     key = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
     return Path(options.result_dir, CACHE, f"{key}.bin")

@@ -10,8 +10,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from Utils.files import atomic, json_text
-from Utils.integrity import check_no_links, regular
+from Utils.files import json_text
+from Utils.integrity import alone_in
+from Utils.manifest import OwnFiles
 from Utils.report import render
 from Utils.report.background import environment, settings
 from Utils.report.blocks import Data, Document, Figure, Section, Table
@@ -29,7 +30,6 @@ from Utils.report.traces import traces
 from Utils.report.tradeoff import tradeoff
 from Utils.report.weights import histograms
 
-OWN = ("report.md", "report.html", "figures/*", "tables/*")  # what a report writes, and a later one replaces
 Write = Callable[[str, Callable[[Path], Any]], None]
 
 
@@ -75,23 +75,29 @@ def write_report(out: Path, folders: Sequence[str | Path], choices: Choices = Ch
         RunFailed: it cannot be written.
     """
     document = compose(folders, choices)
-    check_no_links(out)
-    for pattern in OWN:
-        for file in regular(out, pattern):
-            file.unlink()
-
-    def write(name: str, make: Callable[[Path], Any]) -> None:
-        with atomic(out / name) as temporary:
-            make(temporary)
-
-    save(document, write)
+    names = files_of(document)
+    OwnFiles(out).check(names)
+    with alone_in(out) as own:
+        own.remove()
+        own.add(names)
+        save(document, own.write_file)
     return out / "report.html"
+
+
+def files_of(document: Document) -> list[str]:
+    """The names of the files that `save` writes."""
+    names: list[str] = []
+    _write_all(document, document.blocks, lambda name, _: names.append(name))
+    return names
 
 
 def save(document: Document, write: Write) -> None:
     """Write `report.md`, `report.html`, `figures/` and `tables/` through `write(name, function of a path)`."""
-    blocks = list(document.blocks)
-    for block in tqdm(blocks, desc="figures and tables", unit="file", leave=False, disable=None):
+    _write_all(document, tqdm(list(document.blocks), desc="figures and tables", unit="file", leave=False, disable=None), write)
+
+
+def _write_all(document: Document, blocks: Iterable[Any], write: Write) -> None:
+    for block in blocks:
         if isinstance(block, Figure):
             render.save_figure(block, write)
         elif isinstance(block, Table):

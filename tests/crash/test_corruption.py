@@ -50,7 +50,7 @@ def test_the_checksum_of_a_summary_and_of_later_measurements(runs):
         content = json.loads((CELL / name).read_text())
         digest = content.pop("checksum")
         assert digest == hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest(), name
-    own = {path.name for path in CELL.iterdir()} - {"summary.json", "log.txt", "time.json"}
+    own = {path.name for path in CELL.iterdir()} - {"summary.json", "log.txt", "time.json", "manifest.json"}
     assert set(read_json(CELL / "summary.json")["files"]) == {name for name in own if not name.startswith(("compact", "histogram", "saliency"))}
     for name in ("compact.json", "histogram.json", "saliency.json"):
         files = read_json(CELL / name)["files"]

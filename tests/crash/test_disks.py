@@ -33,7 +33,7 @@ def test_a_full_disk(command, disk):
     assert "Already done" in command(*words, "--expid", "early").out
     assert command("--experiment", "evaluate", "--run", disk.path / "r/singleshot/early").status == 0
     disk.fill()
-    one_line(command("--experiment", "histogram", "--run", disk.path / "r/singleshot/early"), 1, "No space left on device", "histogram")
+    one_line(command("--experiment", "histogram", "--run", disk.path / "r/singleshot/early"), 1, "No space left on device", "cannot write")
 
 
 def test_a_grid_on_a_full_disk(command, disk):

@@ -17,6 +17,7 @@ from Utils.data import namedsets
 from Utils.data.download import folder_lock
 from Utils.files import seal, unseal
 from Utils.locks import Lock
+from Utils.manifest import OwnFiles
 
 sys.path.insert(0, str(PROJECT / "tests"))
 from test_archives import make_cifar
@@ -71,6 +72,7 @@ def test_what_a_killed_measurement_left_is_removed(experiment, command):
     assert command(*TINY, "--pruner", "rand", "--compression", "0.1", "--expid", "x").status == 0
     run = Path("Results/data/singleshot/x")
     ours, theirs = run / f".{experiment}.json.4711", run / ".mine.4711"
+    OwnFiles(run).record([f"{experiment}.json"])  # as it had begun to
     theirs.touch()
     for words in (["--experiment", experiment, "--run", run], [*TINY, "--pruner", "rand", "--compression", "0.1", "--expid", "x"]):
         ours.touch()
@@ -132,6 +134,7 @@ def test_what_a_kill_at_the_very_end_left_is_removed(command):
     cached = [dense.with_suffix(".lock"), dense.with_suffix(".checkpoint")]
     for path in (*left, *cached):
         path.touch()
+    OwnFiles(cell).record(["checkpoint.bin"])
     summary = (cell / "summary.json").stat().st_mtime_ns
     assert command(*words).status == 0
     assert not [path for path in left if path.exists()] and (cell / "summary.json").stat().st_mtime_ns == summary

@@ -1,0 +1,125 @@
+"""What an image folder holds, as one checksum: a folder that has changed is another dataset, whatever it is called.
+
+The checksum is over the names of all images below the folder, and their bytes. Names, sizes and times of the files only decide
+whether it is computed again: what was found is kept in RESULT_DIR/image-folders/, a file for each folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from Utils.errors import Refused, RunFailed
+
+PREFIX = "folder:"
+KEPT = "image-folders"
+SETTLED = 2 * 10**9  # nanoseconds: a file that is younger may change once more within the clock's tick
+
+
+@dataclass(frozen=True)
+class _Found:
+    looks: str
+    digest: str
+    settled: bool
+
+
+_found: dict[Path, _Found] = {}
+
+
+def forget() -> None:
+    """Look again at folders that were looked at: a new command begins."""
+    _found.clear()
+
+
+def digest_of(dataset: str, result_dir: str | None = None) -> str | None:
+    """The SHA-256 of what the folder of `folder:PATH` holds, in hexadecimal; computed once by a command.
+
+    None for other datasets, and where there is no such folder, or it is no dataset. `result_dir` is where it may be known from.
+    """
+    if not dataset.startswith(PREFIX):
+        return None
+    root = _root(dataset)
+    if root not in _found:
+        try:
+            files = _listed(root)
+            looks, settled = _looks(files)
+            _found[root] = _kept(root, looks, result_dir) or _compute(files, looks, settled, dataset)
+        except (Refused, OSError):
+            return None
+    return _found[root].digest
+
+
+def keep(dataset: str, result_dir: str) -> None:
+    """Write down what `digest_of` found, for later commands; where that cannot be, they compute it again."""
+    from Utils.files import writable, write_json  # late: it imports torch, which the command line does without
+
+    if not dataset.startswith(PREFIX):
+        return
+    root = _root(dataset)
+    found = _found.get(root)
+    if found and found.settled and _kept(root, found.looks, result_dir) is None:
+        content = {"folder": writable(root), "looks": found.looks, "digest": found.digest}
+        with contextlib.suppress(RunFailed):
+            write_json(_place(root, result_dir), content)
+
+
+def _root(dataset: str) -> Path:
+    return Path(dataset.removeprefix(PREFIX)).expanduser().absolute()
+
+
+def _listed(root: Path) -> list[tuple[str, str]]:
+    """(the name below `root`, the path) of each image, in the order of the names."""
+    from Utils.data.imagefolder import find_trees
+
+    train, test = find_trees(root)
+    return sorted((os.path.relpath(path, root), path) for path, _ in (*train, *test))
+
+
+def _looks(files: list[tuple[str, str]]) -> tuple[str, bool]:
+    """A hash of names, sizes, times and places on the disk, and whether the youngest file is old enough to be told by them."""
+    digest, youngest = hashlib.blake2b(digest_size=16), 0
+    for name, path in files:
+        at = os.stat(path)
+        digest.update(os.fsencode(name) + f"\0{at.st_size} {at.st_mtime_ns} {at.st_ctime_ns} {at.st_ino}\0".encode())
+        youngest = max(youngest, at.st_mtime_ns, at.st_ctime_ns)
+    return digest.hexdigest(), youngest < time.time_ns() - SETTLED
+
+
+def _place(root: Path, result_dir: str) -> Path:
+    return Path(result_dir, KEPT, f"{hashlib.blake2b(os.fsencode(root), digest_size=16).hexdigest()}.json")
+
+
+def _kept(root: Path, looks: str, result_dir: str | None) -> _Found | None:
+    """What an earlier command found, if the files look as they did."""
+    from Utils.files import read_json
+
+    if result_dir is None or not (place := _place(root, result_dir)).is_file():
+        return None
+    with contextlib.suppress(Refused):
+        kept = read_json(place)
+        if kept.get("looks") == looks and isinstance(kept.get("digest"), str):
+            return _Found(looks, kept["digest"], True)
+    return None
+
+
+def _compute(files: list[tuple[str, str]], looks: str, settled: bool, title: str) -> _Found:
+    from tqdm import tqdm
+
+    from Utils.data.imagefolder import in_threads
+
+    digest = hashlib.sha256()
+    with tqdm(total=len(files), desc=f"checking {title}", unit=" images", disable=None, leave=False) as bar:
+        for start, sums in in_threads(lambda index: _sum_of(files[index][1]), len(files)):
+            for (name, _), one in zip(files[start : start + len(sums)], sums, strict=True):
+                digest.update(os.fsencode(name) + b"\0" + one)
+            bar.update(len(sums))
+    return _Found(looks, digest.hexdigest(), settled)
+
+
+def _sum_of(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
