@@ -149,7 +149,7 @@ def differences(saved: Mapping[str, Any], asked: Mapping[str, Any], *, but: Coll
     changes = [f"{k} {saved.get(k)!r} there, {asked[k]!r} asked" for k in names]
     before, now = _contents(saved), _contents(asked)
     files = [file for file in now if before.get(file) != now[file] and (file in before or file != asked.get("dataset"))]
-    return changes + [f"{file} held {_short(before.get(file))} then and {_short(now[file])} now, by SHA-256" for file in files]
+    return changes + [f"SHA-256 of {file} {_short(before.get(file))} there, {_short(now[file])} asked" for file in files]
 
 
 def untold(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
@@ -173,7 +173,7 @@ def _contents(options: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _short(digest: str | None) -> str:
-    return f"{str(digest)[:12]}..." if digest else "nothing known"
+    return f"{str(digest)[:12]}..." if digest else "not known"
 
 
 def _digest(file: str) -> str:

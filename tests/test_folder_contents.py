@@ -52,7 +52,7 @@ def test_a_changed_folder_is_not_already_done(command, pictures):
     held = json.loads((RUN / "args.json").read_text())["contents"]["folder:pics"]
     swap(pictures)
     done = command(*words)
-    assert done.status == 2 and f"folder:pics held {held[:12]}... then" in done.err and "another --expid or --overwrite" in done.err
+    assert done.status == 2 and f"SHA-256 of folder:pics {held[:12]}... there" in done.err and "another --expid or --overwrite" in done.err
     assert "does not hold what it held" in command("--experiment", "evaluate", "--run", RUN).out
     assert command(*words[:-1], "b").status == 0 and dense_networks() == 2  # not that of the other images
     swap(pictures)
@@ -114,4 +114,4 @@ def test_a_grid_goes_on_with_the_same_images_alone(command, pictures):
     assert command(*words, "2").status == 0
     swap(pictures)
     done = command(*words, "2", "3")
-    assert done.status == 2 and "folder:pics held" in done.err, done
+    assert done.status == 2 and "SHA-256 of folder:pics" in done.err, done

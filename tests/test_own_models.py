@@ -53,7 +53,7 @@ def test_an_edited_network_is_another_run(command, refused):
     words = ["--dataset", "synthetic:1x8x8:3:60", "--model", "mine.py:net", "--post-epochs", "1"]
     assert command(*words, "--expid", "x").status == command(*words).status == 0
     write(50)
-    refused([*words, "--expid", "x"], "contents", "mine.py")
+    refused([*words, "--expid", "x"], "SHA-256 of mine.py")
     assert "Already done" not in command(*words).out
 
 
