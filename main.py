@@ -43,6 +43,11 @@ def _run(argv: Sequence[str] | None, out: streams.Shown) -> int:
     except (KeyboardInterrupt, Terminated) as stop:
         print(f"main.py: interrupted; {what_stands(options)}", file=sys.stderr)
         return 130 if isinstance(stop, KeyboardInterrupt) else 143
+    except SystemExit:  # the help
+        out.flush()
+        if out.lost:
+            return 1
+        raise
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from Utils.errors import RunFailed
+from Utils.files import check_writable
 from Utils.grid import run as grid
 from Utils.grid.table_file import read_grid
 from Utils.results import path_of
@@ -23,6 +24,7 @@ def run(plan: argparse.Namespace) -> None:
         RunFailed: some cells failed; the others are done, and the report is written.
     """
     failure = None
+    check_writable(path_of(plan) / REPORT)
     try:
         grid.run(plan)
     except RunFailed as error:

@@ -24,7 +24,7 @@ from Models.shapes import eval_mode
 from Utils.compaction import compacted
 from Utils.comparison import LARGE, Agreement, agreement, kept_units, latencies, sizes, state_file
 from Utils.environment import environment
-from Utils.errors import Refused, RunFailed, out_of_memory
+from Utils.errors import Refused, RunFailed, out_of_memory, shown
 from Utils.export import Exported, export, has_onnx
 from Utils.grid.table_file import update_cell
 from Utils.integrity import alone_in
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
                 traceback.print_exc()
             errors[folder] = error
             if len(folders) > 1:
-                print(f"{folder}: failed: {_reason(error, options)}")
+                print(f"{shown(folder)}: failed: {_reason(error, options)}")
     if errors:
         _give_up(errors, len(folders), options)
 
@@ -184,7 +184,7 @@ def _report(run: Reopened, small: Compact, found: Agreement, exported: Exported)
 def _print(folder: Path, report: Mapping[str, Any], files: list[str]) -> None:
     ties = f" ({report['ties']} ties within rounding)" if report["ties"] else ""
     top1, units, repeats = report["top1"], report["units"].values(), report["repeats"]
-    print(folder)
+    print(shown(folder))
     print(
         f"All {report['images']} test images: the same predictions{ties}, top-1 {top1['masked']:.2f} % masked and "
         f"{top1['compact']:.2f} % compact; outputs of up to {report['largest_output']:.4g} differ by up to "
@@ -193,8 +193,8 @@ def _print(folder: Path, report: Mapping[str, Any], files: list[str]) -> None:
     print(f"Units: {sum(kept for kept, _ in units)} of {sum(whole for _, whole in units)} kept, {len(units)} layers.")
     rows = []
     for name, row in report["networks"].items():
-        shown = {"network": name, "parameters": row["parameters"], "file bytes": row["file_bytes"], "MACs": row["macs"]}
-        rows.append(shown | {f"batch {n} (ms)": f"{1e3 * row[f'batch{n}_seconds']['median']:.3f}" for n in repeats})
+        sizes_of = {"network": name, "parameters": row["parameters"], "file bytes": row["file_bytes"], "MACs": row["macs"]}
+        rows.append(sizes_of | {f"batch {n} (ms)": f"{1e3 * row[f'batch{n}_seconds']['median']:.3f}" for n in repeats})
     print(pd.DataFrame(rows).to_string(index=False))
     counts = " and ".join(str(n) for n in repeats.values())
     print(f"Latency: median of {counts} calls in turn, {report['device']}, {report['precision']}; MACs: dense, for one image.")

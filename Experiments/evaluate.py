@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from Utils.epochs import evaluate
+from Utils.errors import shown
 from Utils.files import read_json
 from Utils.precision import Precision
 from Utils.reopen import reopen
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
 def _evaluate(folder: Path, options: argparse.Namespace) -> None:
     run = reopen(folder, options)
     tested = evaluate(run.model, run.data.test_batches(options.test_batch_size), Precision.of(run.options, run.device))
-    print(f"{folder}: {_text(*tested)}")
+    print(f"{shown(folder)}: {_text(*tested)}")
     before = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
     loss, top1, top5 = (before.get(f"{name}_last") for name in ("test_loss", "top1", "top5"))
     if top1 is not None and top5 is not None:

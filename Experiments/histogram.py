@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from Experiments import EXPERIMENTS
-from Utils.errors import Refused
+from Utils.errors import Refused, shown
 from Utils.histograms import Layer, bin_table, layer_table, measure, select
 from Utils.integrity import alone_in, check_file
 from Utils.manifest import OwnFiles, Sums
@@ -59,7 +59,7 @@ def _chosen(layers: Sequence[Layer], names: Sequence[str], folder: Path) -> dict
 def _print(folder: Path, layers: Sequence[Layer]) -> None:
     formats = dict.fromkeys(("density", "sparsity"), "{:.6f}".format) | dict.fromkeys(("mean", "std"), "{:.4g}".format)
     kept, size = sum(layer.kept for layer in layers), sum(layer.size for layer in layers)
-    print(f"{folder}\n{layer_table(layers).to_string(index=False, formatters=formats)}")
+    print(f"{shown(folder)}\n{layer_table(layers).to_string(index=False, formatters=formats)}")
     print(f"Kept: {kept}/{size} ({kept / size:.4f})")
     if lost := [f"{layer.name} ({layer.not_finite})" for layer in layers if layer.not_finite]:
         print(f"WARNING: weights that are not finite, which the figures leave out: {', '.join(lost)}")
@@ -74,10 +74,10 @@ def _write(own: OwnFiles, layers: Sequence[Layer], chosen: dict[str, list[Layer]
     files[f"{NAME}-{DEPTH}.csv"] = own.write_table(f"{NAME}-{DEPTH}.csv", bin_table(layers, common=True))
     files |= own.write_figure(NAME, grid_figure(layers, title, log), KINDS)
     files |= own.write_figure(f"{NAME}-{DEPTH}", stacked_figure(layers, title), KINDS)
-    print(f"Figures: {own.folder / NAME}.png, {own.folder / NAME}-{DEPTH}.png")
+    print(f"Figures: {shown(own.folder / NAME)}.png, {shown(own.folder / NAME)}-{DEPTH}.png")
     for name, meant in chosen.items():
         files |= own.write_figure(_stem(name), layer_figure(meant, title, log), KINDS)
-        print(f"Figure: {own.folder / _stem(name)}.png")
+        print(f"Figure: {shown(own.folder / _stem(name))}.png")
     return files
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from Experiments import EXPERIMENTS
-from Utils.errors import Refused
+from Utils.errors import Refused, shown
 from Utils.integrity import alone_in
 from Utils.manifest import OwnFiles
 from Utils.reopen import reopen
@@ -43,7 +43,7 @@ def _analyse(folder: Path, options: argparse.Namespace) -> None:
     torch.manual_seed(derive(getattr(opened.options, "seed", 1), NAME))
     found = measure(opened.model, layers, opened.data, options.saliency_images, options.saliency_batch_size)
     classes, table = class_table(found), layer_table(found, options.saliency_percentile)
-    print(folder)
+    print(shown(folder))
     print(table.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep=""))
     for order in ORDERS:
         own = table[table["order"] == order]
@@ -57,4 +57,4 @@ def _analyse(folder: Path, options: argparse.Namespace) -> None:
             files |= own.write_figure(f"{NAME}-{order}", saliency_figure(found, table, classes, order, title))
         chosen = {name: value for name, value in vars(options).items() if name.startswith(f"{NAME}_")}
         own.write_json(f"{NAME}.json", chosen | {"files": files})
-    print(f"Figures: {', '.join(str(folder / f'{NAME}-{order}.png') for order in ORDERS)}")
+    print(f"Figures: {', '.join(shown(folder / f'{NAME}-{order}.png') for order in ORDERS)}")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from Utils.compaction import compacted
+from Utils.errors import shown
 from Utils.grid.table_file import update_cell
 from Utils.integrity import alone_in
 from Utils.manifest import OwnFiles
@@ -41,5 +42,5 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
     with alone_in(folder) as own:
         own.write_json(FILE, times)
     update_cell(folder, "inference", times)
-    print(folder)
+    print(shown(folder))
     print_inference(times)

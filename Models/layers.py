@@ -36,11 +36,16 @@ class Identity2d(nn.Module):
         """Whether the weights are the module's own, fixed, unmasked, and all one; they are read when they were written to."""
         weight = self.weight
         own = isinstance(weight, nn.Parameter) and not weight.requires_grad and not hasattr(self, "weight_mask")
-        if not own or weight.is_meta or torch.compiler.is_compiling():
+        if not own or weight.is_meta or weight.is_inference() or torch.compiler.is_compiling():
             return False
         if self._read is None or self._read[0] is not weight or self._read[1] != weight._version:
             self._read = (weight, weight._version, bool((weight == 1).all()))
         return self._read[2]
+
+    def train(self, mode: bool = True) -> Identity2d:
+        """As `nn.Module`; the weights are read again, which may have been written to through `.data`, uncounted."""
+        self._read = None
+        return super().train(mode)
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in vars(self).items() if name != "_read"}  # a copy's versions begin anew

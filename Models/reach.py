@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -45,6 +46,11 @@ REDUCING = frozenset({
 SPREADING = frozenset({
     "_softmax", "_log_softmax", "_safe_softmax",
 })  # fmt: skip
+# Methods of a tensor that hand its numbers to Python or numpy.
+LEAVING = frozenset({
+    "item", "tolist", "numpy", "__array__", "__bool__", "__float__", "__int__", "__index__", "__complex__", "__dlpack__",
+    "data_ptr", "untyped_storage",
+})  # fmt: skip
 CONNECTED = 0.5  # sums of zeros and ones, less what a kernel that transforms them (Winograd's) may round off
 
 
@@ -59,19 +65,35 @@ def has_path(model: nn.Module, prunables: Sequence[Prunable], input_shape: tuple
     tensors = {name: t.detach() for name, t in model.named_parameters()}
     image = torch.ones(1, *input_shape, device=next(iter(tensors.values())).device)
     following = _Following(image, [(tensors[p.name], p.mask) for p in prunables])
+    leaving = _Leaving(following)
     buffers = {name: t.clone() for name, t in model.named_buffers()}
     fused = torch.backends.mha.get_fastpath_enabled()
     try:
         torch.backends.mha.set_fastpath_enabled(False)  # one operation that would hide the weights within
-        with eval_mode(model), torch.no_grad(), torch.random.fork_rng(devices=[]), following:
+        with eval_mode(model), torch.no_grad(), torch.random.fork_rng(devices=[]), following, leaving:
             output = torch.func.functional_call(model, tensors | buffers, (image,))
-        return following.reaches(next(t for t in tree_leaves(output) if isinstance(t, torch.Tensor)))
+        return leaving.left or following.reaches(next(t for t in tree_leaves(output) if isinstance(t, torch.Tensor)))
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, StopIteration) as error:
         if out_of_memory(error):
             raise
         return True
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
+
+
+class _Leaving(TorchFunctionMode):
+    """While it is on, it notes whether numbers that the image reaches become Python's or numpy's, where none can follow them."""
+
+    def __init__(self, following: _Following) -> None:
+        super().__init__()
+        self._following, self.left = following, False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__name__", "") in LEAVING and isinstance(args[0], torch.Tensor):
+            self.left = self.left or self._following.reaches(args[0])
+        return func(*args, **(kwargs or {}))
 
 
 class _Following(TorchDispatchMode):

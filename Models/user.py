@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -17,6 +17,8 @@ from torch.nn.parameter import is_lazy
 
 from Models.layers import InputShape
 from Utils.errors import Refused
+from Utils.inputs import read_input
+from Utils.own_network import COPY, LARGEST
 
 
 def network(name: str, input_shape: InputShape, num_classes: int) -> nn.Module:
@@ -29,7 +31,8 @@ def network(name: str, input_shape: InputShape, num_classes: int) -> nn.Module:
     file = os.path.abspath(os.path.expanduser(f"{stem}.py"))
     if not os.path.isfile(file):
         raise Refused(f"--model {name}: there is no file {stem}.py")
-    with _importable(os.path.dirname(file)):
+    alone = os.path.basename(file) == COPY and os.path.isfile(os.path.join(os.path.dirname(file), "args.json"))
+    with nullcontext() if alone else _importable(os.path.dirname(file)):  # beside a run's copy lies what nobody has checked
         function = _function(_load(file, name), function_name, name)
         with _refusing(name, file):
             model = function(input_shape, num_classes)
@@ -45,19 +48,26 @@ def network(name: str, input_shape: InputShape, num_classes: int) -> nn.Module:
 def _load(file: str, name: str) -> ModuleType:
     """Run the file as a module of its own name, derived from its path, so that no installed module is hidden by it."""
     module_name = "user_model_" + hashlib.sha256(file.encode()).hexdigest()[:16]
-    spec = importlib.util.spec_from_file_location(module_name, file)
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(module_name)
+    module.__file__ = file
     previous = sys.modules.get(module_name)
     sys.modules[module_name] = module  # dataclasses and pickle look a class's module up there
     try:
         with _refusing(name, file):
-            spec.loader.exec_module(module)
+            exec(compile(_read(file, name), file, "exec"), vars(module))  # the source, and no bytecode that lies beside it
     except BaseException:
         del sys.modules[module_name]
         if previous is not None:
             sys.modules[module_name] = previous
         raise
     return module
+
+
+def _read(file: str, name: str) -> bytes:
+    try:
+        return read_input(Path(file), LARGEST)
+    except Refused as error:
+        raise Refused(f"--model {name}: {error}") from error
 
 
 def _function(module: ModuleType, function_name: str, name: str) -> Callable[[InputShape, int], object]:

@@ -16,6 +16,7 @@ import torch
 
 from Utils.clock import Clock
 from Utils.distributed import decided, is_first, share
+from Utils.errors import Refused
 from Utils.files import leftovers, seal, unseal
 from Utils.locks import Lock
 from Utils.results import YOUNG
@@ -79,6 +80,9 @@ def train_densely(
     path = dense_path(options, subject.device)
     if path is None:
         return _train(training, options.pre_epochs, rewind_epoch)
+    for file in (path, path.with_suffix(".checkpoint")):
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            raise Refused(f"{file} is no file: take it away, dense networks are kept there")
     lock = Lock(path.with_suffix(".lock"))
     try:
         done = decided(lambda: _finished(path, lock))

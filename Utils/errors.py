@@ -13,6 +13,11 @@ def one_line(text: str) -> str:
     return joined if joined.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in joined)
 
 
+def shown(name: object) -> str:
+    """A name, such as a path, as a terminal can show it in one line: with a mark for each control character."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in str(name))
+
+
 class Refused(ValueError):
     """The command asks for something that cannot be: exit status 2, nothing is written.
 

@@ -24,7 +24,7 @@ from Utils.inputs import read_input
 from Utils.interrupts import held
 
 LARGEST_JSON = 1 << 28  # bytes of a JSON file that is read whole
-HALF = re.compile(r"\.(.+)\.\d+")  # the name of a file on its way: .NAME.PROCESS
+HALF = re.compile(r"\.(.+)\.\d+\.half")  # the name of a file on its way: .NAME.PROCESS.half
 CHECKSUM = "checksum"  # the key under which a JSON file carries the checksum of the rest of it
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -40,7 +40,7 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         RunFailed: it cannot be written, or `path` is a link.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.half")
     with held():
         try:
             if path.is_symlink():
@@ -159,6 +159,8 @@ def check_writable(path: Path) -> None:
     twin = differing_in_case(path)
     if twin:
         raise Refused(f"{path} and {twin}, which is there, differ by the case of letters only: choose another --expid")
+    if path.is_symlink():
+        raise Refused(f"{path} is a link: nothing is written or removed through it; take it away, or choose another --expid")
     try:
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(20, "is a file, not a folder")
@@ -169,10 +171,10 @@ def check_writable(path: Path) -> None:
         raise Refused(f"--result-dir: cannot write to {path}: {error.strerror or error}") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *, checked: bool = False) -> dict[str, Any]:
     """Read a JSON object; the checksum of its own content, where it carries one, is checked and left out.
 
-    Files of before there was one, and other programs', carry none and are read as they are.
+    Files of before there was one, and other programs', carry none and are read as they are, unless it is to be `checked`.
 
     Raises:
         Refused: the file is missing, unreadable, no JSON object, or not as it was written.
@@ -187,6 +189,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raise Refused(f"{path}: a JSON object was expected")
     stranger = any(isinstance(value, str) and _DIGEST.fullmatch(value) for value in content.values())
     digest = content.pop(CHECKSUM, None)
+    if checked and digest is None:
+        raise Refused(f"{path} has no checksum")
     if digest != content_checksum(content) if digest is not None else stranger:  # the key itself may be what was damaged
         raise Refused(f"{path} is damaged: its content is not what its checksum says")
     return content

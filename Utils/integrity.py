@@ -51,7 +51,7 @@ def check_file(file: Path) -> None:
 def tidy(folder: Path) -> None:
     """Remove what a process that was killed at the end of its work left beside a finished run: checkpoint, lock, half a file."""
     lock = Lock(folder / ".lock")
-    if not (lock.path.exists() or (folder / CHECKPOINT).exists() or any(folder.glob(".*[0-9]"))):
+    if not (lock.path.exists() or (folder / CHECKPOINT).exists() or any(folder.glob(".*.half"))):
         return
     with contextlib.suppress(OSError, RunFailed, Refused):  # on a disk that cannot be written they stay, and so do others' files
         if lock.take(0):

@@ -7,13 +7,16 @@ import errno
 import fcntl
 import os
 import re
+import stat
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from Utils.errors import Refused, RunFailed
 
-SOFT = re.compile(rb"\d+\n")  # where the disk knows no locks the file says who holds it, beginning with the process
+SOFT = re.compile(rb"\d+\n[\w.-]+\n(\d+\n)?")  # where the disk knows no locks: who holds it
+
+LONGEST = 1024  # bytes of it
 
 
 class Lock:
@@ -59,9 +62,12 @@ def check_lock(path: Path) -> None:
     Raises:
         Refused: `path` is a link, no file, or a file with content that no lock has.
     """
-    with contextlib.suppress(OSError):  # a holder may remove it at any time, and what cannot be read cannot be locked either
-        link = path.is_symlink()
-        if link or (path.exists() and (not path.is_file() or (path.stat().st_size and not SOFT.match(path.read_bytes())))):
+    with contextlib.suppress(OSError):  # a holder may remove it at any time
+        foreign = path.is_symlink() or (path.exists() and not path.is_file())
+        if not foreign and path.stat().st_size:
+            with open(path, "rb") as file:
+                foreign = not SOFT.fullmatch(file.read(LONGEST))
+        if foreign:
             raise Refused(f"{path} is no lock of this program, which locks a file of that name: take it away")
 
 
@@ -72,10 +78,12 @@ def is_locked(path: Path) -> bool:
     another's folder) is held by nobody that could be waited for.
     """
     try:
-        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)  # a pipe would wait for its writer
     except OSError:
         return False
     try:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            return False
         fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
         return error.errno in (errno.EWOULDBLOCK, errno.EAGAIN)

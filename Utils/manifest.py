@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from Experiments import EXPERIMENTS
 from Utils.errors import Refused, RunFailed
 from Utils.files import atomic, checked_text, leftovers, on_cpu, read_json, save_state, sha256, write_json
+from Utils.inputs import read_input
 from Utils.own_network import COPY
 
 if TYPE_CHECKING:
@@ -23,10 +24,12 @@ CHECKPOINT, LOG = "checkpoint.bin", "log.txt"
 RUN = ("args.json", "summary.json", CHECKPOINT)  # of every run
 GRID = ("args.json", "grid.csv", "grid.csv.sha256", "ablation.csv")  # of every grid, beside its cells
 LEVELS = ("compression-level-{}.csv", "masks-level-{}.pt")  # of every level of multishot
+MOST = 10_000  # levels that are looked for
 FOLDERS = ("figures", "tables", "tensorboard")
 # Of a folder without a manifest: files that list others which they were written with.
 LISTS = ("summary.json", "histogram.json", "saliency.json", "compact.json")
 EVENTS = re.compile(r"events\.out\.tfevents\.\d{10}\..+\.\d+\.\d+")  # as TensorBoard names them: second, machine, process, number
+LARGEST = 1 << 26  # bytes of a report.md
 LINKED = re.compile(r"\]\(((?:figures|tables)/[^()\s]+)\)")  # in a report.md
 
 Sums = dict[str, str | None]  # SHA-256 by the name of a file
@@ -37,9 +40,9 @@ def names_of(options: Mapping[str, Any]) -> set[str]:
     if "cells" in options:
         return set(GRID)
     experiment = EXPERIMENTS[options.get("experiment", "singleshot")]
-    names = {*RUN, *experiment.writes}
-    if experiment.by_level:
-        names |= {name.format(level) for name in LEVELS for level in range(1, int(options.get("level") or 0) + 1)}
+    names, levels = {*RUN, *experiment.writes}, options.get("level")
+    if experiment.by_level and isinstance(levels, int):
+        names |= {name.format(level) for name in LEVELS for level in range(1, min(levels, MOST) + 1)}
     names |= {COPY} if options.get("model_class") == "user" else set()
     return names | ({LOG} if "/" in str(options.get("expid")) else set())  # of a cell, which is named GRID/CELL
 
@@ -87,30 +90,24 @@ class OwnFiles(Writer):
         names: their names, of files in a subfolder as FOLDER/NAME.
 
     Raises:
-        Refused: the manifest is a link.
+        Refused: what has the manifest's name is not one that this program wrote.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._listed: set[str] | None = None  # what the manifest says; None if there is none that can be read
-        path = folder / NAME
-        if path.is_symlink():
-            raise _in_the_way(path)
-        self._spoilt = False
-        if path.exists():
-            try:
-                self._listed = _names_in(read_json(path), path)
-            except Refused:
-                self._spoilt = True
+        self._listed = _listed_in(folder / NAME)  # None if there is no manifest
         self.names = set(_of_before(folder)) if self._listed is None else set(self._listed)
 
     def check(self, names: Iterable[str], folders: Iterable[str] = ()) -> None:
         """Refuse what is in the way of files of these `names`, in subfolders `folders` too: nothing of the kind is replaced.
 
         Raises:
-            Refused: a link, a folder where a file is to be, or a file that this program did not write.
+            Refused: a link, which the folder itself may be, a folder where a file is to be, or a file that this program did not
+                write.
         """
         names = sorted(names)
+        if self.folder.is_symlink():
+            raise _in_the_way(self.folder)
         for place in sorted({name.partition("/")[0] for name in names if "/" in name} | set(folders)):
             path = self.folder / place
             if os.path.lexists(path) and (path.is_symlink() or not path.is_dir()):
@@ -138,14 +135,16 @@ class OwnFiles(Writer):
         """
         self.names |= set(names)
         if self._listed is None or not set(names) <= self._listed:
-            if self._spoilt:
-                print(f"NOTE: {self.folder / NAME} is damaged: it is made anew")
-                self._spoilt = False
-            write_json(self.folder / NAME, {"files": sorted(self.names)})
-            self._listed = set(self.names)
+            self._write()
+
+    def _write(self) -> None:
+        write_json(self.folder / NAME, {"files": sorted(self.names)})
+        self._listed = set(self.names)
 
     def remove(self, names: Iterable[str] | None = None) -> None:
-        """Remove those of `names` that are the program's own, or all but the log; nothing where one is a link or a folder.
+        """Remove those of `names` that are the program's own, or all but the log, which is told of every try, and forget them.
+
+        Nothing is removed where one is a link or a folder.
 
         Raises:
             Refused: it cannot be done.
@@ -157,9 +156,11 @@ class OwnFiles(Writer):
                 (self.folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise Refused(f"cannot clear {self.folder}: {error.strerror or error}") from error
+        self.names -= own
         if names is None:
-            self.names &= {LOG}  # it is told of every try
             self._listed = None  # so that the next one that is added is listed alone
+        elif own:
+            self._write()
 
     def half_written(self) -> Iterator[Path]:
         """What killed processes left of the files on their way; a living one's too, so hold the lock."""
@@ -195,11 +196,17 @@ def _in_the_way(path: Path) -> Refused:
     return Refused(f"{path} {what}; take it away, or choose another --expid")
 
 
-def _names_in(content: Mapping[str, Any], path: Path) -> set[str]:
-    names = content.get("files")
-    if not isinstance(names, list) or not all(_is_plain(name) for name in names):
-        raise Refused(f"{path} lists no files of its folder")
-    return set(names)
+def _listed_in(path: Path) -> set[str] | None:
+    """The names in a manifest; None where there is none. Without the checksum of its content it is not this program's."""
+    if not os.path.lexists(path):
+        return None
+    if path.is_symlink() or not path.is_file():
+        raise _in_the_way(path)
+    with contextlib.suppress(Refused, OSError):
+        names = read_json(path, checked=True).get("files")
+        if isinstance(names, list) and all(_is_plain(name) for name in names):
+            return set(names)
+    raise Refused(f"{path} is damaged, or not of this program: take it away, or choose another --expid")
 
 
 def _is_plain(name: object) -> bool:
@@ -214,9 +221,10 @@ def _of_before(folder: Path) -> Iterator[str]:
     """The files of a run, or a grid, of before there were manifests: exact names, of files that are there."""
     yield from _of_report_before(folder)
     saved = _object_in(folder / "args.json")
-    if not saved and (folder / LOG).is_file() and folder.name in _object_in(folder.parent / "args.json").get("cells", ()):
+    cells = _object_in(folder.parent / "args.json").get("cells")
+    if not saved and (folder / LOG).is_file() and isinstance(cells, list) and folder.name in cells:
         yield LOG  # of a cell that had not begun
-    if saved.get("experiment", "singleshot") not in EXPERIMENTS or not {"argv", "commit", "versions"} & saved.keys():
+    if str(saved.get("experiment", "singleshot")) not in EXPERIMENTS or not {"argv", "commit", "versions"} & saved.keys():
         return
     names = names_of(saved)
     for experiment in EXPERIMENTS.values():
@@ -235,8 +243,8 @@ def _of_report_before(folder: Path) -> Iterator[str]:
     text = folder / "report.md"
     if (folder / "args.json").exists() or not (folder.parent / "grid.csv").is_file() or not (folder / "report.html").is_file():
         return
-    with contextlib.suppress(OSError):
-        linked = LINKED.findall(text.read_text(encoding="utf-8", errors="replace"))
+    with contextlib.suppress(Refused):
+        linked = LINKED.findall(read_input(text, LARGEST).decode("utf-8", "replace"))
         names = {"report.md", "report.html", *linked, *(f"{name.removesuffix('.png')}.pdf" for name in linked)}
         yield from (name for name in names if _is_plain(name) and (folder / name).is_file())
 

@@ -98,7 +98,7 @@ class RunFolder(Writer):
         """Whether the folder is finished; one that is there and is not becomes this process's."""
         if not self.saves:
             return False
-        if (self.path / "args.json").exists() and not self.options.overwrite:
+        if (self.path / "args.json").exists() and not self.options.overwrite and not self._is_spoilt():
             if note := check_same(self.path, self.options):
                 print(note)
             if self._is_finished():
@@ -113,14 +113,24 @@ class RunFolder(Writer):
             self._lock.leave()
             raise
 
+    def _is_spoilt(self) -> bool:
+        """Whether it is `made_anew` each time, and what it was made with cannot be read any more."""
+        try:
+            return self._made_anew and not read_json(self.path / "args.json")
+        except Refused:
+            return True
+
     def _claim(self) -> None:
         if not self._lock.take(1):
             raise Busy(f"{self.path}: another process is working there")
-        self._own = OwnFiles(self.path)
         try:
+            self._own = OwnFiles(self.path)
             for file in self._own.half_written():
                 file.unlink(missing_ok=True)
-        except OSError as error:
+        except (Refused, OSError) as error:
+            self._lock.leave()
+            if isinstance(error, Refused):
+                raise
             raise Refused(f"cannot clear {self.path}: {error.strerror or error}") from error
 
     def _is_finished(self) -> bool:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import torch
 
-from Utils.errors import Refused, RunFailed
+from Utils.errors import Refused, RunFailed, shown
 from Utils.files import read_json
 from Utils.inputs import check_regular
 
@@ -30,12 +30,12 @@ def saved_networks(names: Iterable[str | Path]) -> list[Path]:
     for name in names:
         for run in _runs(Path(name)):
             found.setdefault(run.resolve(), run)
-    whole = [run for run in found.values() if (run / MODEL).is_file()]
+    whole = [run for run in found.values() if _is_file(run / MODEL)]
     if not whole:
         raise Refused(f"--run {' '.join(map(str, names))}: no saved network there ({MODEL} is missing)")
     for run in found.values():
         if run not in whole:
-            print(f"{run}: no saved network ({MODEL} is missing)")
+            print(f"{shown(run)}: no saved network ({MODEL} is missing)")
     return whole
 
 
@@ -52,8 +52,12 @@ def do_each(folders: Sequence[Path], work: Callable[[Path], None]) -> None:
             work(folder)
         except (Refused, RunFailed) as error:
             errors.append(error)
-            if len(folders) > 1:
-                print(f"{folder}: failed: {error}")
+        except OSError as error:
+            errors.append(Refused(f"{error.filename or folder} cannot be read: {error.strerror or error}"))
+        else:
+            continue
+        if len(folders) > 1:
+            print(f"{shown(folder)}: failed: {errors[-1]}")
     if len(errors) == len(folders) and (len(folders) == 1 or all(isinstance(e, Refused) for e in errors)):
         raise errors[0]
     if errors:
@@ -61,9 +65,17 @@ def do_each(folders: Sequence[Path], work: Callable[[Path], None]) -> None:
 
 
 def _runs(folder: Path) -> list[Path]:
-    if not (folder / "grid.csv").is_file():
+    if not _is_file(folder / "grid.csv", closed=False):
         return [folder]
     return sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith(".") and f.name not in NO_RUNS)
+
+
+def _is_file(path: Path, *, closed: bool = True) -> bool:
+    """Whether `path` is a file; `closed` where the system does not tell: whoever reads it says so."""
+    try:
+        return path.is_file()
+    except OSError:
+        return closed
 
 
 def read_tensors(file: Path) -> dict[str, torch.Tensor]:

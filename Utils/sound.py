@@ -63,10 +63,10 @@ def _wrong_result(summary: Mapping[str, Any]) -> str:
     if not _is_unicode(summary):
         return NO_UNICODE
     found: dict[str, Any] = {name: summary.get(name) for name in NUMBERS}
-    for name in ("seconds", "peak_memory_bytes", "inference", "files"):
+    for name in ("seconds", "peak_memory_bytes", "inference", "files", "load"):
         if not isinstance(summary.get(name) or {}, dict):
             return _said(name, summary[name])
-    for name in ("seconds", "peak_memory_bytes"):
+    for name in ("seconds", "peak_memory_bytes", "load"):
         found |= {f"{name}: {key}": value for key, value in (summary.get(name) or {}).items()}
     inference = summary.get("inference") or {}
     found |= {f"inference: {name}": inference.get(name) for name in TIMES}

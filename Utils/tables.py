@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from Utils.distributed import decided
+from Utils.errors import shown
 from Utils.files import read_json
 from Utils.measuring import uncounted
 from Utils.sheets import as_named, read_csv
@@ -107,7 +108,7 @@ def print_saved(folder: Path) -> None:
 
 def _print_saved(folder: Path) -> None:
     summary = read_json(folder / "summary.json")
-    print(f"Already done: {folder}")
+    print(f"Already done: {shown(folder)}")
     if (folder / "post-train.csv").exists():
         patience = summary["options"].get("patience")
         print_training(first_phase(read_table(folder / "pre-train.csv")), read_table(folder / "post-train.csv"), patience)

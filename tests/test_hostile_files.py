@@ -13,6 +13,7 @@ from pretend import card
 
 from Utils.inputs import read_input
 from Utils.locks import Lock, is_locked
+from Utils.manifest import OwnFiles
 from Utils.trace import reading
 from Utils.training import Training
 
@@ -171,3 +172,142 @@ def test_a_run_does_not_start_afresh_over_a_link(command, refused, tmp_path):
     (SHOT / "a" / "model.pt").symlink_to(tmp_path / "precious.pt")
     refused([*words, "--overwrite"], "model.pt is a link")
     assert (tmp_path / "precious.pt").stat().st_size > 0
+
+
+@pytest.mark.parametrize("content", ['{"files": ["index.html"]}', '{"name": "my web app"}', "no JSON", None, "folder", "pipe", "real"])
+@pytest.mark.parametrize("over", [(), ("--overwrite",)])
+def test_a_manifest_of_another_origin_is_neither_believed_nor_replaced(command, tmp_path, content, over):
+    """`real`: one that this program wrote, from which the checksum was taken, and a name added."""
+    folder = SHOT / "a"
+    if content in ("folder", "real"):
+        assert command(*TINY, "--expid", "a").status == 0
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = folder / "manifest.json"
+    manifest.unlink(missing_ok=True)
+    (folder / "index.html").write_text("precious")
+    if content in ("folder", "pipe"):
+        (manifest.mkdir if content == "folder" else lambda: os.mkfifo(manifest))()
+    else:
+        names = sorted(file.name for file in folder.iterdir())
+        manifest.write_text(json.dumps({"files": names}) if content in (None, "real") else content)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    done = command(*TINY, "--seed", "5", "--expid", "a", *over)
+    assert done.status == 2 and "Traceback" not in done.err, done
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before and manifest.exists()
+
+
+def test_what_only_looks_like_a_leftover_stays(command):
+    words = [*TINY, "--checkpoint-every", "1", "--expid", "a"]
+    assert command(*words).status == 0
+    mine = [SHOT / "a" / name for name in (".model.pt.20240131", ".args.json.1", "checkpoint.bin")]
+    for path in mine:
+        path.write_text("mine")
+    assert "Already done" in command(*words).out and all(path.read_text() == "mine" for path in mine)
+    (SHOT / "a" / ".lock").write_text("2024\nmy diary\n")
+    assert "Already done" in command(*words).out and (SHOT / "a" / ".lock").read_text() == "2024\nmy diary\n"
+    done = command(*words, "--overwrite")
+    assert done.status == 2 and ".lock is no lock of this program" in done.err and all(path.exists() for path in mine)
+
+
+@pytest.mark.parametrize("kind", ["run", "grid", "cell", "report"])
+def test_a_folder_that_is_a_link_is_not_written_through(command, tmp_path, kind):
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "chapter.txt").write_text("mine")
+    (tmp_path / "p.toml").write_text('title = "t"\n[[part]]\nname = "one"\npruner = "rand"\ndense = false\ndataset = "synthetic:1x8x8:3:60"\npost-epochs = 1\n')
+    words, at = {
+        "run": ([*TINY, "--expid", "a"], SHOT / "a"),
+        "grid": ([*TINY, "--expid", "g", "--seed-list", "1", "2"], SHOT / "g"),
+        "cell": ([*TINY, "--expid", "g", "--seed-list", "1", "2"], SHOT / "g" / "seed=2"),
+        "report": (["--experiment", "report", "--run", SHOT / "done", "--expid", "r"], Path("Results/data/report/r")),
+    }[kind]
+    assert command(*TINY, "--expid", "done").status == 0
+    at.parent.mkdir(parents=True, exist_ok=True)
+    at.symlink_to(thesis)
+    for over in ([], ["--overwrite"]):
+        done = command(*words, *over)
+        assert done.status == 2 and f"{at} is a link" in done.err, done
+    assert [file.name for file in thesis.iterdir()] == ["chapter.txt"]
+    at.unlink()
+    at.symlink_to(tmp_path / "nowhere")
+    assert command(*words).status == 2 and not (tmp_path / "nowhere").exists()
+
+
+def test_what_is_in_the_way_of_a_cell_is_found_before_any_runs(command):
+    (SHOT / "g").mkdir(parents=True)
+    (SHOT / "g" / "seed=2").write_text("mine")
+    done = command(*TINY, "--expid", "g", "--seed-list", "1", "2")
+    assert done.status == 2 and "seed=2" in done.err and not (SHOT / "g" / "seed=1").exists(), done
+
+
+def test_a_pipe_for_a_lock_or_a_report_ends_nothing(command, tmp_path):
+    assert command(*TINY, "--expid", "a").status == 0
+    os.mkfifo(SHOT / "a" / ".lock")
+    assert command("--experiment", "status", "--run", SHOT / "a").status == 0
+    assert command("--experiment", "report", "--run", SHOT / "a", "--no-save").status == 0
+    folder = tmp_path / "g" / "report"
+    folder.mkdir(parents=True)
+    (folder.parent / "grid.csv").touch()
+    (folder / "report.html").touch()
+    os.mkfifo(folder / "report.md")
+    assert OwnFiles(folder).names == set()
+
+
+@pytest.mark.parametrize("spoilt", [{"experiment": "multishot", "level": 10**9}, {"level": "abc"}, {"experiment": ["x"]}, {"cells": 3}])
+def test_nonsense_in_a_folder_of_before_is_bounded(command, spoilt):
+    assert command(*TINY, "--expid", "a").status == 0
+    (SHOT / "a" / "manifest.json").unlink()
+    args = json.loads((SHOT / "a" / "args.json").read_text())
+    del args["checksum"]
+    args = {name: value for name, value in args.items() if not isinstance(value, str) or len(value) != 64} | spoilt
+    (SHOT / "a" / "args.json").write_text(json.dumps(args))
+    for words in ([*TINY, "--expid", "a", "--overwrite"], ["--experiment", "time", "--run", SHOT / "a"]):
+        done = command(*words)
+        assert "unexpected" not in done.err and "Traceback" not in done.err, done
+
+
+@pytest.mark.parametrize("load", [3, {"start": 3, "end": "x"}, {"start": ["a"], "end": None}])
+def test_one_foreign_summary_does_not_end_a_report(command, load):
+    for name in "ab":
+        assert command(*TINY, "--expid", name).status == 0
+    summary = json.loads((SHOT / "a" / "summary.json").read_text())
+    del summary["checksum"]
+    (SHOT / "a" / "summary.json").write_text(json.dumps({k: v for k, v in summary.items() if k != "files"} | {"files": {}, "load": load}))
+    done = command("--experiment", "report", "--run", SHOT / "a", SHOT / "b", "--no-save")
+    assert done.status == 0 and f"Left out: {SHOT / 'a'}" in done.out and "load" in done.out, done
+
+
+def test_one_unreadable_folder_does_not_end_an_evaluation(command, unreadable):
+    for name in "ab":
+        assert command(*TINY, "--expid", name).status == 0
+    unreadable(SHOT / "a")
+    done = command("--experiment", "evaluate", "--run", SHOT / "a", SHOT / "b")
+    assert done.status == 1 and "a: failed: " in done.out and "Permission denied" in done.out and f"{SHOT}/b: test loss" in done.out, done
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".checkpoint"])
+def test_what_is_in_the_way_of_a_dense_network_is_named_before_training(command, suffix):
+    words = [*TINY, "--pre-epochs", "1", "--expid"]
+    assert command(*words, "a").status == 0
+    (cached,) = Path("Results/data/dense-networks").glob("*.bin")
+    cached.unlink()
+    cached.with_suffix(suffix).mkdir()
+    done = command(*words, "b")
+    assert done.status == 2 and f"{cached.with_suffix(suffix)} is no file" in done.err, done
+
+
+def test_a_report_whose_own_record_is_spoilt_is_made_anew(command):
+    assert command(*TINY, "--expid", "a").status == 0
+    words = ["--experiment", "report", "--run", SHOT / "a", "--expid", "r"]
+    assert command(*words).status == 0
+    Path("Results/data/report/r/args.json").write_text("x")
+    assert command(*words).status == 0 and command(*words).status == 0
+
+
+def test_names_of_folders_are_one_line(command):
+    assert command(*TINY, "--expid", "a").status == 0
+    forged = Path("x\nmain.py: forged\rDONE")
+    (SHOT / "a").rename(forged)
+    for experiment in ("evaluate", "histogram", "time", "saliency"):
+        done = command("--experiment", experiment, "--run", forged)
+        assert done.status == 0 and "\r" not in done.out and not any(line.startswith("main.py: forged") for line in done.out.splitlines()), done

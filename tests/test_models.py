@@ -239,3 +239,12 @@ def test_the_registry_imports_no_torch():
     code = "import sys, Models, Models.registry; sys.exit(any(m in sys.modules for m in ('torch', 'torchvision', 'numpy')))"
     root = Path(__file__).parents[1]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_an_identity_shortcut_sees_foreign_writes_and_inference_tensors():
+    shortcut, x = Identity2d(2), torch.ones(1, 2, 1, 1)
+    assert shortcut(x) is x
+    shortcut.weight.data.mul_(3)  # counted by no version: seen at the next `train` or `eval`
+    assert shortcut.eval()(x).flatten().tolist() == [3, 3]
+    with torch.inference_mode():
+        assert torch.equal(Identity2d(2)(x), x)

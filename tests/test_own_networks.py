@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import py_compile
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,3 +81,22 @@ def test_a_network_by_name_needs_no_name(command, refused):
     assert command(*DATA, "--expid", "x").status == 0
     refused(["--experiment", "evaluate", "--run", RUN, "--model", "conv"], "--model conv is not what", "its network is fc")
     assert command("--experiment", "evaluate", "--run", RUN, "--model", "fc").status == 0
+
+
+def test_bytecode_and_neighbours_of_a_copy_are_not_run(command, run):
+    """Python would take the bytecode that lies beside a source; the folder of a run is no place to import from."""
+    (run / "__pycache__").mkdir()
+    cached = importlib.util.cache_from_source(str(run / "network.py"))
+    Path("evil.py").write_text(SOURCE.replace("ran.txt", "evil.txt"))
+    py_compile.compile("evil.py", cfile=cached, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    done = command("--experiment", "evaluate", "--run", run, "--model", f"{run}/network.py:net")
+    assert done.status == 0 and Path("ran.txt").exists() and not Path("evil.txt").exists(), done
+    Path("helper.py").write_text("")
+    Path("mine.py").write_text("import helper\n" + SOURCE)
+    assert command(*DATA, "--model", "mine.py:net", "--pruner", "rand", "--density", "0.5", "--expid", "y").status == 0
+    other = run.with_name("y")
+    (other / "helper.py").write_text("open('evil.txt', 'w')")
+    sys.modules.pop("helper", None)
+    done = command("--experiment", "evaluate", "--run", other, "--model", f"{other}/network.py:net")
+    assert done.status == 2 and "No module named 'helper'" in done.err and not Path("evil.txt").exists(), done
+    assert command("--experiment", "evaluate", "--run", other, "--model", "mine.py:net").status == 0

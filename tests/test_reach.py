@@ -132,3 +132,29 @@ def test_a_dense_torchvision_network_is_not_collapsed(name, size):
     for p in prunables:
         p.mask.zero_()
     assert not has_path(model, prunables, (3, size, size))
+
+
+LEAVES = {
+    "numpy": lambda x: torch.from_numpy(x.detach().numpy().copy()),
+    "list": lambda x: torch.tensor(x.tolist()),
+    "float": lambda x: torch.ones(1, 3) * float(x.sum()),
+    "branch": lambda x: torch.ones(1, 3) if x.sum() > 0 else torch.zeros(1, 3),
+}
+
+
+@pytest.mark.parametrize("way", LEAVES)
+def test_numbers_that_leave_torch_are_a_doubt(way):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 3), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.b(LEAVES[way](self.a(x)))
+
+    net = Net()
+    prunables = add_masks(net)
+    prunables[0].mask[0] = 0
+    assert has_path(net, prunables, (4,))
+    prunables[0].mask.zero_()
+    assert not has_path(net, prunables, (4,))  # what leaves depends on no image

@@ -101,3 +101,9 @@ def test_an_interrupted_command_promises_what_it_keeps(words, stands):
 def test_a_batch_size_is_blamed_where_it_is_used(pruner, blamed):
     text = failure(MemoryError("out of memory"), parse([*TINY, "--pruner", pruner]))
     assert ("--prune-batch-size" in text) is blamed and "--train-batch-size" in text
+
+
+def test_a_lost_help_is_a_failure():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, PROJECT / "main.py", "--help"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and done.stderr == ""

@@ -107,6 +107,7 @@ def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
             if (folder / "args.json").exists() and not plan.overwrite:
                 notes.add(check_same(folder, options))
             if not (folder / "summary.json").exists() or plan.overwrite:
+                check_writable(folder)
                 OwnFiles(folder).check(names_of(vars(options)))
             device_of(options)
             if pruner is None:  # its network is that of a saved run

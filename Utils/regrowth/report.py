@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from Utils.errors import shown
 from Utils.files import read_json
 from Utils.regrowth.controller import Settings
 from Utils.regrowth.finetune import TOP1, VALIDATION
@@ -108,6 +109,6 @@ def print_regrowth(rows: pd.DataFrame, layers: pd.DataFrame, method: str) -> Non
 
 def print_saved_regrowth(folder: Path) -> None:
     """The tables of a finished folder."""
-    print(f"Already done: {folder}")
+    print(f"Already done: {shown(folder)}")
     rows, layers = read_csv(folder / ROWS), as_named(read_csv(folder / LAYERS, dtype={"layer": str}))
     print_regrowth(rows, layers, read_json(folder / JSON)["plain_pruning"])

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from Utils.files import json_text
+from Utils.files import check_writable, json_text
 from Utils.integrity import alone_in
 from Utils.manifest import OwnFiles
 from Utils.report import render
@@ -76,6 +76,7 @@ def write_report(out: Path, folders: Sequence[str | Path], choices: Choices = Ch
     """
     document = compose(folders, choices)
     names = files_of(document)
+    check_writable(out)
     OwnFiles(out).check(names)
     with alone_in(out) as own:
         own.remove()

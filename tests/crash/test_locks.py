@@ -71,7 +71,7 @@ def test_what_a_killed_measurement_left_is_removed(experiment, command):
     """By the same command, or by that of the run itself; files of others stay."""
     assert command(*TINY, "--pruner", "rand", "--compression", "0.1", "--expid", "x").status == 0
     run = Path("Results/data/singleshot/x")
-    ours, theirs = run / f".{experiment}.json.4711", run / ".mine.4711"
+    ours, theirs = run / f".{experiment}.json.4711.half", run / ".mine.4711.half"
     OwnFiles(run).record([f"{experiment}.json"])  # as it had begun to
     theirs.touch()
     for words in (["--experiment", experiment, "--run", run], [*TINY, "--pruner", "rand", "--compression", "0.1", "--expid", "x"]):
@@ -130,7 +130,7 @@ def test_what_a_kill_at_the_very_end_left_is_removed(command):
     if not cell.exists():
         cell = next(p for p in grid.iterdir() if p.is_dir() and "dense" not in p.name)
     dense = next(Path("Results/data/dense-networks").glob("*.bin"))
-    left = [cell / ".lock", cell / "checkpoint.bin", grid / ".lock", grid / ".grid.csv.123", grid / ".grid.csv.sha256.123", grid / ".args.json.123"]
+    left = [cell / ".lock", cell / "checkpoint.bin", grid / ".lock", grid / ".grid.csv.123.half", grid / ".grid.csv.sha256.123.half", grid / ".args.json.123.half"]
     cached = [dense.with_suffix(".lock"), dense.with_suffix(".checkpoint")]
     for path in (*left, *cached):
         path.touch()
