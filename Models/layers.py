@@ -14,7 +14,8 @@ InputShape = tuple[int, int, int]
 class Identity2d(nn.Module):
     """An identity shortcut as a multiplier per channel, so that it is counted and can be pruned.
 
-    `weight` is [C, 1, 1], all ones, and never trained. [B, C, H, W] -> [B, C, H, W].
+    `weight` is [C, 1, 1], all ones, and never trained; what is written to it through `.data`, which torch does not count, may go
+    unseen. [B, C, H, W] -> [B, C, H, W].
     """
 
     _read: tuple[torch.Tensor, int, bool] | None = None  # the weight that was looked at, its version, whether it was all ones
@@ -41,11 +42,6 @@ class Identity2d(nn.Module):
         if self._read is None or self._read[0] is not weight or self._read[1] != weight._version:
             self._read = (weight, weight._version, bool((weight == 1).all()))
         return self._read[2]
-
-    def train(self, mode: bool = True) -> Identity2d:
-        """As `nn.Module`; the weights are read again, which may have been written to through `.data`, uncounted."""
-        self._read = None
-        return super().train(mode)
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in vars(self).items() if name != "_read"}  # a copy's versions begin anew
