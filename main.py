@@ -9,10 +9,13 @@ from argparse import Namespace
 from collections.abc import Sequence
 from importlib import import_module
 
-from Utils import interrupts, streams, torchrun
-from Utils.allocator import keep_freed_memory
-from Utils.command import parse, prints_alone, what_stands
-from Utils.errors import Refused, RunFailed, Terminated, one_line, print_unexpected
+from Utils.base import signals, streams
+from Utils.base.errors import Refused, RunFailed, Terminated
+from Utils.base.text import one_line
+from Utils.compute import torchrun
+from Utils.compute.allocator import keep_freed_memory
+from Utils.options.command_line import parse, prints_alone, what_stands
+from Utils.options.failures import print_unexpected
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,11 +56,11 @@ def _run(argv: Sequence[str] | None, out: streams.Shown) -> int:
 
 def _dispatch(options: Namespace) -> None:
     if "list" in options:
-        import_module("Utils.listing").print_list(options.list)
+        import_module("Utils.options.listing").print_list(options.list)
     elif "preset" in options:
         import_module("Experiments.assignment").run(options)
     elif "cells" in options:
-        import_module("Utils.grid.together" if torchrun.launched()[1] > 1 else "Utils.grid.run").run(options)
+        import_module("Utils.grid.under_torchrun" if torchrun.launched()[1] > 1 else "Utils.grid.run").run(options)
     elif getattr(options, "dry_run", False):
         import_module("Utils.grid.run").show(options)
     else:
@@ -67,10 +70,10 @@ def _dispatch(options: Namespace) -> None:
 
 if __name__ == "__main__":
     streams.open_closed_streams()
-    interrupts.install(signal.SIGINT, signal.SIGTERM)
+    signals.install(signal.SIGINT, signal.SIGTERM)
     keep_freed_memory()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends the program quietly
     status = main()
     if status in (130, 143):
-        interrupts.leave(status)
+        signals.leave(status)
     sys.exit(status)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-from Utils.errors import RunFailed
-from Utils.files import check_writable
+from Utils.base.errors import RunFailed
+from Utils.base.files import check_writable
 from Utils.grid import run as grid
-from Utils.grid.table_file import read_grid
-from Utils.results import path_of
+from Utils.grid.grid_table import read_grid
+from Utils.runs.places import path_of
 
 REPORT = "report"  # the folder beside the cells
 
 
 def run(plan: argparse.Namespace) -> None:
-    """Run the cells that are not done (see `Utils.grid.assignment.plan`), then write the report into the grid's folder.
+    """Run the cells that are not done (see `Utils.options.assignment.plan`), then write the report into the grid's folder.
 
     A cell that failed is listed in the report, and the command ends as a grid's does. While cells are still to come, as on a
     cluster, no report is written.

@@ -17,21 +17,23 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from Experiments import EXPERIMENTS
 from Models.compact import Compact
 from Models.masking import apply_masks
 from Models.shapes import eval_mode
-from Utils.compaction import compacted
-from Utils.comparison import LARGE, Agreement, agreement, kept_units, latencies, sizes, state_file
-from Utils.environment import environment
-from Utils.errors import Refused, RunFailed, out_of_memory, shown
-from Utils.export import Exported, export, has_onnx
-from Utils.grid.table_file import update_cell
-from Utils.integrity import alone_in
-from Utils.manifest import OwnFiles, Sums
-from Utils.reopen import Reopened, reopen
-from Utils.saved import MODEL, saved_networks
-from Utils.setup import build_model
+from Utils.base.errors import Refused, RunFailed, out_of_memory
+from Utils.base.text import shown
+from Utils.compact.comparison import LARGE, Agreement, agreement, kept_units, latencies, sizes, state_file
+from Utils.compact.export import Exported, export, has_onnx
+from Utils.compact.trained import compacted
+from Utils.compute.environment import environment
+from Utils.grid.grid_table import update_cell
+from Utils.options.experiments import EXPERIMENTS
+from Utils.runs.manifest import OwnFiles
+from Utils.runs.reopen import Reopened, reopen
+from Utils.runs.run_files import alone_in
+from Utils.runs.saved import MODEL, saved_networks
+from Utils.runs.writer import Sums
+from Utils.training.network import build_dense
 
 STEM = "compact"
 STEPS = ("cutting", "comparing", "exporting", "measuring", "writing")
@@ -139,8 +141,7 @@ def _measure(
     run: Reopened, small: Compact, plain: nn.Module, folder: Path, images: torch.Tensor
 ) -> tuple[dict[str, dict[str, Any]], dict[int, int]]:
     """A row for each of the dense, the masked and the compact network, and how often each batch size was timed."""
-    with torch.random.fork_rng(devices=[]):
-        dense = build_model(run.options, run.data).to(run.device)
+    dense = build_dense(run.options, run.data, run.device)
     shape = run.data.input_shape
     rows: dict[str, dict[str, Any]] = {
         "dense": sizes(dense, shape),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from Utils.epochs import evaluate
-from Utils.errors import shown
-from Utils.files import read_json
-from Utils.precision import Precision
-from Utils.reopen import reopen
-from Utils.saved import do_each, saved_networks
+from Utils.base.json_files import read_json
+from Utils.base.text import shown
+from Utils.compute.precision import Precision
+from Utils.runs.reopen import reopen
+from Utils.runs.saved import do_each, saved_networks
+from Utils.training.loops import evaluate
 
 
 def run(options: argparse.Namespace) -> None:

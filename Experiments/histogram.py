@@ -8,12 +8,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from Experiments import EXPERIMENTS
-from Utils.errors import Refused, shown
-from Utils.histograms import Layer, bin_table, layer_table, measure, select
-from Utils.integrity import alone_in, check_file
-from Utils.manifest import OwnFiles, Sums
-from Utils.saved import MODEL, heading, read_tensors, saved_networks
+from Utils.base.errors import Refused
+from Utils.base.text import shown
+from Utils.measure.weight_histogram import Layer, bin_table, layer_table, measure, select
+from Utils.options.experiments import EXPERIMENTS
+from Utils.runs.manifest import OwnFiles
+from Utils.runs.run_files import alone_in, check_file
+from Utils.runs.saved import MODEL, heading, read_tensors, saved_networks
+from Utils.runs.writer import Sums
 
 NAME, DEPTH = "histogram", "3d"
 ALL = "all"  # --layer: every layer in a figure of its own
@@ -67,7 +69,7 @@ def _print(folder: Path, layers: Sequence[Layer]) -> None:
 
 def _write(own: OwnFiles, layers: Sequence[Layer], chosen: dict[str, list[Layer]], log: bool) -> Sums:
     """Write tables and figures; returns the SHA-256 of each file."""
-    from Utils.figures.histograms import grid_figure, layer_figure, stacked_figure
+    from Utils.figures.weight_histograms import grid_figure, layer_figure, stacked_figure
 
     title = f"{heading(own.folder)}, density {sum(a.kept for a in layers) / sum(a.size for a in layers):.4g}"
     files = {f"{NAME}.csv": own.write_table(f"{NAME}.csv", bin_table(layers))}

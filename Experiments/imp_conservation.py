@@ -16,19 +16,21 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from Utils.clock import Clock
+from Utils.base.errors import RunFailed
+from Utils.base.seeds import derive
+from Utils.compute.clock import Clock
+from Utils.compute.device import choose_device
+from Utils.compute.precision import Precision
 from Utils.data.datasets import Dataset
-from Utils.device import choose_device
-from Utils.epochs import evaluate, train_epoch
-from Utils.errors import RunFailed, failure
-from Utils.optimization import make_optimizer, make_schedule
-from Utils.precision import Precision
-from Utils.results import RunFolder
-from Utils.seeds import derive
-from Utils.setup import Subject, open_data, prepare
-from Utils.studies.conservation import fit, square_table
-from Utils.studies.folder import dense_options, print_saved_study, print_study, save_study
-from Utils.summary import costs, failed_summary
+from Utils.measure.score_balance import fit
+from Utils.options.failures import failure
+from Utils.runs.folder import RunFolder
+from Utils.runs.summary import costs, failed_summary
+from Utils.studies.conservation import square_table
+from Utils.studies.study import dense_options, print_saved_study, print_study, save_study
+from Utils.training.loops import evaluate, train_epoch
+from Utils.training.network import Subject, open_data, prepare
+from Utils.training.optimizers import make_optimizer, make_schedule
 
 
 def run(options: argparse.Namespace) -> None:

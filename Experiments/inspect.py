@@ -6,7 +6,7 @@ import argparse
 
 import pandas as pd
 
-from Utils.checkpoint_file import NONE, Checkpoint, read_checkpoint, summarised
+from Utils.runs.checkpoint_reader import NONE, Checkpoint, read_checkpoint, summarised
 
 SHOWN = 40  # tensors that are not masked are named one by one up to here
 

@@ -12,12 +12,13 @@ import math
 
 import pandas as pd
 
-from Utils.device import choose_device
-from Utils.results import RunFolder
-from Utils.setup import Subject, open_data
-from Utils.studies.conservation import ROUNDING, fit, largest_deviation, layer_table, why_not_conserved
-from Utils.studies.dataflow import trace
-from Utils.studies.folder import options_per_pruner, print_saved_study, print_study, save_study, score_each
+from Utils.compute.device import choose_device
+from Utils.measure.score_balance import fit
+from Utils.runs.folder import RunFolder
+from Utils.studies.conservation import ROUNDING, largest_deviation, layer_table, why_not_conserved
+from Utils.studies.study import options_per_pruner, print_saved_study, print_study, save_study, score_each
+from Utils.studies.wiring import trace
+from Utils.training.network import Subject, open_data
 
 
 def run(options: argparse.Namespace) -> None:

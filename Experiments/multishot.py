@@ -15,20 +15,20 @@ from typing import Any
 import pandas as pd
 import torch
 
-from Pruners.base import Pruner
-from Utils.checkpoints import Checkpoints, copied, train_densely, without_masks
-from Utils.clock import Clock
-from Utils.compaction import TrainedNetwork
-from Utils.distributed import decided
-from Utils.measuring import compression_table, totals, with_effective
-from Utils.results import RunFolder
-from Utils.running import run_once
-from Utils.setup import Datasets, Subject, set_up
-from Utils.stopping import kept_row, validation_summary
-from Utils.summary import pruning_summary, training_summary
-from Utils.tables import print_inference, print_levels, print_pruning, print_training, print_warnings, read_table
-from Utils.timing import inference_summary
-from Utils.training import Diverged, Training
+from Pruners._shared.base import Pruner
+from Utils.compact.trained import TrainedNetwork
+from Utils.compute.clock import Clock
+from Utils.compute.processes import decided
+from Utils.measure.counting import compression_table, totals, with_effective
+from Utils.runs.dense_cache import Checkpoints, copied, train_densely, without_masks
+from Utils.runs.folder import RunFolder
+from Utils.runs.lifecycle import run_once
+from Utils.runs.outputs import inference_summary
+from Utils.runs.printing import print_inference, print_levels, print_pruning, print_training, print_warnings, read_table
+from Utils.runs.summary import pruning_summary, training_summary
+from Utils.training.early_stopping import kept_row, validation_summary
+from Utils.training.network import Datasets, Subject, set_up
+from Utils.training.phase import Diverged, Training
 
 
 def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:

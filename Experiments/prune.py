@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from Pruners.base import Pruner
-from Pruners.loop import NonFiniteScores
-from Utils.errors import Refused
-from Utils.measuring import compression_table
-from Utils.results import RunFolder
-from Utils.running import run_once
-from Utils.setup import Datasets, print_target, set_up
-from Utils.summary import pruning_summary, untrained_summary
-from Utils.tables import print_pruning, print_warnings
+from Pruners._shared.base import Pruner
+from Pruners._shared.loop import NonFiniteScores
+from Utils.base.errors import Refused
+from Utils.measure.counting import compression_table
+from Utils.runs.folder import RunFolder
+from Utils.runs.lifecycle import run_once
+from Utils.runs.printing import print_pruning, print_warnings
+from Utils.runs.summary import pruning_summary, untrained_summary
+from Utils.training.network import Datasets, print_target, set_up
 
 
 def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:

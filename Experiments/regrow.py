@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 from typing import Any
 
 import pandas as pd
 import torch
 
 from Models.reach import has_path
-from Utils.checkpoint_file import read_checkpoint
-from Utils.clock import Clock
-from Utils.device import choose_device
-from Utils.environment import environment
-from Utils.errors import Refused
-from Utils.measuring import compression_table, emptied_layers, totals
-from Utils.precision import Precision
-from Utils.regrowth import report
+from Utils.base.errors import Refused
+from Utils.compute.clock import Clock
+from Utils.compute.device import choose_device
+from Utils.compute.environment import environment
+from Utils.compute.precision import Precision
+from Utils.measure.counting import compression_table, emptied_layers, totals
+from Utils.regrowth import outputs
 from Utils.regrowth.allocation import even_parts
 from Utils.regrowth.controller import Settings
 from Utils.regrowth.finetune import finetune
-from Utils.regrowth.growing import check_places, check_sources, grow, replay
-from Utils.regrowth.progress import Progress
 from Utils.regrowth.rivals import control, plain_pruning
-from Utils.regrowth.shared import rivals_path, shared
 from Utils.regrowth.start import Start, budget, open_start
-from Utils.results import RunFolder
-from Utils.running import attempt
-from Utils.setup import Datasets
-from Utils.summary import LEARNT, class_frequency_loss, costs, study_summary
-from Utils.tables import print_warnings
-from Utils.training import evaluate
+from Utils.regrowth.step import check_places, check_sources, grow, replay
+from Utils.runs.cache import rivals_path, shared
+from Utils.runs.checkpoint_reader import read_checkpoint
+from Utils.runs.folder import RunFolder
+from Utils.runs.lifecycle import attempt
+from Utils.runs.printing import print_warnings
+from Utils.runs.stages import Progress
+from Utils.runs.summary import LEARNT, class_frequency_loss, costs, study_summary
+from Utils.training.network import Datasets
+from Utils.training.phase import evaluate
 
 Places = list[dict[str, torch.Tensor]]
+
+
+def check(options: argparse.Namespace, datasets: Datasets) -> None:
+    """Refuse what `run` would refuse; nothing is written or printed."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        start = open_start(options, datasets)
+    check_sources(start)
+    if not options.regrow_replay:
+        budget(start)
 
 
 def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
@@ -47,7 +58,7 @@ def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
     """
     with RunFolder(options) as folder:
         if folder.finished:
-            return report.print_saved_regrowth(folder.path)
+            return outputs.print_saved_regrowth(folder.path)
         attempt(lambda: _run(options, folder, datasets or Datasets()), folder)
 
 
@@ -68,9 +79,9 @@ def _run(options: argparse.Namespace, folder: RunFolder, datasets: Datasets) -> 
     tuned, steps = _regrown(start, progress, clock, counts, places)
     kept, spent = start.kept, sum(sum(step["allocation"].values()) for step in steps)
     path = rivals_path(options, start.device, kept, len(counts))
-    networks = {report.START: {"model": start.state}}
-    networks |= shared(path, (report.CONTROL, report.PLAIN), lambda: _rivals(start, progress, clock, len(counts), kept))
-    networks[report.REGROWN] = tuned
+    networks = {outputs.START: {"model": start.state}}
+    networks |= shared(path, (outputs.CONTROL, outputs.PLAIN), lambda: _rivals(start, progress, clock, len(counts), kept))
+    networks[outputs.REGROWN] = tuned
     rows = _measure(start, clock, networks)
     if not places and spent != sum(counts):
         raise AssertionError(f"{spent} weights were regrown, the budget is {sum(counts)}")
@@ -79,8 +90,8 @@ def _run(options: argparse.Namespace, folder: RunFolder, datasets: Datasets) -> 
 
 def _rivals(start: Start, progress: Progress, clock: Clock, steps: int, kept: int) -> dict[str, dict[str, Any]]:
     return {
-        report.CONTROL: control(start, progress, clock, steps),
-        report.PLAIN: plain_pruning(start, progress, clock, steps, kept),
+        outputs.CONTROL: control(start, progress, clock, steps),
+        outputs.PLAIN: plain_pruning(start, progress, clock, steps, kept),
     }
 
 
@@ -89,7 +100,7 @@ def _replayed(start: Start) -> Places:
     options = start.options
     if not options.regrow_replay:
         return []
-    found = report.read_places(read_checkpoint(options.regrow_replay).tensors)
+    found = outputs.read_places(read_checkpoint(options.regrow_replay).tensors)
     if not found:
         raise Refused(f"--regrow-replay {options.regrow_replay}: it says of no weight that it was regrown")
     for places in found:
@@ -151,17 +162,17 @@ def _save(
 ) -> None:  # fmt: skip
     from Utils.figures.regrowth import regrow_figure
 
-    layers, method = report.layers_table(start, steps), networks[report.PLAIN]["method"]
-    report.print_regrowth(rows, layers, method)
+    layers, method = outputs.layers_table(start, steps), networks[outputs.PLAIN]["method"]
+    outputs.print_regrowth(rows, layers, method)
     table = compression_table(start.model, start.prunables, [p.mask for p in start.prunables], start.data.input_shape)
-    folder.write_table(report.ROWS, rows)
-    folder.write_table(report.LAYERS, layers)
-    folder.write_table(report.EPOCHS, report.epochs_table(networks))
+    folder.write_table(outputs.ROWS, rows)
+    folder.write_table(outputs.LAYERS, layers)
+    folder.write_table(outputs.EPOCHS, outputs.epochs_table(networks))
     folder.write_table("compression.csv", table)
-    if (episodes := report.search_table(steps)) is not None:
-        folder.write_table(report.SEARCH, episodes)
-    folder.write_json(report.JSON, report.report_json(start, steps, rows, asked, method, environment(start.device)))
-    folder.write_state(report.MASKS, report.masks_file(start, steps))
+    if (episodes := outputs.search_table(steps)) is not None:
+        folder.write_table(outputs.SEARCH, episodes)
+    folder.write_json(outputs.JSON, outputs.report_json(start, steps, rows, asked, method, environment(start.device)))
+    folder.write_state(outputs.MASKS, outputs.masks_file(start, steps))
     folder.write_state("model.pt", start.model.state_dict())
     how = "replayed" if start.options.regrow_replay else start.options.regrow_allocation
     title = f"Regrowth: {start.options.model}, {start.options.dataset}, {how}"
@@ -176,7 +187,7 @@ def _save(
 def _summary(start: Start, folder: RunFolder, clock: Clock, rows: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
     """The keys of other runs, and the accuracies of the networks that it is compared with."""
     by_name = rows.set_index("network")
-    last = by_name.loc[report.REGROWN]
+    last = by_name.loc[outputs.REGROWN]
     numbers = {
         "density": start.kept / start.size,
         "collapsed": not has_path(start.model, start.prunables, start.data.input_shape),
@@ -184,9 +195,9 @@ def _summary(start: Start, folder: RunFolder, clock: Clock, rows: pd.DataFrame, 
         "untrained": bool(not last["test_loss"] < LEARNT * class_frequency_loss(start.data)),
         "top1_last": float(last["test_top1"]), "top5_last": float(last["test_top5"]),
         "test_loss_last": float(last["test_loss"]), "val_top1_last": float(last["val_top1"]),
-        "top1_start": float(by_name.loc[report.START, "test_top1"]),
-        "top1_control": float(by_name.loc[report.CONTROL, "test_top1"]),
-        "top1_plain": float(by_name.loc[report.PLAIN, "test_top1"]),
-        "density_start": int(by_name.loc[report.START, "kept"]) / start.size, "inference": {},
+        "top1_start": float(by_name.loc[outputs.START, "test_top1"]),
+        "top1_control": float(by_name.loc[outputs.CONTROL, "test_top1"]),
+        "top1_plain": float(by_name.loc[outputs.PLAIN, "test_top1"]),
+        "density_start": int(by_name.loc[outputs.START, "kept"]) / start.size, "inference": {},
     }  # fmt: skip
     return study_summary(folder, totals(table) | numbers | costs(clock))

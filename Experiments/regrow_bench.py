@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from Utils.clock import Clock
-from Utils.device import choose_device
-from Utils.environment import environment
-from Utils.errors import Refused
+from Utils.base.errors import Refused
+from Utils.compute.clock import Clock
+from Utils.compute.device import choose_device
+from Utils.compute.environment import environment
 from Utils.regrowth.bench import by_phase, findings_of, time_methods
 from Utils.regrowth.start import budget, open_start
-from Utils.results import RunFolder
-from Utils.running import attempt
-from Utils.setup import Datasets
-from Utils.studies.folder import print_saved_study, print_study, save_study
+from Utils.runs.folder import RunFolder
+from Utils.runs.lifecycle import attempt
+from Utils.studies.study import print_saved_study, print_study, save_study
+from Utils.training.network import Datasets
 
 NAME = "regrow-bench"
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-from Utils.clock import Clock
-from Utils.device import choose_device
-from Utils.regrowth.alone import correlations, study, summary_of, verdict
-from Utils.regrowth.growing import check_sources
-from Utils.regrowth.progress import Progress
+from Utils.base.csv_files import read_csv
+from Utils.compute.clock import Clock
+from Utils.compute.device import choose_device
+from Utils.regrowth.layer_study import correlations, study, summary_of, verdict
 from Utils.regrowth.start import budget, open_start
-from Utils.results import RunFolder
-from Utils.running import attempt
-from Utils.setup import Datasets
-from Utils.sheets import read_csv
-from Utils.studies.folder import print_saved_study, print_study, save_study
+from Utils.regrowth.step import check_sources
+from Utils.runs.folder import RunFolder
+from Utils.runs.lifecycle import attempt
+from Utils.runs.stages import Progress
+from Utils.studies.study import print_saved_study, print_study, save_study
+from Utils.training.network import Datasets
 
 NAME, CORRELATIONS = "regrow-layers", "regrow-correlations"
 

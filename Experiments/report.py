@@ -6,11 +6,11 @@ import argparse
 
 import torch
 
-from Utils.files import writable
-from Utils.report.choices import Choices
+from Utils.base.files import writable
+from Utils.options.report_choices import Choices
 from Utils.report.document import compose, files_of, save
-from Utils.results import RunFolder
-from Utils.summary import study_summary
+from Utils.runs.folder import RunFolder
+from Utils.runs.summary import study_summary
 
 
 def run(options: argparse.Namespace) -> None:

@@ -8,14 +8,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from Experiments import EXPERIMENTS
-from Utils.errors import Refused, shown
-from Utils.integrity import alone_in
-from Utils.manifest import OwnFiles
-from Utils.reopen import reopen
-from Utils.saved import do_each, heading, saved_networks
-from Utils.seeds import derive
-from Utils.studies.saliency import ORDERS, class_table, layer_table, measure
+from Utils.base.errors import Refused
+from Utils.base.seeds import derive
+from Utils.base.text import shown
+from Utils.options.experiments import EXPERIMENTS
+from Utils.runs.manifest import OwnFiles
+from Utils.runs.reopen import reopen
+from Utils.runs.run_files import alone_in
+from Utils.runs.saved import do_each, heading, saved_networks
+from Utils.studies.class_saliency import ORDERS, class_table, layer_table, measure
 
 NAME = "saliency"
 
@@ -54,7 +55,8 @@ def _analyse(folder: Path, options: argparse.Namespace) -> None:
         files = {name: own.write_table(name, content) for name, content in tables.items()}
         for order in ORDERS:
             title = f"Saliency, {order} order: {heading(folder)}"
-            files |= own.write_figure(f"{NAME}-{order}", saliency_figure(found, table, classes, order, title))
+            figure = saliency_figure(found.maps[order], found.columns, table, classes, order, title)
+            files |= own.write_figure(f"{NAME}-{order}", figure)
         chosen = {name: value for name, value in vars(options).items() if name.startswith(f"{NAME}_")}
         own.write_json(f"{NAME}.json", chosen | {"files": files})
     print(f"Figures: {', '.join(shown(folder / f'{NAME}-{order}.png') for order in ORDERS)}")

@@ -16,15 +16,15 @@ import pandas as pd
 from tqdm import tqdm
 
 from Models.reach import has_path
-from Pruners.loop import NonFiniteScores
-from Pruners.masks import SCHEDULES, kept_count
-from Pruners.problem import Problem
-from Utils.device import choose_device
-from Utils.errors import Refused
-from Utils.results import RunFolder
-from Utils.setup import Subject, open_data, prepare
+from Pruners._shared.loop import NonFiniteScores
+from Pruners._shared.masks import SCHEDULES, kept_count
+from Pruners._shared.problem import Problem
+from Utils.base.errors import Refused
+from Utils.compute.device import choose_device
+from Utils.runs.folder import RunFolder
 from Utils.studies.conservation import schedule_rounds
-from Utils.studies.folder import dense_options, print_saved_study, print_study, save_study
+from Utils.studies.study import dense_options, print_saved_study, print_study, save_study
+from Utils.training.network import Subject, open_data, prepare
 
 COMPRESSIONS = (0.5, 1.0, 1.5, 2.0)
 ROUNDS = (1, 10, 100)

@@ -7,23 +7,23 @@ from typing import Any
 
 import pandas as pd
 
-from Pruners.base import Pruner
-from Pruners.loop import NonFiniteScores
-from Pruners.updates import MaskUpdates
-from Utils.checkpoints import Checkpoints, train_densely
-from Utils.clock import Clock
-from Utils.compaction import TrainedNetwork
-from Utils.data.shares import batch_sizes
-from Utils.distributed import decided
-from Utils.errors import Refused
-from Utils.measuring import compression_table
-from Utils.results import RunFolder
-from Utils.running import run_once
-from Utils.setup import Datasets, Subject, print_target, set_up
-from Utils.summary import pruning_summary, training_summary
-from Utils.tables import print_inference, print_pruning, print_training, print_warnings, read_table
-from Utils.timing import inference_summary
-from Utils.training import Training
+from Pruners._shared.base import Pruner
+from Pruners._shared.loop import NonFiniteScores
+from Pruners._shared.updates import MaskUpdates
+from Utils.base.errors import Refused
+from Utils.compact.trained import TrainedNetwork
+from Utils.compute.clock import Clock
+from Utils.compute.processes import decided
+from Utils.data.sharding import batch_sizes
+from Utils.measure.counting import compression_table
+from Utils.runs.dense_cache import Checkpoints, train_densely
+from Utils.runs.folder import RunFolder
+from Utils.runs.lifecycle import run_once
+from Utils.runs.outputs import inference_summary
+from Utils.runs.printing import print_inference, print_pruning, print_training, print_warnings, read_table
+from Utils.runs.summary import pruning_summary, training_summary
+from Utils.training.network import Datasets, Subject, print_target, set_up
+from Utils.training.phase import Training
 
 
 def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:

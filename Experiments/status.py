@@ -7,9 +7,9 @@ import argparse
 import pandas as pd
 from tqdm import tqdm
 
-from Utils.errors import Refused, RunFailed
-from Utils.files import writable
-from Utils.grid.standing import Group, Standing, groups_of, seconds_left
+from Utils.base.errors import Refused, RunFailed
+from Utils.base.files import writable
+from Utils.grid.status import Group, Standing, groups_of, seconds_left
 
 STATUSES = ("done", "running", "pending", "failed")
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from Utils.compaction import compacted
-from Utils.errors import shown
-from Utils.grid.table_file import update_cell
-from Utils.integrity import alone_in
-from Utils.manifest import OwnFiles
-from Utils.reopen import reopen, was_given
-from Utils.saved import do_each, saved_networks
-from Utils.tables import print_inference
-from Utils.timing import inference_times
+from Utils.base.text import shown
+from Utils.compact.trained import compacted
+from Utils.grid.grid_table import update_cell
+from Utils.measure.inference_time import inference_times
+from Utils.runs.manifest import OwnFiles
+from Utils.runs.printing import print_inference
+from Utils.runs.reopen import reopen, was_given
+from Utils.runs.run_files import alone_in
+from Utils.runs.saved import do_each, saved_networks
+from Utils.training.network import build_dense
 
 FILE = "time.json"
 
@@ -38,7 +39,8 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
         run.options.test_batch_size = options.test_batch_size
     compact = getattr(run.options, "compact", False)
     model = compacted(run.model, run.prunables, run.data).model if compact else run.model
-    times = inference_times(model, run.data, run.options, run.device)
+    dense = build_dense(run.options, run.data, run.device)
+    times = inference_times(model, dense, run.data, run.options, run.device)
     with alone_in(folder) as own:
         own.write_json(FILE, times)
     update_cell(folder, "inference", times)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-from Utils.errors import one_line
-from Utils.files import read_json
-from Utils.results import RunFolder
-from Utils.saved import shortened
-from Utils.sheets import as_named, read_csv
-from Utils.summary import study_summary
-from Utils.trace.report import findings, print_report
-from Utils.trace.summary import measure
+from Utils.base.csv_files import as_named, read_csv
+from Utils.base.json_files import read_json
+from Utils.base.text import one_line
+from Utils.runs.folder import RunFolder
+from Utils.runs.saved import shortened
+from Utils.runs.summary import study_summary
+from Utils.trace.measure import measure
+from Utils.trace.printing import findings, print_report
 
 TABLE, SUMMARY, PICTURE = "trace.csv", "trace_summary.json", "timeline"
 
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
             print_report(read_json(folder.path / SUMMARY), as_named(read_csv(folder.path / TABLE, keep_default_na=False)))
             return _say_where(folder)
         measured = measure(options.trace, getattr(options, "step", None))
-        from Utils.trace.timeline import timeline_figure
+        from Utils.figures.timeline import timeline_figure
 
         step, name = measured.summary["step"], Path(options.trace).name
         title = f"{shortened(one_line(name), 70)}: {step['name']}, {step['wall_ms']:.3f} ms"

@@ -11,13 +11,14 @@ import argparse
 
 import pandas as pd
 
-from Utils.device import choose_device
-from Utils.errors import Refused
-from Utils.results import RunFolder
-from Utils.setup import Subject, open_data
-from Utils.studies.conservation import ROUNDING, open_ends, relative_difference, unit_table, why_not_conserved
-from Utils.studies.dataflow import Wiring, trace
-from Utils.studies.folder import options_per_pruner, print_saved_study, print_study, save_study, score_each
+from Utils.base.errors import Refused
+from Utils.compute.device import choose_device
+from Utils.measure.score_balance import relative_difference
+from Utils.runs.folder import RunFolder
+from Utils.studies.conservation import ROUNDING, open_ends, unit_table, why_not_conserved
+from Utils.studies.study import options_per_pruner, print_saved_study, print_study, save_study, score_each
+from Utils.studies.wiring import Wiring, trace
+from Utils.training.network import Subject, open_data
 
 
 def run(options: argparse.Namespace) -> None:

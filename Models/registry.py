@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from Utils.errors import Refused
+from Utils.base.errors import Refused
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,9 +13,9 @@ import torchvision
 from torch import nn
 
 from Models.layers import InputShape
-from Utils.data.download import bounded_network
-from Utils.errors import Refused
-from Utils.files import tensors_alone
+from Utils.base.errors import Refused
+from Utils.base.network import bounded_network
+from Utils.base.tensor_files import tensors_alone
 
 
 def names() -> list[str]:

@@ -16,9 +16,9 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from Models.layers import InputShape
-from Utils.errors import Refused
-from Utils.inputs import read_input
-from Utils.own_network import COPY, LARGEST
+from Utils.base.errors import Refused
+from Utils.base.inputs import read_input
+from Utils.base.own_network import COPY, LARGEST
 
 
 def network(name: str, input_shape: InputShape, num_classes: int) -> nn.Module:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from torch import nn
 
-from Utils.errors import Refused
+from Utils.base.errors import Refused
+from Utils.base.tensor_files import read_tensor_file, unprefixed, unwrapped
 
-WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep the weights
-PREFIXES = ("module.", "_orig_mod.")  # left by DataParallel and torch.compile
 SHOWN = 3
 
 
 def load_weights(model: nn.Module, file: str | os.PathLike[str]) -> None:
     """Copy the tensors of `file` into `model`, in place; nothing is changed when the file is refused.
 
-    The file holds a `state_dict`, or a dictionary with one under `state_dict` or `model`. A mask (`NAME_mask` beside
+    The file holds a `state_dict`, or a dictionary with one under a key such as `model`. A mask (`NAME_mask` beside
     `NAME`) of ones alone is dropped, any other is multiplied into `NAME`; masks that `model` itself has stay as they are.
     It is read without running any code from it.
 
@@ -64,35 +62,14 @@ def _is_mask(key: str, tensors: dict[str, torch.Tensor]) -> bool:
 
 
 def _read(file: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
-    if not Path(file).is_file():
-        raise Refused(f"--weights {file}: there is no such file")
-    try:
-        with open(file, "rb") as stream:
-            content = _parse(stream, file)
-    except OSError as error:
-        raise Refused(f"--weights {file} cannot be read: {error.strerror or error}") from error
-    for wrapper in WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not content:
+    content = read_tensor_file(Path(file), f"--weights {file}")
+    content = unwrapped(content)[0] if isinstance(content, Mapping) else content
+    if not isinstance(content, Mapping) or not content:
         raise Refused(f"--weights {file} holds no state_dict but a {type(content).__name__} of no weights")
     other = [str(key) for key, value in content.items() if not (isinstance(key, str) and isinstance(value, torch.Tensor))]
     if other:
         raise Refused(f"--weights {file} holds no plain state_dict: {_few(other)} is not a tensor")
-    for prefix in PREFIXES:
-        if all(key.startswith(prefix) for key in content):
-            content = {key.removeprefix(prefix): value for key, value in content.items()}
-    return dict(content)
-
-
-def _parse(stream: BinaryIO, file: str | os.PathLike[str]) -> object:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about old pickle formats, which are read or refused all the same
-        try:
-            return torch.load(stream, map_location="cpu", weights_only=True)
-        except Exception as error:  # the readers of zip, pickle and tar raise nearly anything on a foreign or spoilt file
-            kind = type(error).__name__
-            raise Refused(f"--weights {file} is not a whole file of tensors alone ({kind}); nothing in it was run") from error
+    return unprefixed(content)
 
 
 def _unmasked(tensors: dict[str, torch.Tensor], file: str | os.PathLike[str]) -> dict[str, torch.Tensor]:

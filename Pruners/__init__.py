@@ -1,4 +1,4 @@
-"""Pruning methods, one file each, and the rounds they share.
+"""Pruning methods, one file each; `_shared/` has what they share: scores, budgets, masks, rounds.
 
 `Pruners/NAME.py` with a subclass of `Pruner` in it is the whole of a new method: the command line finds it by its file
 name (dashes in the flag are underscores there).
@@ -11,15 +11,16 @@ import pkgutil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from Pruners.base import Pruner
-
-# Files of this folder that are not methods. (Methods become names of this module as they are imported: `set` is one of them.)
-SHARED = frozenset({"base", "layerwise", "loop", "masks", "problem", "updates"})
+    from Pruners._shared.base import Pruner
 
 
 def names() -> tuple[str, ...]:
-    """The methods' names as `--pruner` takes them, read off the folder: nothing is imported, torch least of all."""
-    found = {m.name for m in pkgutil.iter_modules(__path__)} - SHARED
+    """The methods' names as `--pruner` takes them, read off the folder: nothing is imported, torch least of all.
+
+    `base`, and names that begin with an underscore, are not methods.
+    """
+    # No `set` here: the method of that name becomes an attribute of this module when it is imported.
+    found = [m.name for m in pkgutil.iter_modules(__path__) if m.name != "base" and not m.name.startswith("_")]
     return tuple(sorted(name.replace("_", "-") for name in found))
 
 
@@ -29,7 +30,7 @@ def load(name: str) -> type[Pruner]:
     Raises:
         ValueError: its file defines no subclass of `Pruner`, or several.
     """
-    from Pruners.base import Pruner
+    from Pruners._shared.base import Pruner
 
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
     own = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Pruner) and c.__module__ == module.__name__]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from Pruners.base import Pruner
-from Pruners.layerwise import lamp_scores
+from Pruners._shared.layerwise import lamp_scores
+from Pruners.base import Problem, Pruner
 from Pruners.mag import Mag
-from Pruners.problem import Problem
 
 
 class Lamp(Pruner):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from Pruners.base import Pruner
-from Pruners.problem import Problem
+from Pruners.base import Problem, Pruner
 
 
 class Mag(Pruner):

@@ -9,7 +9,7 @@ class RigL(Rand):
     """Random masks with ERK budgets, which move in training: the smallest |w| of a layer go, those of the largest |dL/dw| come.
 
     Evci, Gale, Menick, Castro and Elsen 2020, arXiv 1911.11134, algorithm 1, with its defaults: every 100 steps, a = 0.3, until
-    three quarters of the training (see `Pruners/updates.py`). The gradient is that of one training batch, with respect to the
+    three quarters of the training (see `_shared/updates.py`). The gradient is that of one training batch, with respect to the
     weight that the network computes with. Singleshot moves the masks; elsewhere they are only the random masks to start with.
     """
 

@@ -10,7 +10,7 @@ class Set(Rand):
 
     Sparse evolutionary training: Mocanu, Mocanu, Stone, Nguyen, Gibescu and Liotta 2018, arXiv 1707.04780, algorithm 2 (there
     after each epoch, at a constant share of 0.3, and Erdos-Renyi masks); the schedule is that of Evci et al. 2020 for SET: see
-    `Pruners/updates.py`. Singleshot moves the masks; elsewhere they are only the random masks to start with.
+    `Pruners/_shared/updates.py`. Singleshot moves the masks; elsewhere they are only the random masks to start with.
     """
 
     distribution = "erk"

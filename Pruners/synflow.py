@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from Pruners.base import Pruner
-from Pruners.problem import Problem
+from Pruners.base import Problem, Pruner
 
 SIGN = -(1 << 31)
 LARGEST, SMALLEST = 1e30, 1e-30  # outside of these, float32 is about to leave its range

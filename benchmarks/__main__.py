@@ -60,7 +60,7 @@ def measure_grid(repeats: int, machine: str) -> None:
 def measure_compaction(repeats: int | None, machine: str) -> None:
     """Measure the rows "compact against dense" and write them beside the others, which stay as they are."""
     from benchmarks import compaction
-    from Utils.allocator import keep_freed_memory
+    from Utils.compute.allocator import keep_freed_memory
 
     keep_freed_memory()  # as main.py does
     repeats = repeats or compaction.REPEATS

@@ -20,13 +20,14 @@ from torch.fx.experimental import optimization
 
 import Pruners
 from benchmarks.rows import CIFAR, network
-from Models.compact import compact, largest_difference
+from Models.compact import compact
+from Models.difference import largest_difference
 from Models.effective import find_paths
 from Models.masking import Prunable, add_masks, apply_masks, hold_masks
-from Pruners.loop import prune_loop
-from Pruners.problem import Problem
-from Utils.measuring import uses_per_entry
-from Utils.optimization import make_optimizer
+from Pruners._shared.loop import prune_loop
+from Pruners._shared.problem import Problem
+from Utils.measure.counting import uses_per_entry
+from Utils.training.optimizers import make_optimizer
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 SIDES = ("compact", "dense")

@@ -14,11 +14,11 @@ STARTUP = """
 import torch, time
 began = time.perf_counter()
 import main
-from Utils import training
+from Utils.training import phase
 def first(*_):
     print("first step after", time.perf_counter() - began)
     raise SystemExit
-training.train_epoch = first
+phase.train_epoch = first
 main.keep_freed_memory()
 main.main(["--pruner", "synflow", "--compression", "1", "--no-save"])
 """
@@ -27,9 +27,9 @@ MEMORY = """
 import re
 from pathlib import Path
 from benchmarks import rows
-from Pruners.loop import prune_loop
+from Pruners._shared.loop import prune_loop
 from Pruners.synflow import SynFlow
-from Utils.allocator import keep_freed_memory
+from Utils.compute.allocator import keep_freed_memory
 def status(key): return 1024 * int(re.search(key + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 keep_freed_memory()
 small = rows._problem("conv")

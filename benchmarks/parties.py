@@ -13,7 +13,7 @@ def serve(party: str, connection: Connection) -> None:
     from benchmarks import rows
 
     if party == "ours":
-        from Utils.allocator import keep_freed_memory
+        from Utils.compute.allocator import keep_freed_memory
 
         keep_freed_memory()  # as main.py does
         make = rows.ours

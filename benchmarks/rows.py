@@ -54,7 +54,7 @@ def network(name: str) -> torch.nn.Module:
 
 def _problem(name: str, batches: list | None = None) -> Any:
     from Models.masking import add_masks
-    from Pruners.problem import Problem
+    from Pruners._shared.problem import Problem
 
     model = network(name)
     shape = (1, 28, 28) if name in ("fc", "conv") else CIFAR
@@ -71,7 +71,7 @@ def _mnist() -> Any:
 
 def ours(row: str) -> Work:
     """The project's side of a row, with as many threads as `main.py` would use for its network."""
-    from Utils.setup import use_threads
+    from Utils.training.network import use_threads
 
     name = {"epoch": "fc", "evaluate": "conv", "step": "resnet20", "step-bfloat16": "resnet20"}.get(row, "vgg16")
     use_threads(network(name), Namespace(train_batch_size=64), (1, 28, 28) if name in ("fc", "conv") else CIFAR)
@@ -80,11 +80,11 @@ def ours(row: str) -> Work:
 
 def _ours(row: str) -> Work:
     from Models.masking import hold_masks
-    from Pruners.loop import prune_loop
+    from Pruners._shared.loop import prune_loop
+    from Utils.compute.precision import Precision
     from Utils.data.batches import TensorSplit
-    from Utils.epochs import evaluate, train_epoch
-    from Utils.optimization import make_optimizer
-    from Utils.precision import Precision
+    from Utils.training.loops import evaluate, train_epoch
+    from Utils.training.optimizers import make_optimizer
 
     if row == "epoch":
         data, problem = _mnist(), _problem("fc")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from Experiments import EXPERIMENTS
-from Utils.options import Option, table
+from Utils.options.experiments import EXPERIMENTS
+from Utils.options.table import Option, table
 
 ODD = ("nan", "-1", "1e400", "", "x", "a\0b", "0", "9" * 20, "../x", "inf", "1.5", "=cmd", "x" * 300, "\x1b[1m", "-")
 REGROW = ("regrow", "regrow-layers", "regrow-bench")

@@ -18,13 +18,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import Pruners
 from Models import registry
-from Models.compact import compact, largest_difference
+from Models.compact import compact
+from Models.difference import largest_difference
 from Models.effective import find_paths
 from Models.masking import add_masks, apply_masks
 from Models.reach import has_path
-from Pruners.loop import prune_loop
-from Pruners.problem import Problem
-from Utils.measuring import multiply_adds
+from Pruners._shared.loop import prune_loop
+from Pruners._shared.problem import Problem
+from Utils.measure.counting import multiply_adds
 
 DENSITIES, METHODS = (0.1, 0.01, 0.001), ("synflow", "snip", "rand")
 TORCHVISION = ("resnet18", "mobilenet_v2", "vgg16_bn")

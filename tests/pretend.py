@@ -175,9 +175,9 @@ def card(count=1):
         for check in ("_accelerator_graph_capture_health_check", "_cuda_graph_capture_health_check"):
             if hasattr(torch.optim.Optimizer, check):
                 stack.enter_context(patch.object(torch.optim.Optimizer, check, lambda self: None))
-        stack.enter_context(patch("Utils.tracing.profile", lambda activities, **rest: profile(activities=[ProfilerActivity.CPU], **rest)))
-        stack.enter_context(patch("Utils.device._unusable", {}))
-        stack.enter_context(patch("Utils.device._said", set()))
+        stack.enter_context(patch("Utils.measure.record_trace.profile", lambda activities, **rest: profile(activities=[ProfilerActivity.CPU], **rest)))
+        stack.enter_context(patch("Utils.compute.device._unusable", {}))
+        stack.enter_context(patch("Utils.compute.device._said", set()))
         torch.__future__.set_overwrite_module_params_on_conversion(True)
         stack.callback(torch.__future__.set_overwrite_module_params_on_conversion, False)
         stack.enter_context(Card())

@@ -28,10 +28,10 @@ def digest(tensors):
 
 def watch(found):
     """Note the state of each network after its training, and buffers before and after they are made the same."""
-    from Utils import distributed
-    from Utils.training import Training
+    from Utils.compute import processes
+    from Utils.training.phase import Training
 
-    run, follow = Training.run, distributed.follow_statistics
+    run, follow = Training.run, processes.follow_statistics
 
     def run_and_note(self, *args, **kwargs):
         table = run(self, *args, **kwargs)
@@ -43,13 +43,13 @@ def watch(found):
         follow(model)
         found["after"].append(digest(model.named_buffers()))
 
-    Training.run, distributed.follow_statistics = run_and_note, follow_and_note
+    Training.run, processes.follow_statistics = run_and_note, follow_and_note
 
 
 def die_after(epochs):
-    from Utils import training
+    from Utils.training import phase
 
-    left, train_epoch = epochs, training.train_epoch
+    left, train_epoch = epochs, phase.train_epoch
 
     def counted(*args, **kwargs):
         nonlocal left
@@ -58,7 +58,7 @@ def die_after(epochs):
         left -= 1
         return train_epoch(*args, **kwargs)
 
-    training.train_epoch = counted
+    phase.train_epoch = counted
 
 
 def main():
@@ -67,7 +67,7 @@ def main():
     import torch.distributed as dist
 
     import main as program
-    from Utils import torchrun
+    from Utils.compute import torchrun
 
     torchrun.GRACE = timedelta(seconds=2)
     found = {}

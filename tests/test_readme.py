@@ -43,8 +43,8 @@ def test_adding_a_pruner_touches_one_file(command, tmp_path, monkeypatch):
 
 
 def test_every_flag_that_readme_names_exists():
-    from Utils.flags import ANCESTOR_FLAGS
-    from Utils.parser import build_parser
+    from Utils.options.flags import ANCESTOR_FLAGS
+    from Utils.options.parser import build_parser
 
     known = set(build_parser()._option_string_actions) | set(ANCESTOR_FLAGS)
     others = {"--flag", "--no-flag", "--against", "--nproc-per-node", "--logdir", "--dist", "--kills", "--times", "--places", "--cuda"}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from Utils.errors import Refused
+from Utils.base.errors import Refused
 
 
 def refused(call, *words):

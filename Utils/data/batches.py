@@ -4,7 +4,7 @@
 processes, or waiting for the device. `LoaderSplit` reads large images from disk through a `DataLoader`. Both offer
 `labels`, `train_batches` and `plain_batches`; a batch is (float32 [B, C, H, W], int64 [B]). `train_batches` are shuffled and
 augmented as (seed, phase, epoch) says, and no more is prepared than what is `taken` of the epoch (see
-`Utils/data/shares.py`), by default all of it.
+`Utils/data/sharding.py`), by default all of it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from Utils import seeds
-from Utils.data.shares import Taken, batch_sizes, epoch_order
-from Utils.errors import Refused
+from Utils.base import seeds
+from Utils.base.errors import Refused
+from Utils.data.augmentation import PADDING, Normaliser, crop_flip, recipe
+from Utils.data.sharding import Taken, batch_sizes, epoch_order
 
-PADDING = 4  # black pixels on each side before a random crop
 CHUNK_BYTES = 4 << 20  # float32 images prepared at once: fits in the caches of a CPU, keeps a GPU busy
 STATISTICS_IMAGES = 2000  # large images from which mean and standard deviation are taken
 PER_CORE = 4  # processes for each CPU core that read large images, at most: a thousand of them would not be quicker
@@ -40,36 +39,6 @@ class ImageSource(Protocol):
 
     def image(self, index: int, content: Any = None) -> Any:
         """Image `index` as a PIL image of mode RGB or L (of `content`, if that has been read); refuses unreadable files."""
-
-
-class Normaliser:
-    """uint8 [N, C, H, W] -> float32: x / 255, minus mean, divided by std per channel; bit-equal to ToTensor and Normalize."""
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device | str):
-        # 255 is a tensor on the device because CUDA multiplies by the reciprocal of a Python number, which rounds otherwise.
-        self.scale = torch.tensor(255.0).to(device)
-        self.mean = torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1).to(device)
-        self.std = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1).to(device)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """The normalised images, a new tensor."""
-        return images.float().div_(self.scale).sub_(self.mean).div_(self.std)
-
-
-def crop_flip(images: Tensor, rows: Tensor, columns: Tensor, flips: Tensor) -> Tensor:
-    """Crops of `images` (uint8 [B, C, H, W]) padded with `PADDING` black pixels, some of them mirrored; the same shape.
-
-    Crop b starts at (`rows`[b], `columns`[b]) of the padded image, int64 in 0..2 * PADDING, and is mirrored if the bool
-    `flips`[b]. All tensors are on one device, where one gather does the work.
-    """
-    count, channels, height, width = images.shape
-    padded = F.pad(images, (PADDING,) * 4)
-    down = torch.arange(height, device=images.device)
-    across = torch.arange(width, device=images.device)
-    across = torch.where(flips[:, None], across.flip(0), across)
-    index = ((rows[:, None] + down) * (width + 2 * PADDING))[:, :, None] + (columns[:, None] + across)[:, None, :]
-    index = index.view(count, 1, height * width).expand(-1, channels, -1)
-    return padded.flatten(2).gather(2, index).view_as(images)
 
 
 def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -159,27 +128,6 @@ class TensorSplit:
         return zip(self.normalise(images).split(sizes), labels.split(sizes), strict=True)
 
 
-def recipe(augment: str, size: int) -> Any:
-    """The transform of one PIL image to uint8 [C, size, size]: `imagenet` and `crop-flip` are random, `none` is for testing.
-
-    `none` resizes the shorter side to `size` * 256 / 224 and cuts out the centre, `crop-flip` then crops and mirrors that.
-    """
-    from torchvision.transforms import v2
-
-    if augment == "imagenet":
-        steps = [
-            v2.RandomResizedCrop(size, scale=(0.2, 1.0)),
-            v2.RandomGrayscale(0.2),
-            v2.ColorJitter(0.4, 0.4, 0.4, 0.4),
-            v2.RandomHorizontalFlip(),
-        ]
-    else:
-        steps = [v2.Resize(round(size * 256 / 224)), v2.CenterCrop(size)]
-    if augment == "crop-flip":
-        steps += [v2.RandomCrop(size, padding=PADDING), v2.RandomHorizontalFlip()]
-    return v2.Compose([*steps, v2.PILToTensor()])
-
-
 class _Decoded(torch.utils.data.Dataset):
     """Decoded and transformed images; with a seed, what is drawn for an image depends on the seed and its index alone.
 
@@ -255,4 +203,4 @@ class LoaderSplit:
         try:
             yield from loader
         except Refused as error:  # a worker process wraps the message in its traceback
-            raise Refused(str(error).strip().splitlines()[-1].removeprefix("Utils.errors.Refused: ")) from error
+            raise Refused(str(error).strip().splitlines()[-1].removeprefix("Utils.base.errors.Refused: ")) from error

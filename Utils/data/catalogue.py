@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from Utils.errors import Refused
+from Utils.base.errors import Refused
 
 AUGMENTATIONS = ("none", "crop-flip", "imagenet")
 SMALL = 64  # pixels on either side up to which a set is held on the device

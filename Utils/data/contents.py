@@ -13,7 +13,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from Utils.errors import Refused, RunFailed
+from Utils.base.errors import Refused, RunFailed
+from Utils.base.files import writable
+from Utils.base.json_files import read_json, write_json
 
 PREFIX = "folder:"
 KEPT = "image-folders"
@@ -55,8 +57,6 @@ def digest_of(dataset: str, result_dir: str | None = None) -> str | None:
 
 def keep(dataset: str, result_dir: str) -> None:
     """Write down what `digest_of` found, for later commands; where that cannot be, they compute it again."""
-    from Utils.files import writable, write_json  # late: it imports torch, which the command line does without
-
     if not dataset.startswith(PREFIX):
         return
     root = _root(dataset)
@@ -95,8 +95,6 @@ def _place(root: Path, result_dir: str) -> Path:
 
 def _kept(root: Path, looks: str, result_dir: str | None) -> _Found | None:
     """What an earlier command found, if the files look as they did."""
-    from Utils.files import read_json
-
     if result_dir is None or not (place := _place(root, result_dir)).is_file():
         return None
     with contextlib.suppress(Refused):

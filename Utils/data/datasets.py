@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from Utils.base.errors import Refused
 from Utils.data.catalogue import (
     ALIASES,
     AUGMENTATIONS,
@@ -27,7 +28,6 @@ from Utils.data.catalogue import (
     describe,
     parse_synthetic,
 )
-from Utils.errors import Refused
 
 if TYPE_CHECKING:
     import torch
@@ -136,10 +136,10 @@ class Dataset:
         self.load()
         if share[1] == 1:
             return self._train.train_batches(batch_size, seed, phase, epoch, among=self._among)
-        from Utils.data import shares
+        from Utils.data import sharding
 
-        taken = shares.take(shares.batch_sizes(self.train_size, batch_size), share)
-        return shares.hide_filling(self._train.train_batches(batch_size, seed, phase, epoch, taken, self._among), taken)
+        taken = sharding.take(sharding.batch_sizes(self.train_size, batch_size), share)
+        return sharding.hide_filling(self._train.train_batches(batch_size, seed, phase, epoch, taken, self._among), taken)
 
     def test_batches(self, batch_size: int, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
         """The test images in order, or a `share` of them, never augmented; the last batch may be smaller."""
@@ -148,9 +148,9 @@ class Dataset:
             return self._test.plain_batches(batch_size)
         import torch
 
-        from Utils.data import shares
+        from Utils.data import sharding
 
-        return self._test.plain_batches(batch_size, torch.arange(*shares.part(self.test_size, share)))
+        return self._test.plain_batches(batch_size, torch.arange(*sharding.part(self.test_size, share)))
 
     def val_batches(self, batch_size: int, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
         """The training images held out: see `validation.HeldOut`."""
@@ -229,7 +229,7 @@ def _known(name: str, place: Any, image_size: int | None) -> tuple[Named, Callab
 
 def _opened(name: str, place: Any, image_size: int | None) -> tuple[Named, Callable[[], Contents]]:
     """Facts and contents of a folder: or a torchvision set, which have to be looked at to be known."""
-    from Utils.data import imagefolder, torchsets
+    from Utils.data import imagefolder, torchvision_sets
     from Utils.data.namedsets import Contents
 
     if name.startswith("folder:"):
@@ -239,7 +239,7 @@ def _opened(name: str, place: Any, image_size: int | None) -> tuple[Named, Calla
         train, test = (imagefolder.files(listing) for listing in listings)
         contents, classes, channels = Contents(train, labels[0], test, labels[1]), len(names), 3
     else:
-        contents, classes = torchsets.sources(name, *torchsets.open_pair(name, place))
+        contents, classes = torchvision_sets.sources(name, *torchvision_sets.open_pair(name, place))
         channels = 1 if contents.train.mode == "L" else 3
     size, images, tests = imagefolder.read_pair(contents.train, contents.test, image_size, name)
     contents = contents._replace(train=images, test=tests)

@@ -1,114 +1,23 @@
-"""Fetching files: checksummed, locked, and never waiting long for a network that does not answer."""
+"""Fetching files: checksummed and locked."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
 import os
-import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from Utils.errors import Refused
+from Utils.base.errors import Refused
+from Utils.base.network import PATIENCE, PatientOpener
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-PATIENCE = 7.0  # seconds of silence, summed over all files and mirrors of one set, after which the network counts as dead
 _CHUNK = 1 << 18
-
-
-class PatientOpener:
-    """Opens URLs like `urllib.request`'s own opener, but gives up after `patience` seconds of silence in total.
-
-    A name server that does not answer ignores socket timeouts, so the opening runs in a daemon thread. Time spent on failed
-    attempts is subtracted from the patience: a refused connection costs nothing and the next mirror is tried, whereas after
-    one silence every further attempt fails at once.
-    """
-
-    def __init__(self, patience: float = PATIENCE, inner: Any = None):
-        self.left = patience
-        self._inner = inner or urllib.request.build_opener()
-
-    def open(self, fullurl: Any, data: Any = None, timeout: Any = None) -> Any:
-        """The response to `fullurl` (a text or a `Request`); raises `URLError` when refused, unreachable or silent.
-
-        `timeout` is there for the callers' sake: the patience that is left bounds the wait.
-        """
-        if self.left <= 0:
-            raise urllib.error.URLError("the network does not answer")
-        outcome: dict[str, Any] = {}
-        given_up = threading.Event()
-        patience, start = self.left, time.monotonic()
-
-        def attempt() -> None:
-            try:
-                outcome["response"] = self._inner.open(fullurl, data, patience)
-                if given_up.is_set():
-                    outcome["response"].close()
-            except Exception as error:
-                outcome["error"] = error
-
-        thread = threading.Thread(target=attempt, daemon=True)
-        thread.start()
-        thread.join(patience)
-        if "response" in outcome:
-            return self._watched(outcome["response"])
-        given_up.set()
-        error = outcome.get("error")
-        if isinstance(error, urllib.error.HTTPError):
-            raise error
-        self.left = 0 if error is None or _is_timeout(error) else self.left - (time.monotonic() - start)
-        if error is None or _is_timeout(error):
-            raise urllib.error.URLError("no answer")
-        raise error if isinstance(error, OSError) else urllib.error.URLError(f"{type(error).__name__}: {error}")
-
-    def _watched(self, response: Any) -> Any:
-        """`response`, whose failing reads use up the patience too."""
-        read = response.read
-
-        def watched_read(*args: Any) -> bytes:
-            try:
-                return read(*args)
-            except OSError:
-                self.left = 0
-                raise
-
-        with suppress(AttributeError):
-            response.read = watched_read
-        return response
-
-
-class _ClosedOpener:
-    """Stands in for the network where `--no-download` forbids it."""
-
-    def open(self, fullurl: Any, data: Any = None, timeout: Any = None) -> Any:
-        url = getattr(fullurl, "full_url", fullurl)
-        raise Refused(f"{url} would have to be downloaded, but --no-download was given")
-
-
-def _is_timeout(error: Exception) -> bool:
-    return isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError)
-
-
-@contextmanager
-def bounded_network(allow: bool, *, patience: float = PATIENCE) -> Iterator[None]:
-    """Inside, everything that goes through `urllib.request.urlopen` (torchvision's and torch.hub's downloads) is bounded.
-
-    With `allow` a dead network raises `URLError` after at most `patience` seconds of silence in total; without it any use of
-    the network raises `Refused` at once. What was installed before is restored.
-    """
-    before = urllib.request._opener  # type: ignore[attr-defined]
-    urllib.request.install_opener(PatientOpener(patience, before) if allow else _ClosedOpener())  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        urllib.request.install_opener(before)
 
 
 def folder_lock(folder: str | os.PathLike[str]) -> BaseFileLock:
@@ -118,7 +27,7 @@ def folder_lock(folder: str | os.PathLike[str]) -> BaseFileLock:
     """
     from filelock import FileLock
 
-    from Utils.locks import check_lock
+    from Utils.base.locks import check_lock
 
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)

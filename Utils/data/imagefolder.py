@@ -21,8 +21,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from Utils.base.errors import Refused
 from Utils.data.batches import ImageSource
-from Utils.errors import Refused
 
 SMALL = 64  # pixels on either side up to which images are held as one tensor
 LARGE = 224  # the size that larger images, and images of several sizes, are cut to

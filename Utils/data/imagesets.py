@@ -8,11 +8,11 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from Utils.base.errors import Refused
 from Utils.data import imagefolder
 from Utils.data.batches import ImageSource
 from Utils.data.download import missing
 from Utils.data.namedsets import Contents, Place, check_md5
-from Utils.errors import Refused
 
 TINY_ZIP, TINY_MD5, TINY_URL = "tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de", "http://cs231n.stanford.edu"
 TINY_SIZES = (100000, 10000)

@@ -19,9 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from Utils import seeds
-from Utils.data.download import PATIENCE, folder_lock, md5_of, obtain
-from Utils.errors import Refused
+from Utils.base import seeds
+from Utils.base.errors import Refused
+from Utils.base.network import PATIENCE
+from Utils.data.download import folder_lock, md5_of, obtain
 
 
 class Contents(NamedTuple):

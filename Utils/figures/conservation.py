@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from Utils.figures.style import COLOURS, GREY, LATE, MARKERS, label_axes, looks, make_panels
-from Utils.studies.conservation import fit, relative_difference
+from Utils.measure.score_balance import fit, relative_difference
 
 
 def _size_axes(axes: Axes, sizes: pd.Series, averages: pd.Series, y: str, title: str = "") -> None:

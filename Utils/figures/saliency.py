@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import accumulate
 
 import numpy as np
 import pandas as pd
+import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from Utils.figures.style import BLUE, COLOURS, VIRIDIS, label_axes, make_panels
-from Utils.studies.saliency import Saliencies
 
 MANY = 12  # layers from which on names stand upright
 
 
-def saliency_figure(found: Saliencies, layers: pd.DataFrame, classes: pd.DataFrame, order: str, title: str) -> Figure:
-    """Mean by layer with deviations, mean by class, heat map of class and layer, heat map of class and weight."""
+def saliency_figure(
+    maps: Mapping[int, torch.Tensor],
+    columns: Mapping[str, int],
+    layers: pd.DataFrame,
+    classes: pd.DataFrame,
+    order: str,
+    title: str,
+) -> Figure:
+    """Mean by layer with deviations, mean by class, heat map of class and layer, heat map of class and weight.
+
+    `maps` has the row [columns] of each class in the last heat map, `columns` how many of them each layer has.
+    """
     figure, axes = make_panels(4, title)
     layers, classes = layers[layers["order"] == order], classes[classes["order"] == order]
     places = np.arange(len(layers))
@@ -38,15 +50,15 @@ def saliency_figure(found: Saliencies, layers: pd.DataFrame, classes: pd.DataFra
     axes[2].set_yticks(np.arange(len(grid)), grid.index, fontsize=7)
     _names(axes[2], pd.Series(grid.columns))
     axes[2].grid(False)
-    _weights(axes[3], found, order)
+    _weights(axes[3], maps, columns)
     return figure
 
 
-def _weights(axes, found: Saliencies, order: str) -> None:
+def _weights(axes: Axes, maps: Mapping[int, torch.Tensor], columns: Mapping[str, int]) -> None:
     """Class against weight, neighbours averaged, each layer stretched to [0, 1]; lines between layers."""
-    labels = list(found.maps[order])
-    rows = np.stack([found.maps[order][label].numpy() for label in labels])
-    ends = list(accumulate(found.columns.values()))
+    labels = list(maps)
+    rows = np.stack([maps[label].numpy() for label in labels])
+    ends = list(accumulate(columns.values()))
     for begin, end in zip([0, *ends], ends, strict=False):
         part = rows[:, begin:end]
         span = part.max() - part.min()
@@ -59,6 +71,6 @@ def _weights(axes, found: Saliencies, order: str) -> None:
     axes.grid(False)
 
 
-def _names(axes, names: pd.Series) -> None:
+def _names(axes: Axes, names: pd.Series) -> None:
     axes.set_xticks(np.arange(len(names)), names, rotation=90 if len(names) > MANY else 45, fontsize=7)
     axes.grid(False, axis="x")

@@ -17,21 +17,21 @@ import torch
 from tqdm import tqdm
 
 from Models.masking import hold_masks
-from Pruners.base import Pruner
-from Pruners.problem import Problem
-from Utils.checkpoints import dense_path
+from Pruners._shared.base import Pruner
+from Pruners._shared.problem import Problem
+from Utils.compute.device import choose_device, device_of
+from Utils.compute.precision import Precision
 from Utils.data.datasets import Dataset
-from Utils.device import choose_device, device_of
-from Utils.epochs import test_sums, train_epoch
-from Utils.grid.cells import Cell
-from Utils.grid.progress import progress_of
-from Utils.grid.states import State
+from Utils.grid.grid_folder import State
 from Utils.grid.workers import cores
-from Utils.optimization import make_optimizer
-from Utils.precision import Precision
-from Utils.results import path_of
-from Utils.setup import Datasets, Subject, load_pruner, prepare
-from Utils.timing import ENOUGH, PASSES, REPEATS, WARM_UP
+from Utils.measure.inference_time import ENOUGH, PASSES, REPEATS, WARM_UP
+from Utils.options.grid import Cell
+from Utils.runs.dense_cache import dense_path
+from Utils.runs.places import path_of
+from Utils.runs.progress import progress_of
+from Utils.training.loops import test_sums, train_epoch
+from Utils.training.network import Datasets, Subject, load_pruner, prepare
+from Utils.training.optimizers import make_optimizer
 
 STEPS, LONG = 3, 1.0  # calls that are timed, and seconds after which no further one is begun
 SCORED = 64  # images of the scoring pass that is timed

@@ -5,36 +5,37 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from Pruners.layerwise import Layer, layers_of
-from Utils.checkpoints import dense_path
-from Utils.device import device_of
-from Utils.environment import environment
-from Utils.errors import Refused, RunFailed
-from Utils.grid.cells import Cell
+from Pruners._shared.layerwise import Layer, layers_of
+from Utils.base.errors import Refused, RunFailed
+from Utils.compute.device import device_of
+from Utils.compute.environment import environment
+from Utils.grid.cell import Outcome, run_cell
 from Utils.grid.estimate import print_estimate
-from Utils.grid.progress import work_of
-from Utils.grid.states import State, check_grid_folder, earlier_cells, earlier_rows, state_of, varying, write_grid
+from Utils.grid.grid_folder import State, check_grid_folder, earlier_cells, earlier_rows, state_of, varying, write_grid
 from Utils.grid.tables import print_cells, print_means, write_ablation
-from Utils.grid.work import Outcome, run_cell
 from Utils.grid.workers import Workers
-from Utils.integrity import alone_in, tidy
-from Utils.manifest import GRID, OwnFiles, names_of
-from Utils.regrowth.growing import check_regrowth
-from Utils.results import check_same, check_writable, path_of
-from Utils.setup import Datasets, check_budget, load_pruner, prepare
+from Utils.options.grid import Cell
+from Utils.runs.dense_cache import dense_path
+from Utils.runs.folder import check_same, check_writable
+from Utils.runs.manifest import GRID, OwnFiles, names_of
+from Utils.runs.places import path_of
+from Utils.runs.progress import work_of
+from Utils.runs.run_files import alone_in, tidy
+from Utils.training.network import Datasets, check_budget, load_pruner, prepare
 
 CPU = torch.device("cpu")
 Run = Callable[[Sequence[Cell]], Iterator[tuple[Cell, Outcome]]]
 
 
 def run(plan: argparse.Namespace) -> None:
-    """Run the cells of `plan` that are not done (`Utils.grid.cells.expand`), or hand them to Slurm; print and save their table.
+    """Run the cells of `plan` that are not done (`Utils.options.grid.expand`), or hand them to Slurm; print and save their table.
 
     Raises:
         Refused: a cell cannot be; nothing was written.
@@ -113,7 +114,7 @@ def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
             if pruner is None:  # its network is that of a saved run
                 kind = str({k: v for k, v in vars(options).items() if k not in ("seed", "split_seed", "expid")})
                 if options.experiment == "regrow" and kind not in regrown and not (folder / "summary.json").exists():
-                    check_regrowth(options, datasets)
+                    _experiment(options).check(options, datasets)
                     regrown.add(kind)  # other seeds change nothing that is checked
                 continue
             data = datasets.open(options, CPU)
@@ -128,6 +129,11 @@ def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
             raise Refused(f"cell {cell.name}: {error}") from error
     for note in sorted(notes - {""}):
         print(note)
+
+
+def _experiment(options: argparse.Namespace) -> Any:
+    """The module of an experiment about saved runs; `check(options, datasets)` refuses what `run` would refuse."""
+    return import_module(f"Experiments.{options.experiment.replace('-', '_')}")
 
 
 def _in_turn(cells: Sequence[Cell], datasets: Datasets) -> Iterator[tuple[Cell, Outcome]]:

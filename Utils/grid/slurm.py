@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import io
 import os
 import re
@@ -23,10 +22,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from Utils.errors import Refused, RunFailed
-from Utils.files import write_json
-from Utils.grid.cells import Cell
+from Utils.base.errors import Refused, RunFailed
+from Utils.base.json_files import write_json
+from Utils.base.packages import require
 from Utils.grid.slurm_queue import one_line, outcomes, queued, waiting
+from Utils.options.grid import Cell
 
 __all__ = ["CellTask", "check", "outcomes", "queued", "submit", "waiting"]
 PROJECT = Path(__file__).resolve().parents[2]
@@ -55,7 +55,7 @@ class CellTask:
 
     def __call__(self) -> None:
         """Run the cell in this process; what an interrupted task left is continued."""
-        from Utils.grid.work import run_cell
+        from Utils.grid.cell import run_cell
 
         self.began = time.monotonic()
         terminated: list[int] = []
@@ -94,8 +94,7 @@ def check(options: argparse.Namespace) -> None:
     Raises:
         Refused: submitit or Slurm's programs are not there, or `--slurm-option` sets what a grid sets itself.
     """
-    if importlib.util.find_spec("submitit") is None:
-        raise Refused("--launcher slurm needs submitit: pip install -r requirements-slurm.txt")
+    require("submitit", "--launcher slurm")
     for program in ("sbatch", "srun", "squeue"):
         if shutil.which(program) is None:
             raise Refused(f"--launcher slurm: {program} is not on PATH; run it on a machine of the cluster that submits jobs")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from Utils.errors import RunFailed
+from Utils.base.errors import RunFailed
 
 STATES = {"RUNNING": "running", "COMPLETING": "running", "CONFIGURING": "running", "SUSPENDED": "running", "STOPPED": "running",
           "SIGNALING": "running", "STAGE_OUT": "running", "RESIZING": "running", "PENDING": "pending", "REQUEUED": "pending",

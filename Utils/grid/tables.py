@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from Utils.manifest import OwnFiles
+from Utils.runs.manifest import OwnFiles
 
 SHOWN = ("status", "params_kept", "flops_kept", "flops_total", "top1_last", "top1_best", "top5_last")
 ACCURACY = "top1_last"

@@ -15,10 +15,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from Utils import interrupts
-from Utils.errors import Terminated
-from Utils.grid.cells import Cell
-from Utils.grid.work import Outcome, record_failure, run_cell
+from Utils.base import signals
+from Utils.base.errors import Terminated
+from Utils.grid.cell import Outcome, record_failure, run_cell
+from Utils.options.grid import Cell
 
 GRACE = 1.5  # seconds that workers have to leave when the grid is interrupted
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -160,11 +160,11 @@ def _serve(connection: Connection, slot: int, jobs: int, path: list[str]) -> Non
     """A worker: run what comes down the pipe until it is closed. It ends with its parent, however that ends."""
     sys.path[:] = path
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    interrupts.install(signal.SIGTERM)  # unwinds, so that no half-written file stays
+    signals.install(signal.SIGTERM)  # unwinds, so that no half-written file stays
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-    from Utils.allocator import keep_freed_memory
-    from Utils.setup import Datasets
+    from Utils.compute.allocator import keep_freed_memory
+    from Utils.training.network import Datasets
 
     keep_freed_memory()
     datasets = Datasets(jobs)
@@ -176,7 +176,7 @@ def _serve(connection: Connection, slot: int, jobs: int, path: list[str]) -> Non
     except (EOFError, OSError):
         pass  # the grid has ended
     except Terminated:
-        interrupts.leave(143)
+        signals.leave(143)
 
 
 def _choose_gpu(options: Any, slot: int) -> None:

@@ -14,14 +14,14 @@ from typing import Any
 import pandas as pd
 import torch
 
-from Utils.checkpoint_file import read_checkpoint
-from Utils.clock import Clock
+from Utils.compute.clock import Clock
 from Utils.regrowth.allocation import allocate, capacities
 from Utils.regrowth.finetune import short_accuracy
-from Utils.regrowth.revive import choose, revive_
 from Utils.regrowth.selection import mean_gradients, pruned_scores
+from Utils.regrowth.ssim import compare_maps, mean_maps
 from Utils.regrowth.start import Start
-from Utils.similarity import compare_maps, mean_maps
+from Utils.regrowth.turn_on import choose, revive_
+from Utils.runs.checkpoint_reader import read_checkpoint
 
 REFERENCE, SALIENCY = "reference", "saliency"
 # Part -> the phase that it is a part of.

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from Utils.clock import Clock
-from Utils.precision import Precision
-from Utils.regrowth.progress import Progress
+from Utils.compute.clock import Clock
+from Utils.compute.precision import Precision
 from Utils.regrowth.start import Start, Validated
-from Utils.training import COLUMNS, Diverged, Training, evaluate
+from Utils.runs.stages import Progress
+from Utils.training.phase import COLUMNS, Diverged, Training, evaluate
 
 CALIBRATION_BATCHES = 100
 VALIDATION = tuple(c.replace("test_", "val_").replace("_accuracy", "_val_accuracy") for c in COLUMNS)  # what COLUMNS mean here

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 
 import Pruners
-from Pruners.masks import kept_count
-from Utils.checkpoint_file import read_checkpoint
-from Utils.clock import Clock
-from Utils.options import defaults
+from Pruners._shared.masks import kept_count
+from Utils.compute.clock import Clock
+from Utils.options.table import defaults
 from Utils.regrowth.finetune import finetune
-from Utils.regrowth.progress import Progress
 from Utils.regrowth.sources import stored_file
 from Utils.regrowth.start import Start
-from Utils.setup import Subject, load_pruner
+from Utils.runs.checkpoint_reader import read_checkpoint
+from Utils.runs.stages import Progress
+from Utils.training.network import Subject, load_pruner
 
 
 def control(start: Start, progress: Progress, clock: Clock, steps: int) -> dict[str, Any]:

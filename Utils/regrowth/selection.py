@@ -11,8 +11,8 @@ from torch import nn
 
 from Models.masking import Prunable
 from Models.shapes import eval_mode
-from Utils.options import SELECTIONS as KINDS
-from Utils.seeds import generator
+from Utils.base.seeds import generator
+from Utils.options.table import SELECTIONS as KINDS
 
 Tensors = Mapping[str, torch.Tensor]
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]

@@ -11,11 +11,11 @@ from torch import nn
 
 from Models.masking import Prunable
 from Models.weights import copy_tensors
-from Utils.checkpoint_file import Checkpoint, read_checkpoint
+from Utils.base.errors import Refused
 from Utils.data.datasets import Dataset
-from Utils.errors import Refused
 from Utils.regrowth.selection import Sources
-from Utils.setup import build_model
+from Utils.runs.checkpoint_reader import Checkpoint, read_checkpoint
+from Utils.training.network import build_model
 
 
 def read_sources(

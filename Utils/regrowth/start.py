@@ -14,17 +14,17 @@ from torch import Tensor, nn
 
 from Models.masking import Prunable, apply_masks, load_state
 from Models.weights import copy_tensors
-from Pruners.masks import kept_count
-from Utils.checkpoint_file import Checkpoint, read_checkpoint
+from Pruners._shared.masks import kept_count
+from Utils.base.errors import Refused
+from Utils.base.json_files import read_json
+from Utils.compute.device import choose_device
 from Utils.data.datasets import Dataset
-from Utils.device import choose_device
-from Utils.errors import Refused
-from Utils.files import read_json
-from Utils.integrity import check_file
 from Utils.regrowth.allocation import capacities, fraction_count
 from Utils.regrowth.selection import Sources
 from Utils.regrowth.sources import read_sources
-from Utils.setup import Datasets, build_model, mask, use_threads
+from Utils.runs.checkpoint_reader import Checkpoint, read_checkpoint
+from Utils.runs.run_files import check_file
+from Utils.training.network import Datasets, build_model, mask, use_threads
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 PARTS = 8  # scoring batches that are read at once
@@ -208,7 +208,7 @@ def _network(
 def _saved_options(options: argparse.Namespace) -> argparse.Namespace | None:
     if not options.run:
         return None
-    from Utils.options import EXPERIMENTS, defaults
+    from Utils.options.table import EXPERIMENTS, defaults
 
     args = Path(options.run[0]) / "args.json"
     check_file(args)

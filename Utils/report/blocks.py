@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from Models import registry
-from Utils.options import INCIDENTAL, defaults, read_by
+from Utils.options.table import INCIDENTAL, defaults, read_by
+from Utils.report.collect import Collection, Run
 from Utils.report.recipes import rounds_of
-from Utils.report.runs import Collection, Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing

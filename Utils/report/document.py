@@ -10,25 +10,31 @@ from typing import Any
 
 from tqdm import tqdm
 
-from Utils.files import check_writable, json_text
-from Utils.integrity import alone_in
-from Utils.manifest import OwnFiles
+from Utils.base.files import check_writable
+from Utils.base.json_files import json_text
+from Utils.options.report_choices import Choices
 from Utils.report import render
-from Utils.report.background import environment, settings
 from Utils.report.blocks import Data, Document, Figure, Section, Table
-from Utils.report.choices import Choices
-from Utils.report.curves import training_curves
+from Utils.report.collect import Collection, collect
 from Utils.report.groups import Group, groups
-from Utils.report.layers import layers
 from Utils.report.missing import missing
-from Utils.report.precision import mixed_precision, single_of
-from Utils.report.regrowth import regrowth
-from Utils.report.results import accuracy, flops, inference
-from Utils.report.runs import Collection, collect
-from Utils.report.studies import ablations, levels, studies
-from Utils.report.traces import traces
-from Utils.report.tradeoff import tradeoff
-from Utils.report.weights import histograms
+from Utils.report.sections.ablations import ablations
+from Utils.report.sections.accuracy import accuracy
+from Utils.report.sections.curves import training_curves
+from Utils.report.sections.environment import environment
+from Utils.report.sections.flops import flops
+from Utils.report.sections.histograms import histograms
+from Utils.report.sections.inference import inference
+from Utils.report.sections.layers import layers
+from Utils.report.sections.levels import levels
+from Utils.report.sections.precision import mixed_precision, single_of
+from Utils.report.sections.regrowth import regrowth
+from Utils.report.sections.settings import settings
+from Utils.report.sections.studies import studies
+from Utils.report.sections.traces import traces
+from Utils.report.sections.tradeoff import tradeoff
+from Utils.runs.manifest import OwnFiles
+from Utils.runs.run_files import alone_in
 
 Write = Callable[[str, Callable[[Path], Any]], None]
 

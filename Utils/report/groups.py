@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 
 from Utils.figures.style import in_order
-from Utils.options import defaults
+from Utils.options.table import defaults
+from Utils.report.collect import Collection, Run
 from Utils.report.recipes import DENSE, NETWORK, SPLIT, differences, distance, text_of, unmixed
-from Utils.report.runs import Collection, Run
-from Utils.saved import last_part, shortened
+from Utils.runs.saved import last_part, shortened
 
 WORDS = {"quantization": "mixed precision", "reinitialize": "weights drawn anew", "shuffle": "shuffled masks",
          "invert": "inverted scores", "compact": "without dead units", "no_rewind": "no rewinding"}  # fmt: skip

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Sequence
 
 from Utils.report.blocks import Missing, Section, command_of
+from Utils.report.collect import Collection, Run
 from Utils.report.groups import DENSE, Group
 from Utils.report.recipes import distance, recipe_names, value_of
-from Utils.report.runs import Collection, Run
 
 SEEDS = [1, 2, 3]
 ENOUGH = 3  # seeds, below which a standard deviation says little

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import Pruners
-from Utils.options import table
-from Utils.report.runs import Run
+from Utils.options.table import table
+from Utils.report.collect import Run
 
 DENSE = "dense"
 NETWORK = ("experiment", "model_class", "model", "dataset", "image_size", "pretrained", "weights", "quantization")

@@ -15,10 +15,10 @@ import pandas as pd
 from markupsafe import Markup, escape
 from matplotlib import rc_context
 
+from Utils.base.csv_files import write_csv
+from Utils.base.files import writable
 from Utils.figures.style import draw
-from Utils.files import writable
 from Utils.report.blocks import Document, Figure, Table
-from Utils.sheets import write_csv
 
 TEMPLATES = Path(__file__).parent / "templates"
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from Models.masking import Prunable
-from Pruners.loop import prune_loop
-from Pruners.problem import Problem
+from Pruners._shared.loop import prune_loop
+from Pruners._shared.problem import Problem
 from Pruners.synflow import SynFlow
-from Utils.studies.dataflow import LAYERS, Wiring
+from Utils.studies.wiring import LAYERS, Wiring
 
 ROUNDING = 1e-3  # relative differences below this are those of float32 sums
 
@@ -50,20 +50,6 @@ def _averages(rows: Sequence[tuple[str, int, float]]) -> pd.DataFrame:
     table.insert(2, "inverse_size", 1.0 / table["size"])
     table["average_score"] = (table["score_sum"] / table["size"]).abs()
     return table
-
-
-def fit(table: pd.DataFrame) -> tuple[float, float]:
-    """(slope, intercept) of the line log10(average_score) = slope * log10(size) + intercept, by least squares.
-
-    Where all layers have the same total, the slope is -1. Layers whose average is zero or not finite are left out; without
-    two sizes both are NaN.
-    """
-    size, average = table["size"].to_numpy(float), table["average_score"].to_numpy(float)
-    usable = (average > 0) & np.isfinite(average)
-    if len(set(size[usable])) < 2:
-        return float("nan"), float("nan")
-    slope, intercept = np.polyfit(np.log10(size[usable]), np.log10(average[usable]), 1)
-    return float(slope), float(intercept)
 
 
 def largest_deviation(totals: Sequence[float]) -> float:
@@ -99,12 +85,6 @@ def _leaving(module: nn.Module, score: torch.Tensor) -> torch.Tensor:
     """The score of each input of a layer, [inputs]; `score` is [outputs, inputs / groups, ...]."""
     groups = getattr(module, "groups", 1)
     return score.reshape(groups, score.shape[0] // groups, score.shape[1], -1).sum((1, 3)).reshape(-1)
-
-
-def relative_difference(table: pd.DataFrame) -> pd.Series:
-    """|in - out| / max(|in|, |out|) of each unit, from 0 to 2; 0 where both are zero."""
-    larger = table[["in_score", "out_score"]].abs().max(axis=1)
-    return ((table["in_score"] - table["out_score"]).abs() / larger).where(larger > 0, 0.0)
 
 
 def open_ends(model: nn.Module) -> int:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from Utils.trace.events import DEVICE, KERNEL, LAUNCH, MARK, OP, Event
-from Utils.trace.work import CONVOLUTIONS, COPIES, OTHER, of_kernel, of_operator
+from Utils.trace.kernel_classes import CONVOLUTIONS, COPIES, OTHER, of_kernel, of_operator
 
 LAUNCHED, EXTERNAL, NAME = "launch", "external id", "name"  # how the operator or the class of a kernel was found
 

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from Utils.errors import Refused, one_line
-from Utils.inputs import read_input
+from Utils.base.errors import Refused
+from Utils.base.inputs import read_input
+from Utils.base.text import one_line
 from Utils.trace.cursor import Cursor, members
 from Utils.trace.events import DAY, DEVICE, LAUNCH, MARK, OP, STEP, Event, kind_of, nanoseconds, number
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from Utils.errors import Refused
+from Utils.base.errors import Refused
 from Utils.trace.events import DEVICE, LAUNCH, MARK, OP, STEP, Event
 from Utils.trace.reading import Trace
 

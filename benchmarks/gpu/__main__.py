@@ -29,7 +29,7 @@ from benchmarks.gpu.sizes import DRY, Sizes
 from benchmarks.gpu.tasks import Part, run
 from benchmarks.gpu.training import CAPTURED, EAGER, TEXTBOOK
 from benchmarks.rows import network
-from Utils.errors import RunFailed
+from Utils.base.errors import RunFailed
 
 PAGE = Path(__file__).resolve().parent.parent / "gpu.md"
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # cuBLAS reads it once; without it torch refuses products with deterministic algorithms

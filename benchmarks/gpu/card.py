@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from Utils.environment import driver_version
+from Utils.compute.environment import driver_version
 
 Work = Callable[[], object]
 

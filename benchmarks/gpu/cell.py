@@ -11,8 +11,8 @@ from benchmarks.gpu.card import Card, Work
 from benchmarks.gpu.sizes import Case
 from benchmarks.rows import network
 from Models.masking import add_masks, apply_masks, hold_masks
-from Utils.optimization import make_optimizer
-from Utils.precision import Precision
+from Utils.compute.precision import Precision
+from Utils.training.optimizers import make_optimizer
 
 DENSITY = 0.1  # of the masks
 WARM_UP = 3  # steps
@@ -44,7 +44,7 @@ def variants(case: Case) -> list[Variant]:
 class Cell:
     """A masked network, its optimizer and a batch that stays, on a stream of its own.
 
-    A step is that of `Utils.epochs.train_epoch`, with the learning rate as a tensor on the device, which a graph needs.
+    A step is that of `Utils.training.loops.train_epoch`, with the learning rate as a tensor on the device, which a graph needs.
     """
 
     def __init__(self, card: Card, case: Case, variant: Variant) -> None:

@@ -14,8 +14,8 @@ from benchmarks.gpu.pruning import problem_of
 from benchmarks.gpu.record import Row
 from benchmarks.gpu.sizes import Case, Sizes
 from benchmarks.gpu.tasks import Part, Task, reason
-from Pruners.loop import prune_loop
-from Utils.device import use_determinism
+from Pruners._shared.loop import prune_loop
+from Utils.compute.device import use_determinism
 
 NETWORK = "resnet20"  # that the methods score
 

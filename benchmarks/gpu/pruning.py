@@ -17,9 +17,9 @@ from benchmarks.gpu.tasks import Part, Task
 from benchmarks.gpu.timing import spent
 from benchmarks.rows import network
 from Models.masking import add_masks
-from Pruners.loop import prune_loop
-from Pruners.problem import Problem
-from Utils.memory import PeakMemory
+from Pruners._shared.loop import prune_loop
+from Pruners._shared.problem import Problem
+from Utils.compute.memory import PeakMemory
 
 FEWEST, SHARE = 3, 5e-4  # a layer's kept counts may differ by this many, or by this share of its weights if that is more
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from Utils.errors import Refused
-from Utils.files import atomic, read_json, write_json
+from Utils.base.errors import Refused
+from Utils.base.files import atomic
+from Utils.base.json_files import read_json, write_json
 
 Row = dict[str, str | int | float | bool | None]
 MEANINGLESS = "**A dry run on the CPU, as small as it can be: these numbers mean nothing.**"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from benchmarks.gpu.card import Card
 from benchmarks.gpu.record import Record, Row
 from benchmarks.gpu.sizes import Sizes
-from Utils.errors import one_line
+from Utils.base.text import one_line
 
 
 @dataclass(frozen=True)

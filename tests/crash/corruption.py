@@ -41,7 +41,7 @@ class Findings:
 def prepare() -> None:
     """Make runs with every kind of file in the current folder: a grid, levels, one broken off, later measurements."""
     import main
-    from Utils.results import RunFolder
+    from Utils.runs.folder import RunFolder
 
     write = RunFolder.write_checkpoint
 
@@ -133,7 +133,7 @@ def _judge(path: Path, how: str, truth: dict[str, Observation], findings: Findin
 
 def _observed(read: Reader, place: Path) -> Observation:
     """What a reader says; an error that is not a refusal is kept with its traceback."""
-    from Utils.errors import Refused, RunFailed
+    from Utils.base.errors import Refused, RunFailed
 
     printed = io.StringIO()
     try:

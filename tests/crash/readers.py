@@ -41,8 +41,8 @@ Reader = Callable[[Path], tuple[Any, str]]  # of the folder that something is wr
 
 @cache
 def _plan(*words: str) -> argparse.Namespace:
-    from Utils.command import parse
-    from Utils.setup import load_pruner
+    from Utils.options.command_line import parse
+    from Utils.training.network import load_pruner
 
     plan = parse(words)
     for options in (cell.options for cell in plan.cells) if "cells" in plan else [plan] if "pruner" in plan else []:
@@ -52,10 +52,11 @@ def _plan(*words: str) -> argparse.Namespace:
 
 def _again(place: Path) -> tuple[Any, str]:
     """The same command once more: the grid's folder and record, and the tables of finished cells."""
-    from Utils.grid.states import check_grid_folder
-    from Utils.regrowth.report import print_saved_regrowth
-    from Utils.results import RunFolder, path_of
-    from Utils.tables import print_saved
+    from Utils.grid.grid_folder import check_grid_folder
+    from Utils.regrowth.outputs import print_saved_regrowth
+    from Utils.runs.folder import RunFolder
+    from Utils.runs.places import path_of
+    from Utils.runs.printing import print_saved
 
     if place == REGROWN:
         cells, show = [_plan(*REGROW)], print_saved_regrowth
@@ -73,8 +74,8 @@ def _again(place: Path) -> tuple[Any, str]:
 
 def _states(place: Path) -> tuple[Any, str]:
     """What `grid.csv` and the printed table of a grid are made of."""
-    from Utils.grid.states import state_of
-    from Utils.grid.table_file import read_grid
+    from Utils.grid.grid_folder import state_of
+    from Utils.grid.grid_table import read_grid
 
     states = [state_of(place)] if place != GRID else []
     try:
@@ -88,10 +89,10 @@ def _states(place: Path) -> tuple[Any, str]:
 def _report(place: Path) -> tuple[Any, str]:
     """The runs of a report: options, numbers and tables of what is done; folders left out with their reasons."""
     from Utils.report.blocks import Table
-    from Utils.report.regrowth import regrowth
-    from Utils.report.runs import collect
-    from Utils.report.traces import measure
-    from Utils.tables import read_table
+    from Utils.report.collect import collect
+    from Utils.report.sections.regrowth import regrowth
+    from Utils.report.sections.traces import measure
+    from Utils.runs.printing import read_table
 
     found = collect([place])
     facts = []
@@ -99,7 +100,7 @@ def _report(place: Path) -> tuple[Any, str]:
         tables = [read_table(file).to_csv() for name in TABLES if (file := run.file(name))]
         facts.append((run.folder.name, dict(run.options), dict(run.summary), tables, _networks(run.folder)))
         if run.file("trace.json"):
-            from Utils.integrity import check_file
+            from Utils.runs.run_files import check_file
 
             check_file(run.folder / "trace.json")
             facts.append(measure(run.folder / "trace.json").summary)
@@ -110,8 +111,8 @@ def _report(place: Path) -> tuple[Any, str]:
 
 def _networks(folder: Path) -> str:
     """What a histogram and a report's section of weights are made of."""
-    from Utils.integrity import check_file
-    from Utils.saved import MODEL, read_tensors
+    from Utils.runs.run_files import check_file
+    from Utils.runs.saved import MODEL, read_tensors
 
     check_file(folder / MODEL)
     return _digest(read_tensors(folder / MODEL))
@@ -119,8 +120,8 @@ def _networks(folder: Path) -> str:
 
 def _evaluate(place: Path) -> tuple[Any, str]:
     """The network, data and options that evaluate, time and compact begin with, and the numbers beside them."""
-    from Utils.files import read_json
-    from Utils.reopen import reopen
+    from Utils.base.json_files import read_json
+    from Utils.runs.reopen import reopen
 
     words = ["--experiment", "evaluate", "--run", str(place), "--no-cuda"]
     run = reopen(place, _plan(*words))
@@ -130,7 +131,7 @@ def _evaluate(place: Path) -> tuple[Any, str]:
 
 def _status(place: Path) -> tuple[Any, str]:
     """The rows of `--experiment status`."""
-    from Utils.grid.standing import groups_of
+    from Utils.grid.status import groups_of
 
     groups, bad = groups_of([place])
     rows = [row for group in groups for row in group.rows]
@@ -140,7 +141,7 @@ def _status(place: Path) -> tuple[Any, str]:
 
 def _resume(place: Path) -> tuple[Any, str]:
     """The checkpoint of a run that was broken off; without one it starts over, with the right numbers."""
-    from Utils.results import RunFolder
+    from Utils.runs.folder import RunFolder
 
     with RunFolder(_plan(*BREAKS)) as folder:
         state = folder.resume()
@@ -151,7 +152,7 @@ def _resume(place: Path) -> tuple[Any, str]:
 
 def _dense(place: Path) -> tuple[Any, str]:
     """The cache of dense networks; what is damaged there is trained again."""
-    from Utils.files import unseal
+    from Utils.base.tensor_files import unseal
 
     states = {path.name: unseal(path) for path in sorted(CACHE.glob("*.bin"))}
     made_again = [name for name, state in states.items() if state is None]

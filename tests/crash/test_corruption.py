@@ -10,11 +10,11 @@ import sys
 import pytest
 from conftest import PROJECT, TINY
 
-from Utils.errors import Refused
-from Utils.files import read_json, write_json
-from Utils.grid import states
-from Utils.grid.table_file import update_cell
-from Utils.integrity import check_file
+from Utils.base.errors import Refused
+from Utils.base.json_files import read_json, write_json
+from Utils.grid import grid_folder
+from Utils.grid.grid_table import update_cell
+from Utils.runs.run_files import check_file
 
 sys.path.insert(0, str(PROJECT))
 from tests.crash import corruption
@@ -76,11 +76,11 @@ def test_json_that_was_changed_is_refused(tmp_path):
 def test_large_networks_are_checked_when_they_are_used(command, runs, tmp_path, monkeypatch):
     """A grid does not read them each time that it is looked at."""
     monkeypatch.chdir(tmp_path / "copy")
-    monkeypatch.setattr(states, "SMALL", 1000)
+    monkeypatch.setattr(grid_folder, "SMALL", 1000)
     content = bytearray((CELL / "model.pt").read_bytes())
     content[len(content) // 2] ^= 1
     (CELL / "model.pt").write_bytes(content)
-    assert states.state_of(CELL).status == "done"
+    assert grid_folder.state_of(CELL).status == "done"
     with pytest.raises(Refused, match=r"model\.pt is damaged"):
         check_file(CELL / "model.pt")
     for experiment in ("evaluate", "time", "histogram", "compact"):
@@ -104,7 +104,7 @@ def test_a_damaged_table_of_a_grid_is_left_alone(runs, capsys):
 
 def test_a_damaged_checkpoint_says_so(command):
     """The run starts over; that its numbers are right is tested in test_resume.py."""
-    from Utils.results import RunFolder
+    from Utils.runs.folder import RunFolder
 
     words = [*TINY, "--post-epochs", "3", "--checkpoint-every", "1", "--expid", "x"]
     write = RunFolder.write_checkpoint

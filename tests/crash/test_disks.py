@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import PROJECT, TINY
 
-from Utils.files import read_json
-from Utils.results import RunFolder
+from Utils.base.json_files import read_json
+from Utils.runs.folder import RunFolder
 
 RUN = [*TINY, "--no-cuda"]
 

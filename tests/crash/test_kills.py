@@ -10,9 +10,10 @@ import pytest
 from conftest import PROJECT
 from forked import Forked
 
-from Utils import interrupts
-from Utils.errors import Terminated
-from Utils.files import atomic, unseal
+from Utils.base import signals
+from Utils.base.errors import Terminated
+from Utils.base.files import atomic
+from Utils.base.tensor_files import unseal
 
 sys.path.insert(0, str(PROJECT))
 from tests.crash.interrupts import LAST_WORD, TWO_JOBS, interrupt
@@ -47,7 +48,7 @@ def test_an_interrupt_ends_training_with_its_checkpoint_kept(words, number, tmp_
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
 def test_a_write_is_finished_first(number, error, tmp_path):
     before = signal.getsignal(number)
-    interrupts.install(number)
+    signals.install(number)
     try:
         with pytest.raises(error), atomic(tmp_path / "a") as file:
             os.kill(os.getpid(), number)
@@ -59,7 +60,7 @@ def test_a_write_is_finished_first(number, error, tmp_path):
             file.write_text("never")
         with pytest.raises(error):
             os.kill(os.getpid(), number)
-        with interrupts.held():
+        with signals.held():
             pass  # nothing is left to be raised
     finally:
         signal.signal(number, before)

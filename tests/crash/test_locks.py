@@ -12,12 +12,12 @@ import pytest
 import torch
 from conftest import PROJECT, TINY
 
-from Utils import integrity
+from Utils.base.locks import Lock
+from Utils.base.tensor_files import seal, unseal
 from Utils.data import namedsets
 from Utils.data.download import folder_lock
-from Utils.files import seal, unseal
-from Utils.locks import Lock
-from Utils.manifest import OwnFiles
+from Utils.runs import run_files
+from Utils.runs.manifest import OwnFiles
 
 sys.path.insert(0, str(PROJECT / "tests"))
 from test_archives import make_cifar
@@ -82,7 +82,7 @@ def test_what_a_killed_measurement_left_is_removed(experiment, command):
 
 
 def test_a_measurement_waits_for_the_lock(command, monkeypatch):
-    monkeypatch.setattr(integrity, "PATIENCE", 0.1)
+    monkeypatch.setattr(run_files, "PATIENCE", 0.1)
     assert command(*TINY, "--expid", "x").status == 0
     lock = Lock(Path("Results/data/singleshot/x/.lock"))
     assert lock.take()

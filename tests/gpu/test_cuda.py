@@ -31,14 +31,14 @@ from test_golden import ROWS, check_row, row_name
 import Pruners
 from Models import registry
 from Models.masking import add_masks, hold_masks
-from Pruners.loop import prune_loop
-from Pruners.problem import Problem
-from Utils.command import parse
+from Pruners._shared.loop import prune_loop
+from Pruners._shared.problem import Problem
+from Utils.compute.device import choose_device
 from Utils.data.batches import TensorSplit
-from Utils.device import choose_device
-from Utils.epochs import test_sums as sums_over
-from Utils.epochs import train_epoch
-from Utils.optimization import make_optimizer
+from Utils.options.command_line import parse
+from Utils.training.loops import test_sums as sums_over
+from Utils.training.loops import train_epoch
+from Utils.training.optimizers import make_optimizer
 
 if not torch.cuda.is_available():
     pytest.skip("no CUDA device: none is there, or --cuda was not given", allow_module_level=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from programs import pretend
 
-from Utils.errors import RunFailed
+from Utils.base.errors import RunFailed
 from Utils.grid import slurm, slurm_queue
 
 FOLDER = Path("Results/data/singleshot/my sweep")

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from programs import pretend
 
-from Utils.errors import Refused, RunFailed
-from Utils.files import read_json
-from Utils.grid import slurm, work
-from Utils.grid.cells import Cell
+from Utils.base.errors import Refused, RunFailed
+from Utils.base.json_files import read_json
+from Utils.grid import cell, slurm
+from Utils.options.grid import Cell
 
 FOLDER = Path("Results/data/singleshot/my sweep")
 
@@ -165,14 +165,14 @@ def handlers():
 
 
 def test_a_task_waits_for_a_busy_cell_and_for_its_end_once_it_was_signalled(monkeypatch, capsys, handlers):
-    outcomes = iter([work.Outcome("busy"), work.Outcome("busy"), work.Outcome("failed", "a data worker is gone")])
+    outcomes = iter([cell.Outcome("busy"), cell.Outcome("busy"), cell.Outcome("failed", "a data worker is gone")])
     slept = []
 
     def run_cell(cell):
         signal.raise_signal(signal.SIGTERM)
         return next(outcomes)
 
-    monkeypatch.setattr(work, "run_cell", run_cell)
+    monkeypatch.setattr(cell, "run_cell", run_cell)
     monkeypatch.setattr(os, "register_at_fork", lambda **_: None)  # for good: not in the process of the tests
     monkeypatch.setattr(time, "sleep", slept.append)
     slurm.CellTask(argparse.Namespace(seed=1), minutes=10)()
@@ -182,7 +182,8 @@ def test_a_task_waits_for_a_busy_cell_and_for_its_end_once_it_was_signalled(monk
 def test_data_workers_do_not_requeue_the_task(tmp_path):
     """What Slurm signals reaches every process of a task."""
     script = """import os, signal, time
-from Utils.grid import slurm, work
+from Utils.grid import slurm
+from Utils.grid import cell
 signal.signal(signal.SIGUSR2, lambda *_: print("requeue", flush=True))
 def run_cell(options):
     if (worker := os.fork()) == 0:
@@ -190,8 +191,8 @@ def run_cell(options):
         os._exit(0)
     os.waitpid(worker, 0)
     signal.raise_signal(signal.SIGUSR2)
-    return work.Outcome("done")
-work.run_cell = run_cell
+    return cell.Outcome("done")
+cell.run_cell = run_cell
 slurm.CellTask(None, 10)()"""
     environment = os.environ | {"PYTHONPATH": str(slurm.PROJECT)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60)

@@ -1,0 +1,30 @@
+"""How far two networks that should compute the same are apart."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+NORMS = nn.modules.batchnorm._BatchNorm
+
+
+def largest_difference(large: nn.Module, small: nn.Module, images: torch.Tensor) -> float:
+    """The largest difference of what two networks make of `images` [B, C, H, W], over the largest output, in both modes.
+
+    Computed in float64, in evaluation and with the batch statistics of training; dropout is off. Both are left as they were.
+    """
+    worst = 0.0
+    for training in (False, True):
+        a, b = (_outputs(copy.deepcopy(network).double(), images.double(), training) for network in (large, small))
+        worst = max(worst, float((a - b).abs().amax() / a.abs().amax().clamp(min=1e-300)))
+    return worst
+
+
+@torch.no_grad()
+def _outputs(model: nn.Module, images: torch.Tensor, training: bool) -> torch.Tensor:
+    for module in model.modules():
+        module.training = training and isinstance(module, NORMS)
+    output = model(images)
+    return output[0] if isinstance(output, tuple) else output

@@ -1,0 +1,1 @@
+"""What the methods share: scores, budgets, masks and the loop of rounds."""

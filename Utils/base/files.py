@@ -1,0 +1,97 @@
+"""Files that appear whole or not at all, and where they can be written."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from Utils.base.errors import Refused, RunFailed
+from Utils.base.signals import held
+
+HALF = re.compile(r"\.(.+)\.\d+\.half")  # the name of a file on its way: .NAME.PROCESS.half
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path`, which takes its place when the block ends well. Folders are made as needed.
+
+    An interrupt waits for the end of the block.
+
+    Raises:
+        RunFailed: it cannot be written, or `path` is a link.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.half")
+    with held():
+        try:
+            if path.is_symlink():
+                raise RunFailed(f"{path} is a link: nothing is written in its place; take it away")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, path)
+        except (OSError, RuntimeError) as error:
+            cause = error if isinstance(error, OSError) else error.__context__  # torch's writer hides what the disk said
+            if not isinstance(cause, OSError):
+                raise
+            raise RunFailed(f"cannot write {path}: {cause.strerror or cause}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def leftovers(folder: Path) -> Iterator[tuple[str, Path]]:
+    """What killed processes left in `folder` half written: (the name it was to have, the file).
+
+    Files of living ones too, so hold a lock.
+    """
+    for file in list(folder.iterdir()) if folder.is_dir() else ():
+        if (match := HALF.fullmatch(file.name)) and file.is_file() and not file.is_symlink():
+            yield match[1], file
+
+
+def writable(text: object) -> str:
+    """`text` as files and terminals take it: bytes in a folder's name that are no UTF-8 become question marks."""
+    return str(text).encode("utf-8", "replace").decode()
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 checksum of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def differing_in_case(path: Path) -> Path | None:
+    """What is there and has the name of `path` but for the case of letters: on some file systems that is the same folder."""
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return None
+    if path.name in names:
+        return None
+    plain = unicodedata.normalize("NFC", path.name).casefold()
+    return next((path.parent / n for n in names if unicodedata.normalize("NFC", n).casefold() == plain), None)
+
+
+def check_writable(path: Path) -> None:
+    """Try to make a file where `path` will be, and leave nothing behind."""
+    twin = differing_in_case(path)
+    if twin:
+        raise Refused(f"{path} and {twin}, which is there, differ by the case of letters only: choose another --expid")
+    if path.is_symlink():
+        raise Refused(f"{path} is a link: nothing is written or removed through it; take it away, or choose another --expid")
+    try:
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(20, "is a file, not a folder")
+        nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
+        with tempfile.TemporaryFile(dir=nearest):  # has no name that a kill could leave behind
+            pass
+    except OSError as error:
+        raise Refused(f"--result-dir: cannot write to {path}: {error.strerror or error}") from error

@@ -1,0 +1,18 @@
+"""Packages that only some options need."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from Utils.base.errors import Refused
+
+
+def require(package: str, flag: str) -> None:
+    """Refuse `flag` where its package, which has the requirements file requirements-FLAG.txt, is not installed.
+
+    Raises:
+        Refused: it names the command that installs it.
+    """
+    if importlib.util.find_spec(package) is None:
+        name = flag.removeprefix("--").partition(" ")[2] or flag.removeprefix("--")
+        raise Refused(f"{flag} needs {package}: pip install -r requirements-{name}.txt")

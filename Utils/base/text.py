@@ -1,0 +1,23 @@
+"""Texts: on one line, as a terminal can show them, and whether they are numbers."""
+
+from __future__ import annotations
+
+
+def is_numeral(word: str) -> bool:
+    """Whether a word is a number, also one that is not finite."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def one_line(text: str) -> str:
+    """`text` as a terminal can show it: in one line, without escape sequences and other control characters."""
+    joined = " ".join(text.split())
+    return joined if joined.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in joined)
+
+
+def shown(name: object) -> str:
+    """A name, such as a path, as a terminal can show it in one line: with a mark for each control character."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in str(name))

@@ -1,0 +1,120 @@
+"""Compaction of a run's network: without its dead units, proved to compute the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from Models.compact import Compact, compact, picked
+from Models.difference import largest_difference
+from Models.effective import find_paths
+from Models.masking import Prunable
+from Models.reach import has_path
+from Utils.base.errors import RunFailed, out_of_memory
+from Utils.base.seeds import generator
+from Utils.compute.clock import Clock
+from Utils.data.datasets import Dataset
+from Utils.measure.counting import multiply_adds
+from Utils.training.network import Subject, use_threads
+
+TOLERANCE = 1e-5  # of the largest output
+RANDOM, REAL = 2, 2  # images that the two networks are compared on
+
+
+def compacted(model: nn.Module, prunables: Sequence[Prunable], data: Dataset) -> Compact:
+    """`model`, whose masks are written to its weights, without its dead units; it is left as it was.
+
+    Raises:
+        RunFailed: no path from input to output is left, the network cannot be cut, or the small one computes something else.
+    """
+    if not has_path(model, prunables, data.input_shape):
+        raise RunFailed("nothing to compact: no path is left from the input to the output, the network is constant")
+    try:
+        small = compact(model, prunables, find_paths(model, prunables, data.input_shape), data.input_shape)
+        difference = largest_difference(model, small.model, _images(data))
+    except (RuntimeError, ArithmeticError, ValueError, AttributeError, AssertionError, LookupError, TypeError) as error:
+        if out_of_memory(error):
+            raise
+        raise RunFailed(f"the network cannot be compacted: {' '.join(str(error).split())}") from error
+    if not difference <= TOLERANCE:
+        raise RunFailed(f"the network cannot be compacted: the small one's outputs differ by {difference:.1e} of the largest")
+    return small
+
+
+def _images(data: Dataset) -> torch.Tensor:
+    """Random and real images [B, C, H, W], on the device of the data."""
+    real = next(iter(data.test_batches(REAL)))[0]
+    noise = torch.randn(RANDOM, *data.input_shape, generator=generator(0, "compaction"))
+    return torch.cat([noise.to(real), real])
+
+
+class TrainedNetwork:
+    """What a run trains: its whole network, or with `--compact` the small one made from it as it is now.
+
+    Attributes:
+        subject: the network that is trained, as the subject of everything that trains or measures.
+    """
+
+    def __init__(self, whole: Subject, clock: Clock) -> None:
+        self.whole, self.subject = whole, whole
+        self._small: Compact | None = None
+        if whole.options.compact:
+            with clock("prune"):
+                self._small = compacted(whole.model, whole.prunables, whole.data)
+            self.subject = replace(whole, model=self._small.model, prunables=self._small.prunables)
+            use_threads(self.subject.model, whole.options, whole.data.input_shape)
+            self._print()
+
+    def shrink(self, training: Mapping[str, Any]) -> dict[str, Any]:
+        """A state of `Training` for the whole network as one for the network that is trained."""
+        if self._small is None:
+            return dict(training)
+        names = [name for name, p in self.whole.model.named_parameters() if p.requires_grad]
+        places = self._small.places
+        entries = {
+            i: {k: picked(t, places[names[i]]) if t.dim() else t for k, t in entry.items()}
+            for i, entry in training["optimizer"]["state"].items()
+        }
+        optimizer = training["optimizer"] | {"state": entries}
+        return dict(training) | {"model": self._small.shrink(training["model"]), "optimizer": optimizer}
+
+    def write_back(self) -> None:
+        """Give the whole network the values of the one that was trained."""
+        if self._small is not None:
+            large = self.whole.model.state_dict()
+            self.whole.load(self._small.expand(self.subject.model.state_dict(), large))
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs beside the state of the training; `resume` takes it."""
+        return {} if self._small is None else {"whole": self.whole.model.state_dict()}
+
+    @staticmethod
+    def resume(whole: Subject, saved: Mapping[str, Any], clock: Clock) -> TrainedNetwork:
+        """The network that was trained when `saved` was written."""
+        if "whole" in saved:
+            whole.load(saved["whole"])
+        return TrainedNetwork(whole, clock)
+
+    def small_state(self) -> dict[str, torch.Tensor] | None:
+        """The small network's `state_dict`; None without `--compact`."""
+        return None if self._small is None else self.subject.model.state_dict()
+
+    def summary(self) -> dict[str, int]:
+        """Parameters and MACs of the small network, as dense arithmetic; empty without `--compact`."""
+        if self._small is None:
+            return {}
+        model = self.subject.model
+        parameters = sum(p.numel() for p in model.parameters())
+        return {"params_compact": parameters, "macs_compact": multiply_adds(model, self.whole.data.input_shape)}
+
+    def _print(self) -> None:
+        parameters = sum(p.numel() for p in self.whole.model.parameters())
+        macs = multiply_adds(self.whole.model, self.whole.data.input_shape)
+        small = self.summary()
+        of_macs = f", MACs {small['macs_compact']}/{macs} ({small['macs_compact'] / macs:.4f})" if macs else ""
+        share = small["params_compact"] / parameters
+        print(f"Compact: parameters {small['params_compact']}/{parameters} ({share:.4f}){of_macs}, computing the same.")

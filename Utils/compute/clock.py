@@ -1,0 +1,62 @@
+"""Seconds and peak memory per phase of a run, measured when the device has finished."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from Utils.compute.memory import PeakMemory
+
+
+@dataclass
+class Lap:
+    """One measured block; `seconds` is set when it ends."""
+
+    seconds: float = 0.0
+
+
+class Clock:
+    """Measures phases: `with clock("prune"): ...`.
+
+    Attributes:
+        seconds: phase -> wall-clock seconds, added up.
+        peaks: phase -> the largest memory use in it, in bytes.
+        memory: what is measured as memory.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.memory = PeakMemory(device)
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.peaks: dict[str, int] = defaultdict(int)
+
+    def state(self) -> dict[str, dict[str, float]]:
+        """What has been measured so far."""
+        return {"seconds": dict(self.seconds), "peaks": dict(self.peaks)}
+
+    def restore(self, state: dict[str, dict[str, float]]) -> None:
+        """Go on from `state`."""
+        self.seconds.update(state["seconds"])
+        self.peaks.update(state["peaks"])
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[Lap]:
+        """Measure a block; on CUDA the device is waited for at both ends."""
+        self.memory.reset()
+        lap, began = Lap(), self._now()
+        try:
+            yield lap
+        finally:
+            lap.seconds = self._now() - began
+            self.seconds[phase] += lap.seconds
+            self.peaks[phase] = max(self.peaks[phase], self.memory.read())
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()

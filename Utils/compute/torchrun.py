@@ -1,0 +1,156 @@
+"""The processes that torchrun starts, called ranks: how they meet, which of them speaks, and how they end together.
+
+Of K processes that refuse or fail, one says why, in one line, and all end with the same exit status. In a single process
+everything here does nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
+from datetime import timedelta
+from typing import Any, NoReturn
+
+from Utils.base.errors import Refused, status_of
+from Utils.compute.processes import share
+
+EXPERIMENTS = ("singleshot", "multishot")  # those that train one network for long
+INIT_METHOD = "env://"  # what torchrun provides
+LONG = timedelta(days=30)  # rank 0 may wait for days for a network that another run trains; who dies is noticed all the same
+GRACE = timedelta(seconds=10)  # for rank 0 to be the one that speaks
+PATIENCE = 30  # seconds for rank 0 to end before this process, where they cannot talk
+FAILURE = "pruning/failure"
+
+_store: Any = None  # where the first rank that fails leaves its number, exit status and reason
+
+
+def launched() -> tuple[int, int]:
+    """(rank, ranks) as torchrun sets them, known before torch is imported."""
+    if not {"RANK", "WORLD_SIZE"} <= os.environ.keys() or os.environ["WORLD_SIZE"] == "1":
+        return 0, 1
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+
+
+@contextmanager
+def said_once() -> Iterator[None]:
+    """For what every rank prints or refuses alike before they have met: rank 0 alone says it."""
+    rank, ranks = launched()
+    if ranks > 1:
+        # torch's warnings, one of which says that a graph without unused parameters need not be searched for them.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    if rank == 0:
+        yield
+        return
+    try:
+        with _silence():
+            yield
+    except (Refused, SystemExit) as error:
+        _end_after_first(status_of(error))
+
+
+def _end_after_first(status: int) -> NoReturn:
+    """torchrun terminates all others when one process fails: ending before rank 0 has spoken would silence it."""
+    if status == 0:
+        sys.exit()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(status))
+    time.sleep(PATIENCE)
+    sys.exit(status)
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse what several processes cannot do together."""
+    if launched()[1] == 1 or "list" in options:
+        return
+    if options.experiment not in EXPERIMENTS:
+        raise Refused(f"torchrun is for training with --experiment {' or '.join(EXPERIMENTS)}: run this without torchrun")
+    for flag, single in (("dry_run", False), ("jobs", 1), ("launcher", "local")):
+        if getattr(options, flag, single) != single:
+            raise Refused(f"--{flag.replace('_', '-')} and torchrun exclude each other: run this without torchrun")
+
+
+@contextmanager
+def process_group(options: argparse.Namespace) -> Iterator[None]:
+    """Join the other ranks, and leave them at the end.
+
+    When one fails, the exception goes on through here on the rank that speaks, and becomes `SystemExit` on the others.
+    """
+    global _store
+    rank, ranks = launched()
+    if ranks == 1:
+        yield
+        return
+    import torch
+    import torch.distributed as dist
+
+    cuda = torch.cuda.is_available() and not options.no_cuda
+    if rank:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing to unwind, and Python cannot interrupt the wait for a GPU
+    _store = next(dist.rendezvous(INIT_METHOD, rank, ranks))[0]
+    backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+    dist.init_process_group(backend, store=_store, rank=rank, world_size=ranks, timeout=LONG)
+    try:
+        with _silence() if rank else nullcontext(), warnings.catch_warnings():
+            # Of 1x1 convolutions in channels-last format, where both strides mean the same memory.
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+            yield
+    except BaseException as error:
+        _give_way(error)
+        raise  # without leaving the group: that tells the others that this process is gone, and nccl would wait for them
+    dist.destroy_process_group()
+
+
+def _give_way(error: BaseException) -> None:
+    """Return if this rank is to say why all of them stop; else end, after rank 0 if that is the one."""
+    import torch
+    import torch.distributed as dist
+
+    rank = share()[0]
+    if rank:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it would hide the exit status
+    if rank and isinstance(error, KeyboardInterrupt):
+        raise SystemExit(status_of(error)) from None  # at once: rank 0 may be waiting for this one, deaf to the same key
+    if isinstance(error, SystemExit):  # from `decided`: rank 0 has refused or failed
+        first, status = 0, status_of(error)
+    else:
+        first, status, _ = _note(status_of(error), " ".join(str(error).split()))
+    if first == rank:
+        return
+    if first == 0:
+        with suppress(RuntimeError):
+            dist.recv(torch.zeros(1), 0)  # nothing will come: this ends when rank 0 does
+    raise SystemExit(status) from None
+
+
+def common_reason(reason: str, error: Exception) -> str:
+    """Why a run fails: `reason`, unless another rank failed before this one and `error` is what came of it."""
+    if share()[1] == 1:
+        return reason
+    if any(words in str(error) for words in ("closed by peer", "reset by peer", "NCCL")):
+        reason = "another process of this run ended without a word"
+    first, _, reason = _note(1, reason)
+    return reason if first == share()[0] else f"process {first}: {reason}"
+
+
+def _note(status: int, reason: str) -> tuple[int, int, str]:
+    """(rank, exit status, reason) of the first rank that failed: this one, if nobody did before."""
+    rank = share()[0]
+    first = f"{rank} {status} {reason}"
+    with suppress(RuntimeError):  # nobody has failed in that time, or the store is gone with its process
+        if rank:
+            _store.wait([FAILURE], GRACE)
+    with suppress(RuntimeError):
+        first = _store.compare_set(FAILURE, "", first).decode()
+    number, status_text, reason = first.split(" ", 2)
+    return int(number), int(status_text), reason
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield

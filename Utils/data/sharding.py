@@ -1,0 +1,71 @@
+"""Which images make up a batch, and which of them each of several processes takes.
+
+A share is (rank, ranks): process `rank` of `ranks`. (0, 1) is everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from Utils.base import seeds
+
+IGNORED = -100  # the label that `cross_entropy` leaves out by default
+LEAST = 2  # images that each process puts through the network at once: BatchNorm cannot train on one
+
+
+def epoch_order(count: int, seed: int, phase: str, epoch: int, among: Tensor | None = None) -> Tensor:
+    """The permutation of 0..count-1, or of the `count` indices `among` (int64, CPU), in which an epoch visits the images."""
+    order = torch.randperm(count, generator=seeds.generator(seed, "order", phase, epoch))
+    return order if among is None else among[order]
+
+
+def batch_sizes(count: int, batch_size: int) -> list[int]:
+    """The sizes of the batches of `count` images. One image left over joins the batch before: BatchNorm cannot train on it."""
+    sizes = [batch_size] * (count // batch_size)
+    rest = count % batch_size
+    if rest == 1 and sizes:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    return sizes
+
+
+def part(count: int, share: tuple[int, int]) -> tuple[int, int]:
+    """Where a share of `count` things begins and ends: shares are disjoint, in order, and differ by one thing at most."""
+    rank, ranks = share
+    return count * rank // ranks, count * (rank + 1) // ranks
+
+
+class Taken(NamedTuple):
+    """What a process takes of an epoch, batch after batch: `positions` (int64 [N], CPU) in the epoch's order.
+
+    `sizes` are those of its batches. `own` (bool [N]) is false for filling: images of other shares of the same batch, there
+    because a share has less than `LEAST` images.
+    """
+
+    positions: Tensor
+    sizes: list[int]
+    own: Tensor
+
+
+def take(sizes: Sequence[int], share: tuple[int, int]) -> Taken:
+    """One share of each of the batches that follow each other with the given `sizes`."""
+    size = torch.tensor(sizes, dtype=torch.int64)
+    begin = size.cumsum(0) - size
+    start, stop = (begin + edge for edge in part(size, share))
+    least = size.clamp(max=LEAST)
+    first = torch.minimum(start, begin + size - least)
+    length = torch.maximum(stop, first + least) - first
+    positions = torch.arange(int(length.sum())) + (first - length.cumsum(0) + length).repeat_interleave(length)
+    own = (positions >= start.repeat_interleave(length)) & (positions < stop.repeat_interleave(length))
+    return Taken(positions, length.tolist(), own)
+
+
+def hide_filling(batches: Iterable[tuple[Tensor, Tensor]], taken: Taken) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same batches with `IGNORED` as the label of filling."""
+    for (images, labels), own in zip(batches, taken.own.split(taken.sizes), strict=True):
+        yield images, labels if own.all() else labels.masked_fill(~own.to(labels.device), IGNORED)

@@ -1,0 +1,75 @@
+"""One cell, run in this process: its output goes to its log, its failure to its summary."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import traceback
+from importlib import import_module
+from typing import NamedTuple
+
+from Utils.base.errors import Refused, RunFailed
+from Utils.base.locks import is_locked
+from Utils.compute.device import device_of
+from Utils.options.failures import failure
+from Utils.runs.folder import Busy, RunFolder
+from Utils.runs.manifest import LOG
+from Utils.runs.places import path_of
+from Utils.runs.run_files import alone_in
+from Utils.runs.summary import failed_summary
+from Utils.training.network import Datasets
+
+
+class Outcome(NamedTuple):
+    """How a cell ended: `done`, `failed` with a reason, or `busy` where another process is running it."""
+
+    status: str
+    reason: str = ""
+
+
+def run_cell(options: argparse.Namespace, datasets: Datasets | None = None, *, quiet: bool = True) -> Outcome:
+    """Run one cell, from its last checkpoint if it has one; what it prints goes to `log.txt` in its folder.
+
+    `quiet` sends its progress bars there too. Nothing but an interrupt is raised.
+    """
+    folder = path_of(options)
+    if is_locked(folder / ".lock"):
+        return Outcome("busy")
+    try:
+        with alone_in(folder, 1) as own:
+            own.add([LOG])
+    except (Refused, RunFailed) as error:
+        return Outcome("busy") if is_locked(folder / ".lock") else Outcome("failed", str(error))
+    try:
+        with open(folder / LOG, "a", buffering=1, encoding="utf-8") as log, contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.redirect_stdout(log))
+            if quiet:
+                stack.enter_context(contextlib.redirect_stderr(log))
+            return _run(options, datasets)
+    except OSError as error:
+        return Outcome("failed", f"cannot write {folder}: {error.strerror or error}")
+
+
+def _run(options: argparse.Namespace, datasets: Datasets | None) -> Outcome:
+    try:
+        import_module(f"Experiments.{options.experiment.replace('-', '_')}").run(options, datasets)
+    except Busy:
+        return Outcome("busy")
+    except RunFailed as error:  # the run has said so in its folder, unless that could not be written
+        return Outcome("failed", str(error))
+    except (Exception, SystemExit) as error:
+        traceback.print_exc(file=sys.stdout)
+        reason = str(error) if isinstance(error, Refused) else failure(error, options)
+        return record_failure(options, reason)
+    return Outcome("done")
+
+
+def record_failure(options: argparse.Namespace, reason: str) -> Outcome:
+    """Write a `failed` summary for a cell that could not do so itself. Its checkpoint stays."""
+    with contextlib.suppress(Refused, RunFailed), RunFolder(options) as folder:
+        if not folder.finished:
+            if folder.resume(goes_on=False) is None:
+                folder.begin(device_of(options))
+            folder.finish(failed_summary(folder, reason))
+    return Outcome("failed", " ".join(reason.split()))

@@ -1,0 +1,188 @@
+"""Where the cells of a grid stand, read off their folders, and `grid.csv`, one row each."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from Utils.base.errors import Refused
+from Utils.base.json_files import read_json
+from Utils.base.locks import is_locked
+from Utils.grid.grid_table import flat, save_table
+from Utils.options.grid import Cell
+from Utils.options.resolve import differences, identity
+from Utils.options.table import ABLATIONS, INCIDENTAL, table
+from Utils.runs.later_measurements import COMPARED, compacted, measured_again
+from Utils.runs.run_files import damaged
+from Utils.runs.validate import check_result
+
+SMALL = 1 << 20  # bytes: files below this are checked each time that a grid is looked at
+# Nested keys of a summary whose numbers become columns.
+MEASURED = ("seconds", "peak_memory_bytes", "inference", "trace", *COMPARED)
+
+
+@dataclass(frozen=True)
+class State:
+    """`status` is pending, running, done or failed; `reason` says why it failed; `summary` is that of a run that ended."""
+
+    status: str
+    reason: str = ""
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+def state_of(folder: Path) -> State:
+    """The state of the run in `folder`; running is what a living process has locked."""
+    if is_locked(folder / ".lock"):
+        return State("running")
+    if not (folder / "summary.json").exists():
+        return State("pending")
+    try:
+        summary = read_json(folder / "summary.json") | measured_again(folder) | compacted(folder)
+    except Refused as error:
+        return State("failed", str(error))
+    try:
+        check_result(summary)
+    except Refused as error:
+        return State("failed", f"{error}: remove the cell's folder to run it again")
+    if summary.get("status") != "done":
+        return State("failed", str(summary.get("reason", "")), summary)
+    name = str(summary.get("expid")).rpartition("/")[2]
+    if name != folder.name and (folder.parent / "args.json").exists():
+        return State("failed", f"{folder} holds the cell {name}: remove the folder to run its own")
+    if file := damaged(folder, summary, SMALL):  # networks are looked at when they are used
+        return State("failed", f"{file} is missing or damaged: remove the cell's folder to run it again", summary)
+    return State("done", "", summary)
+
+
+def check_grid_folder(folder: Path, plan: argparse.Namespace) -> None:
+    """Refuse a folder that holds something else: a single run, other axes, or another recipe. The lists may have grown."""
+    if not (folder / "args.json").exists() or plan.overwrite:
+        return
+    saved = read_json(folder / "args.json")
+    lists = [o.dest for o in table() if o.axis]
+    if (folder / "summary.json").exists() or ("pruner" in saved and not any(saved.get(name) for name in lists)):
+        raise Refused(f"{folder} holds a single run, not a grid: choose another --expid or --overwrite")
+    if "parts" in plan:
+        changes = _part_changes(saved, plan, lists)
+    else:
+        changes = _changes(saved, identity(plan), saved.get("cells", ()), lists)
+    if changes:
+        raise Refused(f"{folder} holds another grid ({', '.join(changes)}): choose another --expid or --overwrite")
+
+
+def _part_changes(saved: Mapping[str, Any], plan: argparse.Namespace, lists: Sequence[str]) -> list[str]:
+    """What differs between an assignment and the saved one. Parts may have come or gone; each stays what it was."""
+    names, earlier = saved.get("cells", ()), saved.get("parts", {})
+    both = {name: part for name, part in plan.parts.items() if name in earlier}
+    if not both:
+        return [f"parts {', '.join(earlier) or 'none'} there, {', '.join(plan.parts)} asked"]
+    own = {name: [cell for cell in names if f"{cell},".startswith(f"part={name},")] for name in both}
+    found = {name: _changes(earlier[name], part, own[name], lists) for name, part in both.items()}
+    return [f"part {name}: {change}" for name, changes in found.items() for change in changes]
+
+
+def _changes(saved: Mapping[str, Any], asked: Mapping[str, Any], cells: Iterable[str], lists: Sequence[str]) -> list[str]:
+    """What differs between the identities of two grids, of which the saved one has `cells`; what is in the lists may."""
+    before = {k: asked.get(k) for k in asked} | dict(saved)  # an option that is newer than the grid was is as asked
+    changes = differences(before, asked, but=(*lists, "for", "cells"))
+    known = {str(name).partition("pruner=")[2].partition(",")[0] or saved.get("pruner") for name in cells}
+    overrides = [sorted(list(o) for o in every if o[0] in known) for every in (saved.get("for", ()), asked["for"])]
+    changes += [f"--for {overrides[0]} there, {overrides[1]} asked"] if overrides[0] != overrides[1] else []
+    axes = f"lists {_words(saved, lists)} there, {_words(asked, lists)} asked"
+    return changes + ([axes] if _words(saved, lists) != _words(asked, lists) else [])
+
+
+def _words(options: Mapping[str, Any], lists: Sequence[str]) -> str:
+    return " ".join(f"--{name.replace('_', '-')}" for name in lists if options.get(name)) or "none"
+
+
+def earlier_cells(folder: Path, plan: argparse.Namespace) -> list[str]:
+    """Names of the cells that earlier commands asked of this grid and this one does not; none after `--overwrite`."""
+    if plan.overwrite or not (folder / "args.json").exists():
+        return []
+    asked = {cell.name for cell in plan.cells}
+    return [name for name in read_json(folder / "args.json").get("cells", []) if name not in asked]
+
+
+def earlier_rows(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
+    """The rows of earlier cells, for `write_grid`; those that cannot be read are left out."""
+    rows = []
+    for name in names:
+        with contextlib.suppress(Refused):
+            rows.append(_row(name, read_json(folder / name / "args.json"), state_of(folder / name)))
+    return rows
+
+
+def write_grid(
+    folder: Path, cells: Sequence[Cell], states: Mapping[str, State], earlier: Sequence[dict[str, Any]] = ()
+) -> pd.DataFrame:
+    """Write `grid.csv`: the cells asked for, then the `earlier_rows`.
+
+    Columns: `cell`, the varying options, the scalar keys of the summaries, `reason`.
+    """
+    rows = [*(_row(cell.name, vars(cell.options), states[cell.name]) for cell in cells), *earlier]
+    axes = columns(cells)
+    if "density" in axes:  # the column of that name holds what was asked
+        for row in rows:
+            row["summary"]["density_kept"] = row["summary"].get("density")
+    keys = dict.fromkeys(k for row in rows for k in row["summary"] if k not in (*axes, "reason"))
+    table = [
+        {"cell": row["cell"]}
+        | {axis: row["value"](axis) for axis in axes}
+        | {key: row["summary"].get(key) for key in keys}
+        | {"reason": row["reason"]}
+        for row in rows
+    ]
+    frame = pd.DataFrame({name: _column([row[name] for row in table]) for name in table[0]} if table else {})
+    save_table(folder, frame)
+    return frame
+
+
+def _column(values: list[Any]) -> Any:
+    """A column of a table; one without a number must not make floats of the others' whole numbers."""
+    there = [v for v in values if v is not None and v == v]
+    if len(there) < len(values) and there and all(isinstance(v, int) and not isinstance(v, bool) for v in there):
+        return pd.array([v if v is not None and v == v else pd.NA for v in values], dtype="Int64")
+    return values
+
+
+def varying(cells: Sequence[Cell]) -> list[str]:
+    """The options that vary, in the order of the flags; the part of an assignment before them."""
+    found = {axis for cell in cells for axis in cell.values}
+    return ["part"] * ("part" in found) + [o.axis for o in table() if o.axis in found]
+
+
+def columns(cells: Sequence[Cell]) -> list[str]:
+    """What `grid.csv` says of the options: those that vary; in an assignment also whatever differs between its parts."""
+    named = varying(cells)
+    if "part" not in named:
+        return named
+    apart = ("experiment", "expid", "density", "sparsity", *INCIDENTAL)  # compression says what density and sparsity do
+    apart += tuple(filter(None, ABLATIONS.values())) if "ablate" in named else ()
+    chosen = {"model", "dataset", *named}
+    for name in (o.dest for o in table() if not o.axis and o.dest not in apart):
+        if len({repr(vars(cell.options).get(name)) for cell in cells}) > 1:
+            chosen.add(name)
+    return ["part", *(name for name in dict.fromkeys(o.axis or o.dest for o in table()) if name in chosen)]
+
+
+def _row(name: str, options: Mapping[str, Any], state: State) -> dict[str, Any]:
+    def value(axis: str) -> Any:
+        if axis == "ablate":
+            return next((word for word, option in ABLATIONS.items() if option and options.get(option)), "none")
+        if axis == "part":
+            return name.partition("part=")[2].partition(",")[0]
+        found = options.get(axis)
+        return " ".join(map(str, found)) if isinstance(found, list) else found
+
+    scalars = {k: v for k, v in state.summary.items() if not isinstance(v, dict | list)}
+    for key in MEASURED:
+        scalars |= flat(key, state.summary.get(key, {}))
+    scalars = {"status": state.status} | scalars | {"status": state.status}
+    return {"cell": name, "value": value, "summary": scalars, "reason": state.reason}

@@ -1,0 +1,65 @@
+"""A grid under torchrun: its cells one after the other, each on all processes, and then the table of all."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+
+from Utils.base.errors import Refused, RunFailed
+from Utils.compute import processes
+from Utils.compute.torchrun import process_group
+from Utils.grid import run as alone
+from Utils.grid.grid_folder import check_grid_folder, state_of
+from Utils.runs.folder import check_writable
+from Utils.runs.manifest import GRID, OwnFiles
+from Utils.runs.places import path_of
+from Utils.runs.run_files import alone_in
+from Utils.training.network import Datasets
+from Utils.training.phase import Diverged
+
+
+def run(plan: argparse.Namespace) -> None:
+    """Run the cells of `plan` that are not done; a failure ends all, but for a training that diverged in all processes alike.
+
+    Raises:
+        Refused: a cell cannot be; nothing was written.
+        RunFailed: a cell failed; the same command goes on there.
+    """
+    with process_group(plan):
+        collects = processes.is_first()
+        _run_cells(plan)
+    if collects:
+        if plan.overwrite:
+            with alone_in(path_of(plan), -1) as own:
+                own.remove()
+        alone.run(argparse.Namespace(**vars(plan) | {"overwrite": False}))  # all is done, it only makes the tables
+
+
+def _run_cells(plan: argparse.Namespace) -> None:
+    datasets = Datasets()
+    processes.decided(lambda: _check(plan, datasets))
+    experiment = import_module(f"Experiments.{plan.experiment.replace('-', '_')}")
+    failed = []
+    for number, cell in enumerate(plan.cells, 1):
+        folder = path_of(cell.options)
+        if not plan.overwrite and processes.decided(lambda folder=folder: state_of(folder).status) == "done":
+            continue
+        print(f"[{number}/{len(plan.cells)}] {cell.name}")
+        try:
+            experiment.run(cell.options, datasets)
+        except RunFailed as error:
+            if not isinstance(error.__cause__, Diverged):  # else all processes know, and can go on
+                raise
+            print(f"FAILED {cell.name}: {error}")
+            failed.append(cell.name)
+    if failed:
+        raise RunFailed(f"{len(failed)} of {len(plan.cells)} cells failed: {', '.join(failed[:3])}{', ...' * (len(failed) > 3)}")
+
+
+def _check(plan: argparse.Namespace, datasets: Datasets) -> None:
+    if plan.no_save:
+        raise Refused("--no-save: a grid is the folder that it writes")
+    check_writable(path_of(plan))
+    check_grid_folder(path_of(plan), plan)
+    OwnFiles(path_of(plan)).check(GRID)
+    alone.check_cells(plan, datasets)

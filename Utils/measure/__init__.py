@@ -1,0 +1,1 @@
+"""Counts and times of a network: parameters, FLOPs, inference time, weights."""

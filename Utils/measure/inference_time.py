@@ -1,0 +1,116 @@
+"""Inference time of the network alone: data on the device, warmed up, waited for, beside the dense network."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from Models.shapes import eval_mode, image_format
+from Utils.compute.environment import device_text
+from Utils.compute.precision import Precision
+from Utils.data.datasets import Dataset
+
+WARM_UP, REPEATS = 5, 30
+PASSES, ENOUGH = 5, 5.0  # over the test set: at most so many, and none begun after so many seconds
+Call = Callable[[torch.Tensor], Any]
+
+
+def inference_times(
+    model: nn.Module, dense: nn.Module, data: Dataset, options: argparse.Namespace, device: torch.device, repeats: int = REPEATS
+) -> dict[str, Any]:
+    """Seconds that `model` takes for the test set and for one batch, and the `dense` network of the same architecture beside it.
+
+    Masks do not change dense kernels: the two differ where dead units were removed (`--compact`) or by chance.
+
+    Returns:
+        `network` (masked or compact), `batch_size`, `total_seconds` and `dense_total_seconds` (the whole test set, forward
+        passes alone, the median of `total_repeats`), `batch_seconds` and `dense_batch_seconds` (`median`, `q1`, `q3` of `repeats`
+        passes over the first batch), `device` and `precision`.
+    """
+    networks = {"": model, "dense_": dense}
+    precision = Precision.of(options, device)
+    layout = image_format(model)
+    calls = {name: _forward(network, precision) for name, network in networks.items()}
+
+    def batches() -> Iterator[torch.Tensor]:
+        return (batch.contiguous(memory_format=layout) for batch, _ in data.test_batches(options.test_batch_size))
+
+    with eval_mode(model), eval_mode(dense), torch.no_grad():
+        first = next(batches())
+        laps = interleaved(calls, first, device, repeats)
+        totals = whole_passes(calls, batches, device)
+    kind = "compact" if getattr(options, "compact", False) else "masked"
+    summary: dict[str, Any] = {"network": kind, "batch_size": len(first), "repeats": repeats}
+    summary["total_repeats"] = len(totals[""])
+    for name in networks:
+        summary[f"{name}total_seconds"] = statistics.median(totals[name])
+        summary[f"{name}batch_seconds"] = quartiles(laps[name])
+    return summary | {"device": device_text(device), "precision": str(precision)}
+
+
+def interleaved(
+    calls: Mapping[str, Call], images: torch.Tensor, device: torch.device, repeats: int
+) -> dict[str, list[float]]:
+    """Seconds of each of `repeats` calls, in turn and back (A B, B A) so that a slower machine, or one that is slower every
+    other time, is so for all; warmed up first."""
+    for turn in range(WARM_UP):
+        for _, call in _in_turn(calls, turn):
+            call(images)
+    laps: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(repeats):
+        for name, call in _in_turn(calls, turn):
+            laps[name].append(_seconds(call, images, device))
+    return laps
+
+
+def whole_passes(
+    calls: Mapping[str, Call], batches: Callable[[], Iterable[torch.Tensor]], device: torch.device
+) -> dict[str, list[float]]:
+    """Seconds of each call over all batches, of up to `PASSES` passes; batch by batch in turn and back, as `interleaved`."""
+    began = time.perf_counter()
+    totals: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(PASSES):
+        if number and time.perf_counter() - began > ENOUGH:
+            break
+        laps = dict.fromkeys(calls, 0.0)
+        for turn, images in enumerate(batches(), start=number):
+            for name, call in _in_turn(calls, turn):
+                laps[name] += _seconds(call, images, device)
+        for name, seconds in laps.items():
+            totals[name].append(seconds)
+    return totals
+
+
+def _in_turn(calls: Mapping[str, Call], turn: int) -> Iterable[tuple[str, Call]]:
+    """All calls, every other time from the last to the first."""
+    return list(calls.items())[:: -1 if turn % 2 else 1]
+
+
+def quartiles(seconds: Sequence[float]) -> dict[str, float]:
+    """Median and quartiles."""
+    q1, median, q3 = np.quantile(seconds, [0.25, 0.5, 0.75]).tolist()
+    return {"median": median, "q1": q1, "q3": q3}
+
+
+def _forward(network: nn.Module, precision: Precision) -> Call:
+    def call(images: torch.Tensor) -> Any:
+        with precision.autocast():
+            return network(images)
+
+    return call
+
+
+def _seconds(call: Call, images: torch.Tensor, device: torch.device) -> float:
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda _device: None
+    wait(device)
+    began = time.perf_counter()
+    call(images)
+    wait(device)
+    return time.perf_counter() - began

@@ -1,0 +1,93 @@
+"""An assignment as one grid: the parts of a preset, each expanded as a grid of its own, and their cells joined."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from Utils.base.errors import Refused
+from Utils.options.grid import Cell, expand
+from Utils.options.presets import EXPERIMENT, Part, Preset, names, read_preset
+from Utils.options.resolve import identity, settle
+from Utils.options.table import INCIDENTAL, defaults
+
+EPOCHS = ("pre_epochs", "post_epochs", "lr_drops")  # what `--scale` makes shorter
+
+
+def plan(given: Mapping[str, Any]) -> argparse.Namespace:
+    """The grid of `--experiment assignment`, as `Utils.grid.run` takes it.
+
+    Beside the options that were given and `cells` it has `preset` (its name), `title`, `description`, `report` (the preset's
+    table), `scale` and `parts`: for each, by name, the options that its cells share, and its lists.
+
+    Raises:
+        Refused: there is no such preset, or it cannot be; the line names the file, the part and the flag.
+    """
+    options = settle(given)
+    if not options.preset:
+        raise Refused(f"--experiment assignment needs --preset: {', '.join(names())}, or a file of your own, FILE.toml")
+    preset = read_preset(options.preset)
+    name = options.expid or _name(preset, options.scale)
+    shared = {k: v for k, v in given.items() if k in INCIDENTAL} | {"expid": name}
+    parts: dict[str, dict[str, Any]] = {}
+    cells: list[Cell] = []
+    for part in preset.parts:
+        try:
+            grid = _grid(part, shared, given.get("seed_list"), options.scale)
+        except Refused as error:
+            raise Refused(f"{preset.word}, part {part.name}: {error}") from error
+        own = [_cell(part.name, cell, name) for cell in grid.cells if _wanted(part, cell)]
+        if not own:
+            raise Refused(f"{preset.word}, part {part.name}: dense = false leaves no cell")
+        cells += own
+        parts[part.name] = {k: v for k, v in identity(grid).items() if k != "cells"}
+    facts = {"preset": preset.name, "title": preset.title, "description": preset.description, "report": preset.report}
+    return argparse.Namespace(**vars(options) | facts | {"expid": name, "parts": parts, "cells": tuple(cells)})
+
+
+def _name(preset: Preset, scale: float) -> str:
+    """The folder's name. It has no hash of the options: a preset that has grown goes on in the folder that is there."""
+    name = re.sub(r"[^A-Za-z0-9._+-]+", "_", preset.name)[-60:]
+    return name if scale == 1 else f"{name}-scale-{scale:g}"
+
+
+def _grid(part: Part, shared: Mapping[str, Any], seeds: list[int] | None, scale: float) -> argparse.Namespace:
+    given, lists = scaled(part.given, scale) | shared, dict(part.lists)
+    if seeds:
+        given.pop("seed", None)
+        lists["seed"] = seeds
+    return expand(given, lists)
+
+
+def _wanted(part: Part, cell: Cell) -> bool:
+    """Whether the cell is not the dense network of a part that has none; one that its `pruner-list` names is wanted."""
+    return part.dense or cell.values.get("pruner") != "dense" or "dense" in part.lists.get("pruner", ())
+
+
+def _cell(part: str, cell: Cell, grid: str) -> Cell:
+    name = ",".join(filter(None, (f"part={part}", cell.name)))
+    cell.options.expid, cell.options.place = f"{grid}/{name}", "assignment"
+    return Cell(name, {"part": part} | dict(cell.values), cell.options)
+
+
+def scaled(given: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """`given` with all epochs times `factor`, those of `for` included; of what was more than 0 at least 1 stays."""
+
+    def times(epochs: int) -> int:
+        return max(1, round(epochs * factor)) if epochs else 0
+
+    own = defaults(EXPERIMENT)
+    result = dict(given) | {"scale": factor}
+    for name in EPOCHS:
+        epochs = given.get(name, own[name])
+        result[name] = [times(e) for e in epochs] if name == "lr_drops" else times(epochs)
+    if "for" in given:  # what is no number is refused later, as it was written
+        result["for"] = [
+            (pruner, name, ",".join(str(times(int(word))) if word.isdecimal() else word for word in text.split(",")))
+            if name in EPOCHS
+            else (pruner, name, text)
+            for pruner, name, text in given["for"]
+        ]
+    return result

@@ -1,0 +1,145 @@
+"""How a command line is read: one parser, prefixes that keep their meaning, booleans that mean what they say, one-line errors."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from Utils.base.text import is_numeral, one_line
+
+# Every flag of Synaptic-Flow. A prefix that picked out one of them there picks out the same one here, whatever is added.
+ANCESTOR_FLAGS = (
+    "--help", "--dataset", "--model", "--model-class", "--dense-classifier", "--pretrained",
+    "--optimizer", "--train-batch-size", "--test-batch-size", "--pre-epochs", "--post-epochs", "--lr",
+    "--lr-drops", "--lr-drop-rate", "--weight-decay", "--pruner", "--compression", "--prune-epochs",
+    "--compression-schedule", "--mask-scope", "--prune-dataset-ratio", "--prune-batch-size", "--prune-bias", "--prune-batchnorm",
+    "--prune-residual", "--prune-train-mode", "--reinitialize", "--shuffle", "--invert", "--pruner-list",
+    "--prune-epoch-list", "--compression-list", "--level-list", "--experiment", "--expid", "--result-dir",
+    "--gpu", "--workers", "--no-cuda", "--seed", "--verbose",
+)  # fmt: skip
+
+
+NAME_BYTES, PATH_BYTES = 255, 4000  # what file systems hold; a path gets the names of a run's files behind it
+TRUTH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line on standard error and exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print `message` on one line and exit with status 2."""
+        self.exit(2, f"{self.prog}: error: {one_line(message)}\n")
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None) -> argparse.Namespace:
+        """Parse `args`, with prefixes written out first."""
+        return super().parse_args(self.expand(sys.argv[1:] if args is None else args), namespace)
+
+    def expand(self, args: Sequence[str]) -> list[str]:
+        """Write abbreviated flags out, and tie a value that begins with a minus sign (`--lr -1e-3`) to its flag."""
+        words: list[str] = []
+        for word in args:
+            if word.startswith("--") and len(word) > 2:
+                name, equals, value = word.partition("=")
+                words.append(self._full_name(name) + equals + value)
+            elif word.startswith("-") and words and words[-1].startswith("--") and "=" not in words[-1] and is_numeral(word):
+                words[-1] += "=" + word
+            else:
+                words.append(word)
+        return words
+
+    def _full_name(self, name: str) -> str:
+        if name in self._option_string_actions:
+            return name
+        for known in (ANCESTOR_FLAGS, [flag for flag in self._option_string_actions if flag.startswith("--")]):
+            matches = sorted({flag for flag in known if flag.startswith(name)})
+            if len(matches) == 1:
+                return matches[0]
+            if matches:
+                self.error(f"ambiguous flag {name}: could be {', '.join(matches)}")
+        return name
+
+
+class Switch(argparse.Action):
+    """A boolean: `--flag`, `--flag True`, `--flag False`, `--no-flag`. A flag named `--no-x` has `--x` as its opposite."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: object) -> None:
+        flag = option_strings[0]
+        self.opposite = "--" + flag[5:] if flag.startswith("--no-") else "--no-" + flag[2:]
+        super().__init__([flag, self.opposite], dest, nargs="?", metavar="True|False", **kwargs)
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option_string: str | None = None
+    ) -> None:
+        """Store the truth value; refuse words that are none."""
+        value = True if values is None else TRUTH.get(str(values).lower())
+        if value is None or (values is not None and option_string.startswith("--no-") and option_string == self.opposite):
+            parser.error(f"{option_string} {values!r}: write {self.option_strings[0]} [True|False] or {self.opposite}")
+        setattr(namespace, self.dest, value != (option_string == self.opposite))
+
+
+def number(
+    low: float | None = None, high: float | None = None, *, above: float | None = None, below: float | None = None
+) -> Callable[[str], float]:
+    """A parser of finite numbers in the given bounds: low <= x <= high, above < x < below."""
+    return _bounded(float, "a finite number", low, high, above, below)
+
+
+def integer(low: int | None = None, high: int | None = None) -> Callable[[str], int]:
+    """A parser of whole numbers in the given bounds, low <= x <= high."""
+    return _bounded(int, "a whole number", low, high, None, None)
+
+
+def name(text: str) -> str:
+    """A name, or a path, that a file system can hold: looking it up finds nothing or something, but does not fail."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("'' is given, as by an unset variable of a shell: a name is expected")
+    try:
+        longest = max(len(part.encode()) for part in text.split("/"))
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not text in UTF-8") from None
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r}: a name without NUL bytes is expected")
+    if longest > NAME_BYTES or len(text.encode()) > PATH_BYTES:
+        raise argparse.ArgumentTypeError(
+            f"'{text[:40]}...': a name of up to {NAME_BYTES} bytes, a path of up to {PATH_BYTES} is expected"
+        )
+    return text
+
+
+def override(text: str) -> tuple[str, str, str]:
+    """`mag:pre-epochs=200` -> ("mag", "pre_epochs", "200")."""
+    target, equals, value = text.partition("=")
+    pruner, colon, option = target.partition(":")
+    if not (pruner and colon and option and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form PRUNER:OPTION=VALUE, such as mag:pre-epochs=200")
+    return pruner, option.removeprefix("--").replace("-", "_"), value
+
+
+def option_pair(text: str) -> tuple[str, str]:
+    """`account=vision` -> ("account", "vision")."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE, such as account=vision")
+    return name.replace("-", "_"), value
+
+
+def _bounded(
+    kind: type, noun: str, low: float | None, high: float | None, above: float | None, below: float | None
+) -> Callable[[str], float]:
+    bounds = ((low, "from"), (above, "above"), (high, "up to"), (below, "below"))
+    wanted = " ".join([noun, *(f"{word} {value}" for value, word in bounds if value is not None)])
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+            fits = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
+        except (ValueError, OverflowError):
+            fits = False
+        if not (fits and (above is None or value > above) and (below is None or value < below)):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+        return value
+
+    return parse

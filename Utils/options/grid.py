@@ -1,0 +1,194 @@
+"""From lists to cells: every combination, its name, its options, and the dense baseline. torch is not imported."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from Utils.base.errors import Refused
+from Utils.options.experiments import EXPERIMENTS
+from Utils.options.flags import TRUTH
+from Utils.options.resolve import ADAMW_DECAY, SAME_THING, identity, settle
+from Utils.options.table import ABLATIONS, defaults, is_axis, read_by, table
+
+BUDGET = (*SAME_THING, "prune_epochs")  # what a network that is not pruned has no use for
+# Readers of what `--for` may set.
+OVERRIDABLE = (
+    "dense", "train", "epochs", "held out", "validation", "test", "augment", "prune", "prunable", "ablations", "levels",
+    "updates", "profile",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid. `values` has what the cell's name is made of, `options` everything; its `expid` is GRID/NAME."""
+
+    name: str
+    values: Mapping[str, Any]
+    options: argparse.Namespace
+
+
+def expand(given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> argparse.Namespace:
+    """A grid's options: what was given and the lists, its name as `expid`, and `cells`, the dense baseline first.
+
+    Args:
+        given: single options that were given, by name.
+        lists: option that varies -> the values given for it.
+
+    Raises:
+        Refused: a list contradicts another flag or names a value twice, or a cell's options contradict each other.
+    """
+    experiment = given.get("experiment", "singleshot")
+    shared = {k: v for k, v in given.items() if k != "for"}
+    _check_lists(shared, lists)
+    pruners = [*lists.get("pruner", [given.get("pruner", defaults(experiment).get("pruner", ""))])]
+    trains = "dense" in EXPERIMENTS[experiment].reads
+    overrides = _overrides(given, [*pruners, "dense"] if trains else pruners, lists)
+    axes = [o.axis for o in table() if o.axis in lists]
+    cells: dict[str, Cell] = {}
+    combinations = _combinations(axes, lists, trains)
+    if trains and pruners == ["dense"]:
+        combinations = (values for values in combinations if values.get("pruner") == "dense")
+    for values in combinations:
+        cell = _cell(experiment, shared, values, overrides)
+        if cells.setdefault(cell.name, cell).values != cell.values:
+            raise Refused(f"cell {cell.name}: two values of a list are too close to tell apart")
+    name = given.get("expid") or _grid_name(experiment, shared, lists, cells.values())
+    for cell in cells.values():
+        cell.options.expid = f"{name}/{cell.name}"
+    common = {k: v for k, v in (defaults(experiment) | shared).items() if k not in lists and k not in (*BUDGET, "level")}
+    if "lr_drops" in common:
+        common["lr_drops"] = sorted(common["lr_drops"])
+    if common.get("optimizer") == "adamw" and "weight_decay" not in shared:
+        common["weight_decay"] = ADAMW_DECAY
+    asked = {o.dest: list(lists[o.axis]) for o in table() if o.axis in lists}
+    budget = {k: v for k, v in shared.items() if k in BUDGET}
+    own = {"for": [list(override) for override in given.get("for", ())], "expid": name, "cells": tuple(cells.values())}
+    return argparse.Namespace(**budget | common | asked | own)
+
+
+def overridden(given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` of a single run with what `--for` sets for its pruner."""
+    pruner = given.get("pruner", "rand")
+    single = {k: v for k, v in given.items() if k != "for"}
+    return single | (_overrides(given, [pruner], {}).get(pruner, {}) if "for" in given else {})
+
+
+def _check_lists(shared: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> None:
+    flags = _flags()
+    for axis, values in lists.items():
+        twice = next((v for i, v in enumerate(values) if v in values[:i]), None)
+        if twice is not None:
+            raise Refused(f"{flags[axis]} names {twice} twice")
+        rivals = _rivals(axis)
+        rival = next((f"--{r.replace('_', '-')}" for r in rivals if r in shared), None)
+        rival = rival or next((flags[r] for r in rivals if r in lists and r != axis), None)
+        if rival:
+            raise Refused(f"{flags[axis]} and {rival} exclude each other: give one of them")
+
+
+def _flags() -> dict[str, str]:
+    """Option that a list varies -> the list's flag."""
+    return {o.axis: o.flag for o in table() if o.axis}
+
+
+def _rivals(axis: str) -> tuple[str, ...]:
+    """The options that say what a list of `axis` says."""
+    if axis == "ablate":
+        return tuple(option for option in ABLATIONS.values() if option)
+    return SAME_THING if axis in SAME_THING else (axis,)
+
+
+def _overrides(given: Mapping[str, Any], pruners: Sequence[str], lists: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Pruner -> the options that `--for` sets in its cells, parsed."""
+    experiment = given.get("experiment", "singleshot")
+    single = (o for o in read_by(experiment) if not is_axis(o, experiment))
+    settable = {o.dest: o for o in single if o.reader in OVERRIDABLE and o.dest != "pruner"}
+    found: dict[str, dict[str, Any]] = {}
+    for pruner, dest, text in given.get("for", ()):
+        word = f"--for {pruner}:{dest.replace('_', '-')}={text}"
+        if pruner not in pruners:
+            raise Refused(f"{word}: no cell has the pruner {pruner}; the pruners are {', '.join(dict.fromkeys(pruners))}")
+        if dest not in settable:
+            raise Refused(f"{word}: choose from {', '.join(d.replace('_', '-') for d in settable)}")
+        rival = next((flag for axis, flag in _flags().items() if axis in lists and dest in _rivals(axis)), None)
+        if rival:
+            raise Refused(f"{word}: {rival} says already what each cell has; leave one of them out")
+        if dest in found.setdefault(pruner, {}):
+            raise Refused(f"{word}: {dest.replace('_', '-')} is set twice for {pruner}")
+        found[pruner][dest] = _value(settable[dest], text, word)
+    return found
+
+
+def _value(option: Any, text: str, word: str) -> Any:
+    if option.parse is None:
+        truth = TRUTH.get(text.lower())
+        if truth is None:
+            raise Refused(f"{word}: choose from True, False")
+        return truth
+    if option.choices and text not in option.choices:
+        raise Refused(f"{word}: choose from {', '.join(option.choices)}")
+    try:
+        return [option.parse(part) for part in text.split(",") if part] if option.nargs else option.parse(text)
+    except argparse.ArgumentTypeError as error:
+        raise Refused(f"{word}: {error}") from error
+
+
+def _combinations(axes: Sequence[str], lists: Mapping[str, Sequence[Any]], trains: bool) -> Iterator[dict[str, Any]]:
+    """The values of each cell, by axis in the order of the flags; where there is training, dense cells come first."""
+    order = [o.axis for o in table() if o.axis in axes or (trains and o.axis == "pruner")]
+    if trains:
+        kept = [a for a in order if a in ("model", "pruner", "seed")]
+        for combination in itertools.product(*(["dense"] if a == "pruner" else lists[a] for a in kept)):
+            yield dict(zip(kept, combination, strict=True))
+    for combination in itertools.product(*(lists[a] for a in axes)):
+        values = dict(zip(axes, combination, strict=True))
+        if values.get("pruner") == "dense":
+            values = {a: v for a, v in values.items() if a in ("model", "pruner", "seed")}
+        yield values
+
+
+def _cell(
+    experiment: str, shared: Mapping[str, Any], values: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]
+) -> Cell:
+    pruner = values.get("pruner", shared.get("pruner", "rand"))
+    given = dict(shared)
+    if pruner == "dense":
+        given = {k: v for k, v in shared.items() if k not in (*BUDGET, *ABLATIONS.values())}
+    given |= {axis: value for axis, value in values.items() if axis != "ablate"} | overrides.get(pruner, {})
+    if turned_on := ABLATIONS[values.get("ablate", "none")]:
+        given[turned_on] = True
+    name = _cell_name(values)
+    try:
+        return Cell(name, values, settle(given))
+    except Refused as error:
+        raise Refused(f"cell {name}: {error}") from error
+
+
+def _cell_name(values: Mapping[str, Any]) -> str:
+    """`pruner=snip,compression=0.5,seed=2`; what a folder name cannot hold is replaced, and a hash keeps names apart."""
+    words = [f"{axis}={value:.12g}" if isinstance(value, float) else f"{axis}={value}" for axis, value in values.items()]
+    plain = ",".join(words)
+    safe = ",".join(re.sub(r"[^A-Za-z0-9._+=-]+", "_", word)[-60:] for word in words)
+    return safe if safe == plain else f"{safe},{_digest(plain)}"
+
+
+def _grid_name(
+    experiment: str, shared: Mapping[str, Any], lists: Mapping[str, Sequence[Any]], cells: Sequence[Cell]
+) -> str:
+    first = next(iter(cells)).options
+    told = vars(first) if "regrow_start" in first else shared  # a saved run says what its network is
+    models = "models" if "model" in lists else told.get("model", "fc")
+    words = ("grid", models, told.get("dataset", "mnist"), _digest([identity(cell.options, images=False) for cell in cells]))
+    return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(word))[-60:] for word in words)
+
+
+def _digest(content: Any) -> str:
+    content = sorted(content, key=json.dumps) if isinstance(content, list) else content
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=4).hexdigest()

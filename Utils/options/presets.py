@@ -1,0 +1,147 @@
+"""Presets: the experiments of one assignment as a TOML file, read by the very flags of the command line. torch is not imported.
+
+A preset has a `title`, a `description`, a table `[report]` for the report, a table `[common]` of flags, and for each `[[part]]`
+its `name` and its flags, which come before the common ones. Flags are written without their dashes: `lr = 0.1`,
+`pruner-list = ["snip", "mag"]`, `quantization = true`. `dense = false` leaves out the part's dense network.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from Utils.base.errors import Refused
+from Utils.base.inputs import read_input
+from Utils.options.flags import Parser
+from Utils.options.parser import build_parser
+from Utils.options.report_choices import check
+from Utils.options.table import INCIDENTAL, Option, pop_lists, read_by
+
+FOLDER = Path(__file__).resolve().parents[2] / "Experiments" / "presets"
+EXPERIMENT = "singleshot"  # what every cell of an assignment is
+KEYS = {"title": str, "description": str, "report": dict, "common": dict, "part": list}
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,59}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One grid of an assignment. `given` has its single options, `lists` those that vary; `dense`: whether it has dense cells."""
+
+    name: str
+    given: dict[str, Any]
+    lists: dict[str, list[Any]]
+    dense: bool
+
+
+@dataclass(frozen=True)
+class Preset:
+    """An assignment. `word` is how a message calls it; `report` is handed to the report as it stands."""
+
+    name: str
+    word: str
+    title: str
+    description: str
+    report: dict[str, Any]
+    parts: tuple[Part, ...]
+
+LARGEST = 1 << 20  # bytes of a preset
+
+
+def names() -> list[str]:
+    """The presets that come with the project."""
+    return sorted(file.stem for file in FOLDER.glob("*.toml"))
+
+
+def read_preset(word: str) -> Preset:
+    """The preset that `--preset` names: one of `names()`, or a file that ends in .toml.
+
+    Raises:
+        Refused: there is none, or it cannot be; the line names the file, the part and the flag.
+    """
+    file = Path(word) if word.endswith(".toml") else FOLDER / f"{word}.toml"
+    if not word.endswith(".toml") and word not in names():
+        raise Refused(f"--preset {word}: choose from {', '.join(names())}, or name a file, FILE.toml")
+    word = f"--preset {word}"
+    content = _content(file, word)
+    report = content.get("report", {})
+    try:
+        check(report)
+    except Refused as error:
+        raise Refused(f"{word}, {error}") from error
+    parts: dict[str, Part] = {}
+    for number, table in enumerate(content.get("part", []), 1):
+        part = _part(table, content.get("common", {}), f"{word}, part {number}")
+        if part.name in parts:
+            raise Refused(f"{word}, part {number}: there is a part {part.name} already")
+        parts[part.name] = part
+    if not parts:
+        raise Refused(f"{word}: there is no [[part]]")
+    title = content.get("title", file.stem)
+    return Preset(file.stem, word, title, content.get("description", ""), report, tuple(parts.values()))
+
+
+def _content(file: Path, word: str) -> dict[str, Any]:
+    """The tables of a preset, of the types that `KEYS` asks for."""
+    try:
+        content = tomllib.loads(read_input(file, LARGEST).decode("utf-8"))
+    except Refused as error:
+        raise Refused(f"{word}: {error}") from error
+    except ValueError as error:  # not in TOML, or not in UTF-8
+        raise Refused(f"{word} is no TOML: {error}") from error
+    except RecursionError as error:
+        raise Refused(f"{word} is no preset: its lists or tables lie too deep in each other") from error
+    for key, value in content.items():
+        if key not in KEYS:
+            raise Refused(f"{word}: unknown key {key}; choose from {', '.join(KEYS)}")
+        if not isinstance(value, KEYS[key]) or (key == "part" and not all(isinstance(part, dict) for part in value)):
+            wanted = {"part": "tables [[part]]", "report": "a table [report]", "common": "a table [common]"}.get(key, "text")
+            raise Refused(f"{word}: {key} must be {wanted}")
+    return content
+
+
+def _part(table: Mapping[str, Any], common: Mapping[str, Any], where: str) -> Part:
+    own = dict(table)
+    name, dense = own.pop("name", None), own.pop("dense", True)
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise Refused(f"{where}: name = {name!r}: up to 60 letters, digits and . _ + - are expected")
+    where = where.rpartition(" ")[0] + f" {name}"
+    if not isinstance(dense, bool):
+        raise Refused(f"{where}: dense = {dense!r}: choose from true, false")
+    flags = {o.dest.replace("_", "-"): o for o in read_by(EXPERIMENT) if o.dest not in (*INCIDENTAL, "experiment", "expid")}
+    words: list[str] = []
+    for key, value in {**common, **own}.items():
+        if key not in flags:
+            raise Refused(f"{where}: unknown flag {key}; choose from {', '.join(flags)}")
+        words += _words(flags[key], value, where)
+    try:
+        given = vars(build_parser(_Reader).parse_args(words))
+    except Refused as error:
+        raise Refused(f"{where}: {error}") from error
+    lists = pop_lists(given, EXPERIMENT)
+    return Part(name, given, lists, dense)
+
+
+class _Reader(Parser):
+    """The command line's parser, for words of a file: what is wrong with them is raised."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Refused(" ".join(message.split()))
+
+
+def _words(option: Option, value: Any, where: str) -> list[str]:
+    """What one would have typed: `0.1` -> `--lr=0.1`, `[1, 2]` -> `--seed-list 1 2`."""
+    values = value if isinstance(value, list) else [value]
+    wrong = next((v for v in values if not isinstance(v, str | int | float)), None)
+    if wrong is not None or (isinstance(value, list) and not option.nargs):
+        wanted = "a list of texts or numbers" if option.nargs else "one text, number or truth value"
+        raise Refused(f"{where}: {option.flag} takes {wanted}, not {wrong if wrong is not None else value!r}")
+    if not option.nargs:
+        return [f"{option.flag}={value}"]
+    hidden = next((v for v in values if isinstance(v, str) and v.startswith("-")), None)
+    if hidden is not None:
+        raise Refused(f"{where}: {option.flag} names {hidden!r}, which begins with a dash")
+    return [option.flag, *map(str, values)]

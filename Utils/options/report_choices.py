@@ -1,0 +1,45 @@
+"""What a report shows of layers and weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from Utils.base.errors import Refused
+
+TABLE = {"layer-compression": (int, float), "histogram-layers": list}  # what an assignment's `[report]` may say
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is shown of layers and weights: one compression (None: the middle one), some layers alone, the bins of histograms."""
+
+    layer_compression: float | None = None
+    histogram_layers: Sequence[str] = ()
+    bins: int = 60
+    log_counts: bool = False
+
+    def beside(self, table: Mapping[str, Any]) -> Choices:
+        """These, and where they say nothing, an assignment's."""
+        compression = table.get("layer-compression") if self.layer_compression is None else self.layer_compression
+        return Choices(compression, self.histogram_layers or table.get("histogram-layers", ()), self.bins, self.log_counts)
+
+
+def check(table: Mapping[str, Any]) -> None:
+    """Refuse a `[report]` table of an assignment with a word or a value that has no meaning.
+
+    Raises:
+        Refused: it names the word, the value and the choices.
+    """
+    for name, value in table.items():
+        if name not in TABLE:
+            raise Refused(f"[report] {name}: choose from {', '.join(TABLE)}")
+        if isinstance(value, bool) or not isinstance(value, TABLE[name]) or not _fits(value):
+            wanted = "a list of names of layers" if TABLE[name] is list else "a finite number"
+            raise Refused(f"[report] {name} = {value!r}: {wanted} is expected")
+
+
+def _fits(value: Any) -> bool:
+    return all(isinstance(word, str) for word in value) if isinstance(value, list) else math.isfinite(value)

@@ -1,0 +1,114 @@
+"""What a regrowth leaves behind: its tables, its JSON, its masks, and what is printed of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from Utils.base.csv_files import as_named, read_csv
+from Utils.base.json_files import read_json
+from Utils.base.text import shown
+from Utils.regrowth.controller import Settings
+from Utils.regrowth.finetune import TOP1, VALIDATION
+from Utils.regrowth.search import Found
+from Utils.regrowth.start import Start
+
+ROWS, LAYERS, SEARCH, JSON, MASKS = "regrow.csv", "regrow-layers.csv", "regrow-search.csv", "regrow.json", "regrow_masks.pt"
+EPOCHS = "regrow-epochs.csv"
+START, CONTROL, PLAIN, REGROWN = "start", "control", "plain pruning", "regrown"
+WORDS = {
+    START: "as it was opened",
+    CONTROL: "the start network, fine-tuned as long",
+    REGROWN: "regrown and fine-tuned",
+}
+
+
+def layers_table(start: Start, steps: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row for each layer and step: step, layer, shape, size, ssim, capacity, allocated, density_before, density_after."""
+    rows = []
+    for number, step in enumerate(steps):
+        for name, p in start.layers.items():
+            size, capacity, given = p.mask.numel(), step["capacity"][name], step["allocation"].get(name, 0)
+            rows.append(
+                {"step": number + 1, "layer": name, "shape": "x".join(map(str, p.mask.shape)), "size": size,
+                 "ssim": step["ssim"].get(name), "capacity": capacity, "allocated": given,
+                 "density_before": 1 - capacity / size, "density_after": 1 - (capacity - given) / size}
+            )  # fmt: skip
+    return pd.DataFrame(rows).astype({"ssim": float})
+
+
+def epochs_table(networks: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Every epoch of fine-tuning of every network."""
+    parts = [pd.DataFrame(n["rows"], columns=VALIDATION).assign(network=name) for name, n in networks.items() if n.get("rows")]
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*VALIDATION, "network"])
+    return frame[["network", *VALIDATION]]
+
+
+def search_table(steps: Sequence[Mapping[str, Any]]) -> pd.DataFrame | None:
+    """Every episode of every search; None where there was none."""
+    parts = []
+    for number, step in enumerate(steps):
+        if step["search"]:
+            found = Found(**step["search"])
+            parts.append(found.table(found.allocation))
+            parts[-1].insert(0, "step", number + 1)
+    return pd.concat(parts, ignore_index=True) if parts else None
+
+
+def masks_file(start: Start, steps: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    """`LAYER.weight_mask` (uint8), the mask at the end, and `LAYER.regrown.STEP` (int64), the flat places turned on in a step."""
+    tensors = {f"{p.name}_mask": p.mask.to(torch.uint8) for p in start.prunables}
+    for number, step in enumerate(steps):
+        tensors |= {f"{name}.regrown.{number}": at.to(torch.int64) for name, at in step["places"].items()}
+    return tensors
+
+
+def read_places(tensors: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+    """Of `masks_file`: for each step, layer -> flat places."""
+    found: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        layer, word, number = [*key.rsplit(".", 2), "", ""][:3]
+        if word == "regrown" and number.isdigit():
+            found.setdefault(int(number), {})[layer] = tensor
+    return [found[number] for number in sorted(found)]
+
+
+def report_json(
+    start: Start, steps: Sequence[Mapping[str, Any]], rows: pd.DataFrame, asked: int, method: str, environment: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`regrow.json`: what was asked and spent, where, why there, how long it took, and with what."""
+    spent = sum(sum(step["allocation"].values()) for step in steps)
+    options = start.options
+    keep = ("ssim", "capacity", "allocation", "notes", "seconds")
+    learnt = options.regrow_allocation == "rl" and not options.regrow_replay
+    return {
+        "start": options.regrow_start, "dense": options.regrow_dense, "reference": options.regrow_reference,
+        "replay": options.regrow_replay, "budget_asked": asked, "budget_spent": spent, "prunable": start.size,
+        "steps": [{key: step[key] for key in keep} for step in steps],
+        "controller": vars(Settings()) | {"episodes": options.regrow_episodes} if learnt else None,
+        "plain_pruning": method, "networks": rows.to_dict("records"), "notes": start.notes,
+        "seed": options.seed, "split_seed": options.split_seed, **environment,
+    }  # fmt: skip
+
+
+def last_top1(network: Mapping[str, Any]) -> float:
+    """The validation accuracy in percent after the last epoch of fine-tuning."""
+    return float(network["rows"][-1][TOP1])
+
+
+def print_regrowth(rows: pd.DataFrame, layers: pd.DataFrame, method: str) -> None:
+    """Both tables, never shortened."""
+    print("Layers:\n", layers.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep=""))
+    print("Networks:\n", rows.to_string(index=False, formatters={"sparsity": "{:.6f}".format}, float_format="%.2f", na_rep=""))
+    print(f"{PLAIN}: {method}, fine-tuned as long; control: {WORDS[CONTROL]}.")
+
+
+def print_saved_regrowth(folder: Path) -> None:
+    """The tables of a finished folder."""
+    print(f"Already done: {shown(folder)}")
+    rows, layers = read_csv(folder / ROWS), as_named(read_csv(folder / LAYERS, dtype={"layer": str}))
+    print_regrowth(rows, layers, read_json(folder / JSON)["plain_pruning"])

@@ -1,0 +1,40 @@
+"""What sections say in the same words: settings and n, generated sentences, curves of a table, the compression that is shown."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from Utils.figures.accuracy import compression_figure
+from Utils.report.blocks import Block, Figure, Sentences
+from Utils.report.groups import Group
+
+
+def described(group: Group, trained: bool = True) -> str:
+    """Settings and n, the end of a caption."""
+    spread = "mean ± standard deviation over seeds" if group.table.duplicated(["pruner", "compression"]).any() else "one seed"
+    recipe = f"{group.recipe}; " if trained and group.recipe else ""
+    text = f"{recipe}{spread}, {group.n()}."
+    return text[0].upper() + text[1:]
+
+
+def sentences(lines: list[str]) -> list[Block]:
+    """A block of generated sentences, if there are any."""
+    return [Sentences(lines)] if lines else []
+
+
+def compression_curves(group: Group, column: str, name: str, label: str, log: bool = False) -> list[Block]:
+    """The table as curves, where there is more than one compression."""
+    runs = group.table.assign(**{column: pd.to_numeric(group.table[column])}).dropna(subset=[column])
+    if runs["compression"].nunique() < 2 or not group.methods:
+        return []
+    drawing = compression_figure(runs, column, group.label, label, log)
+    caption = f"{group.label}: {label} against compression. {described(group, False)}"
+    description = f"A line for each of {', '.join(group.methods)}: {label} against compression; the table above has the numbers."
+    return [Figure(name, caption, description, drawing)]
+
+
+def shown_compression(group: Group, asked: float | None) -> float | None:
+    """The compression whose layers are shown: the one asked for if the group has it, else the middle one, if any."""
+    found = sorted({float(run["compression"]) for run in group.runs if run.done})
+    near = [c for c in found if asked is not None and abs(c - asked) < 1e-6]
+    return near[0] if near else found[(len(found) - 1) // 2] if found else None

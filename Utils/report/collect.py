@@ -1,0 +1,207 @@
+"""Which runs a report is about: every folder that `--run` names or holds, read once; what cannot be read is named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from Utils.base.errors import Refused, RunFailed
+from Utils.base.json_files import read_json
+from Utils.grid.grid_folder import state_of
+from Utils.options.report_choices import check
+from Utils.options.table import INCIDENTAL, defaults
+from Utils.runs.validate import check_options, is_number
+
+DEPTH = 4  # folders below a named one that are searched for runs
+PRUNING = ("singleshot", "multishot", "prune")  # experiments whose runs are the rows of the tables
+STUDIES = ("layer-conservation", "unit-conservation", "imp-conservation", "schedule-conservation",
+           "regrow-layers", "regrow-bench")  # fmt: skip
+# What `args.json` has beside the recipe.
+BESIDE = ("expid", "argv", "commit", "dirty", "versions", "device", "machine", "continued", "part", "place")
+SETTINGS = ("title", "description", "preset", "scale", "report")  # what an assignment's grid says about its report
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: where it is, every option it was made with, its summary (empty unless it is done) and its state."""
+
+    folder: Path
+    options: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    status: str
+    reason: str = ""
+
+    def __getitem__(self, option: str) -> Any:
+        return self.options.get(option)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has numbers."""
+        return self.status == "done"
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The options that make two runs different."""
+        return {k: v for k, v in self.options.items() if k not in (*INCIDENTAL, *BESIDE)}
+
+    @property
+    def grid(self) -> str:
+        """The name of the grid that the run is a cell of; empty for a run of its own."""
+        return self.folder.parent.name if (self.folder.parent / "grid.csv").is_file() else ""
+
+    def file(self, name: str) -> Path | None:
+        """A file of the run, if it is there."""
+        path = self.folder / name
+        return path if path.is_file() else None
+
+
+@dataclass
+class Collection:
+    """What was found: runs with networks, traces, studies, and folders that are left out with the reason.
+
+    `unreadable` says that the system did not let this program read some of them.
+    """
+
+    runs: list[Run] = field(default_factory=list)
+    traces: list[Run] = field(default_factory=list)
+    studies: list[Run] = field(default_factory=list)
+    regrown: list[Run] = field(default_factory=list)
+    left_out: list[tuple[Path, str]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    unreadable: bool = False
+
+    @property
+    def done(self) -> list[Run]:
+        """The runs that have numbers."""
+        return [run for run in self.runs if run.done]
+
+    def add(self, folder: Path) -> None:
+        """Sort one run folder in; what cannot be used is left out with its reason, never fatal."""
+        run = _read(folder)
+        experiment = str(run["experiment"] or "")
+        if not run.done:
+            self.left_out.append((folder, f"{run.status}{f': {run.reason}' if run.reason else ''}"))
+        if experiment in PRUNING and (twin := self._twin(run)):
+            self.left_out.append((folder, f"the same run as {twin.folder}, which counts once"))
+        elif experiment in PRUNING:
+            self.runs.append(run)
+        elif run.done and experiment == "trace":
+            self.traces.append(run)
+        elif run.done and experiment == "regrow":
+            self.regrown.append(run)
+        elif run.done and experiment in STUDIES:
+            self.studies.append(run)
+        elif run.done and experiment not in ("report", "assignment"):
+            self.left_out.append((folder, f"a report has no section for --experiment {experiment}"))
+
+    def _twin(self, run: Run) -> Run | None:
+        """A finished run made with the same options, seed included: its numbers are the same ones, not a second sample."""
+        return next((r for r in self.done if run.done and r.recipe == run.recipe), None)
+
+
+def collect(names: Iterable[str | Path]) -> Collection:
+    """All runs in the folders `names`: runs, grids, or folders that hold such; each is taken once.
+
+    Raises:
+        Refused: there is no finished run in any of them.
+        RunFailed: there is none that can be read.
+    """
+    names = [Path(name) for name in names]
+    found, seen = Collection(), set()
+    for name in names:
+        if not os.path.isdir(name):
+            found.left_out.append((name, "no such folder"))
+        for folder in _folders(name, found):
+            if folder.resolve() not in seen:
+                seen.add(folder.resolve())
+                with _named(folder, found):
+                    found.add(folder)
+    if not (found.done or found.traces or found.studies or found.regrown):
+        first = f"; {found.left_out[0][0]}: {found.left_out[0][1]}" if found.left_out else ""
+        kind = RunFailed if found.unreadable else Refused
+        raise kind(f"--run: no finished run in {', '.join(map(str, names))}{first}")
+    return found
+
+
+def _folders(name: Path, found: Collection, depth: int = DEPTH) -> Iterator[Path]:
+    """The run folders in `name`; the cells of a grid stand for it, also those that it lists and that are not there yet."""
+    inner: list[Path] = []
+    with _named(name, found):
+        if (name / "grid.csv").is_file() or _lists_cells(name):
+            yield from _cells(name, found)
+        elif (name / "args.json").is_file() or (name / "summary.json").is_file():
+            yield name
+        elif depth and name.is_dir():
+            inner = sorted(f for f in name.iterdir() if os.path.isdir(f) and not f.name.startswith("."))
+    for folder in inner:
+        yield from _folders(folder, found, depth - 1)
+
+
+@contextmanager
+def _named(folder: Path, found: Collection) -> Iterator[None]:
+    """Leave a folder out, with the reason, that the system does not let this program read."""
+    try:
+        yield
+    except OSError as error:
+        found.left_out.append((folder, f"cannot be read: {error.strerror or error}"))
+        found.unreadable = True
+
+
+def _lists_cells(name: Path) -> bool:
+    try:
+        return isinstance(read_json(name / "args.json").get("cells"), list)
+    except Refused:
+        return False
+
+
+def _listed(options: Mapping[str, Any]) -> list[Any]:
+    """The names of a grid's cells; nothing where a spoilt file has something else there."""
+    return options["cells"] if isinstance(options.get("cells"), list) else []
+
+
+def _cells(grid: Path, found: Collection) -> list[Path]:
+    try:
+        options = read_json(grid / "args.json")
+    except Refused as error:
+        options = {}
+        found.left_out += [(grid, str(error))] if (grid / "args.json").exists() else []
+    found.settings |= _settings(grid, options, found)
+    listed = [grid / str(cell) for cell in _listed(options) if Path(str(cell)).name == str(cell)]
+    there = sorted(f for f in grid.iterdir() if f.is_dir() and (f / "args.json").is_file())
+    waiting = [cell for cell in listed if not (cell / "args.json").is_file()]
+    found.left_out += [(cell, "not run yet") for cell in waiting]
+    return [cell for cell in listed if cell not in waiting] + [cell for cell in there if cell not in listed]
+
+
+def _settings(grid: Path, options: Mapping[str, Any], found: Collection) -> dict[str, Any]:
+    """What a grid says about its report; what no assignment writes is named and left out."""
+    said = {key: options[key] for key in SETTINGS if options.get(key) not in (None, {})}
+    sound = {key: isinstance(value, str) for key, value in said.items()}
+    sound |= {"scale": is_number(said.get("scale")), "report": isinstance(said.get("report"), dict)}
+    try:
+        check(said["report"] if sound["report"] else {})
+    except Refused as error:
+        sound["report"] = False
+        found.left_out.append((grid / "args.json", str(error)))
+    return {key: value for key, value in said.items() if sound[key]}
+
+
+def _read(folder: Path) -> Run:
+    try:
+        options = read_json(folder / "args.json")
+        state = state_of(folder)
+        known = defaults(str(options.get("experiment")))
+        check_options({**known, **options}, str(options["experiment"]))
+    except Refused as error:
+        return Run(folder, {}, {}, "damaged", " ".join(str(error).split()))
+    except KeyError:
+        return Run(folder, {}, {}, "damaged", f"no experiment has the name {options.get('experiment')!r}")
+    if options["experiment"] in PRUNING and options.get("compression") is None:  # it has no place in any table
+        status = "damaged" if state.status == "done" else state.status
+        return Run(folder, {}, {}, status, "args.json: no compression")
+    summary = state.summary if state.status == "done" else {}
+    return Run(folder, {**known, **options}, summary, state.status, " ".join(state.reason.split()))

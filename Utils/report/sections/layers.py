@@ -1,0 +1,90 @@
+"""Layer by layer: densities and FLOPs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from Utils.figures.layer_density import density_heatmap, layer_bars
+from Utils.report import findings
+from Utils.report.blocks import Block, Figure, Section, Table, slug
+from Utils.report.captions import described, sentences, shown_compression
+from Utils.report.groups import Group
+from Utils.report.pivot import percent
+from Utils.runs.printing import read_table
+
+WEIGHT = "weight"
+
+
+
+def layers(groups: list[Group], asked: float | None) -> Section | None:
+    """Density of each layer as table and heat map, and the FLOPs that it keeps."""
+    section = Section("Layers")
+    for group in groups:
+        compression = shown_compression(group, asked)
+        tables = _tables(group)
+        if compression is not None and not tables.empty:
+            section.blocks += _of(group, compression, tables)
+    return section if section.blocks else None
+
+
+def _of(group: Group, compression: float, tables: pd.DataFrame) -> list[Block]:
+    own = tables[tables["compression"] == compression]
+    density = _by_method(own, "density", group.methods)
+    flops = _by_method(own, "kept_flops", group.methods)
+    dense = own.groupby("layer", sort=False)["flops"].first()
+    at = f"{group.label} at compression {compression:.6g}"
+    others = sorted(set(tables["compression"]) - {compression})
+    more = f" The CSV file has the other compressions too ({', '.join(f'{c:.6g}' for c in others)})." if others else ""
+    caption = f"{at}: density of each layer's weights, mean over seeds. {described(group, False)}{more}"
+    cost = f"{at}: multiply-adds of each layer's weights alone for one image, mean over seeds. {described(group, False)}"
+    heat = f"Heat map of the densities of {len(density)} layers for {', '.join(density)}; the table has the numbers."
+    bars = layer_bars(flops.assign(dense=dense)[["dense", *flops]], at, "multiply-adds of the weights")
+    return [
+        Table(slug("layer-density", group.label), caption, density.map(_percent).reset_index(), _long(tables)),
+        Figure(slug("layer-density", group.label), f"{at}: density of each layer, mean over seeds; empty layers are marked.",
+               heat, density_heatmap(density, at)),
+        *sentences(findings.emptied(group) + findings.extremes(density)),
+        Table(slug("layer-flops", group.label), cost, _flops_text(flops, dense), flops.assign(dense=dense).reset_index()),
+        Figure(slug("layer-flops", group.label), f"{at}: multiply-adds that each layer keeps, and those of the dense layer.",
+               f"Kept multiply-adds of {len(flops)} layers for {', '.join(flops)}; the table has the numbers.", bars),
+    ]  # fmt: skip
+
+
+def _tables(group: Group) -> pd.DataFrame:
+    """The weights of all runs: layer, size, kept, density, flops, kept_flops, with pruner, compression and seed."""
+    tables = []
+    for run in (r for r in group.runs if r.done and r.file("compression.csv")):
+        try:
+            table = read_table(run.folder / "compression.csv")
+            table = table[table["prunable"].astype(bool) & (table["param"] == WEIGHT)]
+            columns = table[["size", "kept", "density", "flops", "kept_flops"]]
+        except (ValueError, KeyError, OSError):
+            continue
+        place = {"pruner": str(run["pruner"]), "compression": float(run["compression"]), "seed": run["seed"]}
+        tables.append(columns.assign(layer=table["module"].fillna("").replace("", "(network)"), **place))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _by_method(tables: pd.DataFrame, column: str, methods: Sequence[str]) -> pd.DataFrame:
+    """The mean of `column` over seeds: layers, in the order of the network, by methods that have any."""
+    means = tables.groupby(["layer", "pruner"], sort=False)[column].mean().unstack(sort=False)
+    order = list(dict.fromkeys(tables["layer"]))
+    return means.reindex(index=order, columns=[m for m in methods if m in means])
+
+
+def _long(tables: pd.DataFrame) -> pd.DataFrame:
+    keys = ["compression", "layer", "pruner"]
+    columns = ["size", "kept", "density", "flops", "kept_flops"]
+    return tables.groupby(keys, sort=False).agg(**{c: (c, "mean") for c in columns}, n=("seed", "size")).reset_index()
+
+
+def _flops_text(flops: pd.DataFrame, dense: pd.Series) -> pd.DataFrame:
+    text = pd.DataFrame({"dense": dense.reindex(flops.index)} | {m: flops[m] for m in flops})
+    text.loc["sum"] = text.sum()
+    return text.map(lambda v: "not run" if pd.isna(v) else f"{v:,.0f}").rename_axis("layer").reset_index()
+
+
+def _percent(density: float) -> str:
+    return "not run" if pd.isna(density) else "0, empty" if density == 0 else percent(density)

@@ -1,0 +1,28 @@
+"""Levels: density and accuracy after each level of multishot."""
+
+from __future__ import annotations
+
+from Utils.report.blocks import Block, Section, Table, slug
+from Utils.report.collect import Run
+from Utils.report.groups import Group
+from Utils.runs.printing import read_table
+
+
+def levels(groups: list[Group]) -> Section | None:
+    """The levels of multishot runs: density and accuracy after each."""
+    section = Section("Levels")
+    for group in groups:
+        for run in (r for r in group.runs if r.done and r.file("levels.csv")):
+            section.blocks += _levels(group, run)
+    return section if section.blocks else None
+
+
+def _levels(group: Group, run: Run) -> list[Block]:
+    try:
+        table = read_table(run.folder / "levels.csv")
+    except (ValueError, OSError):
+        return []
+    words = f"{run['pruner']} to compression {float(run['compression']):.6g}, seed {run['seed']}"
+    caption = f"{group.label}, {words}: density and accuracy of every level. {group.recipe.capitalize()}; n = 1."
+    text = table.map(lambda v: f"{v:.6g}" if isinstance(v, float) else str(v))
+    return [Table(slug("levels", run["pruner"], group.label, run["seed"]), caption, text, table)]

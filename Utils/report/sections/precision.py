@@ -1,0 +1,73 @@
+"""Mixed precision beside single precision: training time and peak memory."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from Utils.report import findings
+from Utils.report.blocks import Section, Table, slug
+from Utils.report.captions import described, sentences
+from Utils.report.groups import Group, nearest
+from Utils.report.pivot import statistics
+from Utils.report.recipes import SPLIT
+
+MEGA = 1e6
+QUANTITIES = {"memory": ("train_memory", MEGA, "peak memory (MB)"), "seconds": ("train_seconds", 1.0, "training time (s)")}
+
+
+def mixed_precision(groups: list[Group]) -> Section | None:
+    """Every pair of tables that differ in `--quantization` alone."""
+    section = Section("Mixed precision")
+    for mixed in groups:
+        single = single_of(mixed, groups)
+        rows = _rows(mixed, single) if single else []
+        if rows:
+            name, caption = slug("mixed-precision", single.label), f"{single.label}: {_caption(mixed, single)}"
+            section.blocks.append(Table(name, caption, _text(rows), pd.DataFrame(rows), words=2))
+            section.blocks += sentences(findings.precision(rows))
+    return section if section.blocks else None
+
+
+def single_of(mixed: Group, groups: list[Group]) -> Group | None:
+    """The table that differs from one in mixed precision in that alone; None for any other."""
+    alike = [g for g in groups if all(g.key[n] == mixed.key[n] for n in SPLIT if n != "quantization")]
+    return nearest(mixed, [g for g in alike if not g.key["quantization"]]) if mixed.key["quantization"] else None
+
+
+def _rows(mixed: Group, single: Group) -> list[dict[str, object]]:
+    """A row per method and compression that both have, with means over seeds."""
+    rows: dict[tuple[str, float], dict[str, object]] = {}
+    for word, (column, unit, _) in QUANTITIES.items():
+        for suffix, group in (("with", mixed), ("without", single)):
+            for cell in statistics(group.table, column).to_dict("records"):
+                place = (cell["pruner"], cell["compression"])
+                row = rows.setdefault(place, {"pruner": place[0], "compression": place[1]})
+                if cell["n"]:
+                    row[f"{word}_{suffix}"], row[f"n_{suffix}"] = cell["mean"] / unit, int(cell["n"])
+    names = [f"{word}_{suffix}" for word in QUANTITIES for suffix in ("with", "without")]
+    return [row for row in rows.values() if any(f"{w}_with" in row and f"{w}_without" in row for w in QUANTITIES) and names]
+
+
+def _text(rows: list[dict[str, object]]) -> pd.DataFrame:
+    text = []
+    for row in rows:
+        words = {"method": row["pruner"], "compression": f"{row['compression']:.6g}"}
+        for suffix in ("with", "without"):
+            for word, (_, _, title) in QUANTITIES.items():
+                value = row.get(f"{word}_{suffix}")
+                words[f"{title}, {suffix}"] = "not measured" if value is None else f"{value:.1f}"
+        text.append(words | {"n": f"{row.get('n_with')} and {row.get('n_without')}"})
+    return pd.DataFrame(text)
+
+
+def _caption(mixed: Group, single: Group) -> str:
+    runs = [run for run in mixed.all if run.done]
+    precision = dict.fromkeys(str(run.summary.get("precision")) for run in runs)
+    device = dict.fromkeys(str(run["device"]) for run in runs)
+    of = dict.fromkeys(str(run.summary.get("peak_memory_of") or "memory") for run in runs)
+    jobs = max((int(run["jobs"] or 1) for run in [*runs, *single.all]), default=1)
+    at_once = f" Up to {jobs} cells ran at once, which disturbs times." if jobs > 1 else ""
+    return (
+        f"training with and without mixed precision ({' or '.join(precision)}; {' or '.join(device)}). Seconds of training "
+        f"without evaluation; peak of the {' or '.join(of)} while training, in 10^6 bytes.{at_once} {described(mixed)}"
+    )

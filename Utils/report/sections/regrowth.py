@@ -1,0 +1,113 @@
+"""Regrowth: the regrown networks beside fine-tuning alone and plain pruning to the same sparsity."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import pandas as pd
+
+from Utils.base.csv_files import as_named, read_csv
+from Utils.base.errors import Refused
+from Utils.base.json_files import read_json
+from Utils.regrowth.outputs import JSON, LAYERS, REGROWN, ROWS
+from Utils.report.blocks import Block, Figure, Section, Table, slug
+from Utils.report.collect import Collection, Run
+from Utils.report.pivot import plus_minus
+from Utils.runs.saved import last_part, shortened
+
+# Options that runs of one table share.
+ALIKE = ("model_class", "model", "dataset", "regrow_to", "regrow_fraction", "regrow_steps", "regrow_finetune_epochs", "optimizer",
+         "lr")  # fmt: skip
+VALUES = {"val_top1": "validation top-1 (%)", "test_top1": "test top-1 (%)"}
+
+
+def regrowth(collection: Collection) -> Section | None:
+    """A table of networks and one of layers for all runs that regrew the same network to the same sparsity."""
+    section = Section("Regrowth")
+    found: dict[Hashable, list[Run]] = {}
+    for run in collection.regrown:
+        found.setdefault(tuple(str(run[name]) for name in ALIKE), []).append(run)
+    for runs in found.values():
+        section.blocks += _of(runs)
+    return section if section.blocks else None
+
+
+def _of(runs: Sequence[Run]) -> list[Block]:
+    rows = [table for run in runs if (table := _table(run, ROWS)) is not None]
+    if not rows:
+        return []
+    first = runs[0]
+    label = f"{first['model_class']} {shortened(last_part(str(first['model'])))} on {shortened(last_part(str(first['dataset'])))}"
+    table = pd.concat(rows, ignore_index=True).drop_duplicates(["network", "seed"])  # allocations share their rivals
+    sparsity = table.loc[table["role"] == REGROWN, "sparsity"].iloc[0]
+    label = f"{label}, regrown to sparsity {sparsity:.4g}"
+    seeds = len(set(table["seed"]))
+    caption = (
+        f"{label}: what the sparse network, the same fine-tuning without regrowth, plain pruning to the same sparsity and "
+        f"regrowth come to. Epochs of fine-tuning: {first['regrow_finetune_epochs']}, {first['optimizer']}, lr "
+        f"{float(first['lr']):.6g}; choices are made on validation images; mean ± standard deviation over {seeds} "
+        f"seed{'s' * (seeds > 1)}."
+    )
+    means = table.groupby("network", sort=False)
+    numbers = {f"{c}_{f}": (c, f) for c in VALUES for f in ("mean", "std")}
+    data = means.agg(sparsity=("sparsity", "first"), kept=("kept", "first"), **numbers, n=("seed", "size")).reset_index()
+    text = pd.DataFrame(
+        {"network": row["network"], "sparsity": f"{row['sparsity']:.4f}"}
+        | {title: plus_minus(2)(row[f"{c}_mean"], row[f"{c}_std"], row["n"]) for c, title in VALUES.items()}
+        | {"n": str(row["n"])}
+        for row in data.to_dict("records")
+    )
+    return [Table(slug("regrowth", label), caption, text, data), *_layers(runs, label), *_figures(runs, label)]
+
+
+def _table(run: Run, name: str) -> pd.DataFrame | None:
+    """A table of a run with its seed; networks are named by what makes them; None where it cannot be read."""
+    try:
+        table = as_named(read_csv(run.folder / name)).assign(seed=run["seed"])
+        table["role"] = table["network"]
+        chosen = read_json(run.folder / JSON).get("replay")
+        table.loc[table["role"] == REGROWN, "network"] = f"{REGROWN}, {_choice(run, replayed=bool(chosen))}"
+    except (Refused, OSError, ValueError, KeyError):
+        return None
+    return table
+
+
+def _choice(run: Run, replayed: bool = False) -> str:
+    how = "replayed" if replayed else f"{run['regrow_allocation']}, {run['regrow_selection']}"
+    return f"{how}, {run['regrow_init']}"
+
+
+def _layers(runs: Sequence[Run], label: str) -> list[Block]:
+    """How many weights each layer was given by each allocation, mean over seeds."""
+    parts = []
+    for run in runs:
+        try:
+            parts.append(as_named(read_csv(run.folder / LAYERS)).assign(choice=_choice(run), seed=run["seed"]))
+        except (OSError, ValueError):
+            continue
+    if not parts:
+        return []
+    table = pd.concat(parts, ignore_index=True)
+    given = table.groupby(["layer", "choice"], sort=False)["allocated"].mean().unstack(sort=False)
+    facts = table.groupby("layer", sort=False)[["capacity", "ssim"]].mean()
+    text = pd.DataFrame({"layer": facts.index, "capacity": [f"{c:,.0f}" for c in facts["capacity"]]})
+    text["SSIM"] = ["none" if pd.isna(s) else f"{s:.3f}" for s in facts["ssim"]]
+    for choice in given:
+        text[choice] = [f"{value:,.0f}" for value in given.loc[facts.index, choice]]
+    caption = f"{label}: weights that each layer was given, by allocation, selection and init, and its SSIM; means over seeds."
+    return [Table(slug("regrowth-layers", label), caption, text, table)]
+
+
+def _figures(runs: Sequence[Run], label: str) -> list[Block]:
+    """The figure of the first seed of each choice."""
+    shown: dict[str, Run] = {}
+    for run in sorted(runs, key=lambda r: r["seed"]):
+        shown.setdefault(_choice(run), run)
+    blocks: list[Block] = []
+    for choice, run in shown.items():
+        files = {kind: path for kind in ("png", "pdf") if (path := run.file(f"regrow.{kind}"))}
+        caption = f"{label}: {choice}, seed {run['seed']}."
+        if "png" in files:
+            description = "Accuracies of the networks, and what each layer was given; the tables have the numbers."
+            blocks.append(Figure(slug("regrowth", label, choice), caption, description, files=files))
+    return blocks

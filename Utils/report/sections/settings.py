@@ -1,0 +1,62 @@
+"""Settings: the options that all runs share, and those that differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from Utils.options.table import INCIDENTAL
+from Utils.report.blocks import Block, Note, Section, Table
+from Utils.report.collect import BESIDE, Run
+from Utils.report.groups import Group
+
+# Options that the tables themselves vary, or that name places.
+VARIED = {"pruner", "compression", "density", "sparsity", "seed", *BESIDE, *INCIDENTAL}
+
+
+def settings(groups: list[Group]) -> Section:
+    """Every option of the runs: one value where all share it, else each value with the tables or methods that have it."""
+    runs = [(run, group) for group in groups for run in group.all]
+    names = dict.fromkeys(name for run, _ in runs for name in run.options if name not in VARIED)
+    shared, rows = [], []
+    for name in names:
+        values: dict[str, list[str]] = {}
+        for run, group in runs:
+            if name in run.options and (name, run[name]) != ("scale", 1):
+                values.setdefault(text_of(run[name]), []).append(_place(run, group))
+        if len(values) < 2:
+            shared += [f"{name.replace('_', ' ')}: {value}" for value in values]
+            continue
+        for value, whose in values.items():
+            rows.append({"option": name.replace("_", " "), "value": value, "for": _whose(whose, groups)})
+    blocks: list[Block] = [Note(f"All runs have {'; '.join(shared)}.")] if shared else []
+    if rows:
+        blocks.append(Table("settings-that-differ", "Options that are not the same for all runs.", pd.DataFrame(rows), words=3))
+    return Section("Settings", blocks)
+
+
+def _whose(whose: list[str], groups: list[Group]) -> str:
+    """Methods and tables, shortened where a whole table has the value."""
+    left, words = set(whose), []
+    for group in groups:
+        every = {_place(run, group) for run in group.all}
+        if every <= left:
+            left -= every
+            words.append(group.label if len(groups) > 1 else "all")
+    return "; ".join([*words, *sorted(left)])
+
+
+def _place(run: Run, group: Group) -> str:
+    return f"{run['pruner']} ({group.label})"
+
+
+def text_of(value: Any) -> str:
+    """The value of an option as a reader would write it."""
+    if value is None or value in ([], (), ""):
+        return "default"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,82 @@
+"""What accuracy costs: accuracy against compression and against FLOPs, with the summary of the figure as table and JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from Utils.figures.accuracy import accuracy_figure, flops_accuracy_figure
+from Utils.report.blocks import Block, Data, Figure, Section, Table, slug
+from Utils.report.captions import described
+from Utils.report.groups import DENSE, Group
+from Utils.report.pivot import percent
+
+
+def tradeoff(groups: list[Group]) -> Section | None:
+    """Figures of last-epoch accuracy, and what the best epochs reached."""
+    section = Section("Accuracy against compression")
+    for group in (g for g in groups if g.methods and g.trained):
+        section.blocks += _of(group)
+    return section if section.blocks else None
+
+
+def _of(group: Group) -> list[Block]:
+    runs = group.table.astype({"accuracy": float, "flops_ratio": float})
+    runs = runs[runs["accuracy"].notna()]
+    name, methods = slug("accuracy-compression", group.label), ", ".join(group.methods)
+    caption = (
+        f"{group.label}: last-epoch top-1 accuracy against the compression ratio (total over kept weights), means with bands "
+        f"from the smallest to the largest seed. {described(group)}"
+    )
+    description = f"Accuracy against compression ratio, a line for each of {methods}; the table of accuracies has the numbers."
+    cost = "last-epoch top-1 accuracy against the FLOPs that stay, as a share of the dense network's"
+    flops = f"{group.label}: {cost}. {described(group)}"
+    return [
+        Figure(name, caption, description, accuracy_figure(runs, group.label)),
+        _summary(group, runs),
+        Data(name, f"{group.label}: best and last accuracies of every seed, by method and compression ratio.", _json(runs)),
+        Figure(slug("accuracy-flops", group.label), flops,
+               f"Accuracy against FLOPs kept, a line for each of {methods}.", flops_accuracy_figure(runs, group.label)),
+    ]  # fmt: skip
+
+
+def _summary(group: Group, runs: pd.DataFrame) -> Table:
+    """A row per compression ratio, and of each method the mean of the best epochs."""
+    rows = []
+    for compression in sorted(runs["compression"].unique()):
+        row = {"ratio": f"{10**compression:.4g}", "alpha": f"{compression:.4g}", "sparsity": percent(1 - 10.0**-compression)}
+        for method in group.methods:
+            meant = (method, DENSE) if compression == 0 else (method,)
+            own = runs[(runs["compression"] == compression) & runs["pruner"].isin(meant)]
+            row[method] = f"{own['top1_best'].astype(float).mean():.2f}" if len(own) else "not run"
+        rows.append(row)
+    caption = (
+        f"{group.label}: top-1 accuracy (%) of the best epoch, mean over seeds, {group.n()}. {_choice(group)}"
+    )
+    return Table(slug("best-epoch", group.label), caption, pd.DataFrame(rows), words=3)
+
+
+def _choice(group: Group) -> str:
+    """What the best epochs were chosen by."""
+    held_out = {bool(run["val_fraction"]) for run in group.all}
+    if held_out == {True}:
+        return "The best epoch is chosen on images that were held out of the training set."
+    flatter = "The best epoch is chosen on the test set itself, so that these numbers flatter; the last epoch is the result."
+    return flatter if held_out == {False} else f"{flatter} In runs with --val-fraction it is chosen on images held out."
+
+
+def _json(runs: pd.DataFrame) -> dict[str, Any]:
+    """Method -> compression ratio -> its accuracies, one for each seed; ratio 1 is the dense network."""
+    found: dict[str, Any] = {}
+    for (method, compression), own in runs.groupby(["pruner", "compression"], sort=False):
+        rho = 10.0**compression
+        found.setdefault(method, {})[f"{rho:.6g}"] = {
+            "rho": rho,
+            "alpha": compression,
+            "sparsity": 1 - 1 / rho,
+            "seeds": own["seed"].tolist(),
+            "best_accs": own["top1_best"].astype(float).tolist(),
+            "final_accs": own["accuracy"].tolist(),
+        }
+    return found

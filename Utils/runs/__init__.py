@@ -1,0 +1,1 @@
+"""Run folders: written, resumed, found again and read."""

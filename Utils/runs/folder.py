@@ -1,0 +1,246 @@
+"""The run folder: complete or not, never half a file. Other programs read it; see README for its contract."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from Utils.base.errors import Refused, RunFailed
+from Utils.base.files import check_writable, sha256
+from Utils.base.json_files import read_json
+from Utils.base.locks import Lock
+from Utils.base.own_network import COPY, source_of
+from Utils.base.tensor_files import seal, unseal
+from Utils.compute import processes
+from Utils.compute.device import device_of
+from Utils.compute.environment import environment, load_average
+from Utils.data import contents
+from Utils.options.resolve import differences, identity, untold
+from Utils.options.table import defaults
+from Utils.runs.manifest import CHECKPOINT, OwnFiles, names_of
+from Utils.runs.places import path_of
+from Utils.runs.run_files import damaged, tidy
+from Utils.runs.writer import Writer
+from Utils.training import tensorboard
+
+SCHEMA = 1
+
+
+class Busy(Refused):
+    """Another process is working in the folder."""
+
+
+class RunFolder(Writer):
+    """A run's folder, to be used in a `with` block. Made when the first file is written; each file appears whole or not at all.
+
+    Attributes:
+        path: where it is.
+        saves: whether this process writes anything at all; of several that train one network, rank 0 does.
+        finished: whether it holds this run, done, and it is not to be overwritten, nor `made_anew` each time.
+        events: what `--tensorboard` shows of it; no file of the run's, so that it is not among the checksums.
+
+    Raises:
+        Refused: the folder holds a run with other options, cannot be written, or a file of the finished run is missing or not
+            what the run wrote.
+        Busy: another process is working in it.
+    """
+
+    def __init__(self, options: argparse.Namespace, *, made_anew: bool = False) -> None:
+        self.options, self._made_anew = options, made_anew
+        self.path = path_of(options)
+        self.saves = not options.no_save and processes.is_first()
+        self._begun = False
+        self._sums: dict[str, str] = {}
+        self._lock = Lock(self.path / ".lock")
+        self._load = load_average()
+        shown = self.saves and getattr(options, "tensorboard", False)
+        self.events = tensorboard.EventLog(self.path, shown, lambda name: self._own.record([name]))
+        self.finished = processes.decided(self._look)
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.events.close()
+        self._lock.leave()
+
+    @property
+    def expid(self) -> str:
+        """The run's name, as `args.json` and `summary.json` have it."""
+        return self.options.expid or self.path.name
+
+    def _look(self) -> bool:
+        """Whether the folder is finished; one that is there and is not becomes this process's."""
+        if not self.saves:
+            return False
+        if (self.path / "args.json").exists() and not self.options.overwrite and not self._is_spoilt():
+            if note := check_same(self.path, self.options):
+                print(note)
+            if self._is_finished():
+                tidy(self.path)
+                return True
+        check_writable(self.path)
+        if self.path.exists():
+            self._claim()
+        try:
+            return self._is_finished()  # another process may have ended it just now
+        except Refused:
+            self._lock.leave()
+            raise
+
+    def _is_spoilt(self) -> bool:
+        """Whether it is `made_anew` each time, and what it was made with cannot be read any more."""
+        try:
+            return self._made_anew and not read_json(self.path / "args.json")
+        except Refused:
+            return True
+
+    def _claim(self) -> None:
+        if not self._lock.take(1):
+            raise Busy(f"{self.path}: another process is working there")
+        try:
+            self._own = OwnFiles(self.path)
+            for file in self._own.half_written():
+                file.unlink(missing_ok=True)
+        except (Refused, OSError) as error:
+            self._lock.leave()
+            if isinstance(error, Refused):
+                raise
+            raise Refused(f"cannot clear {self.path}: {error.strerror or error}") from error
+
+    def _is_finished(self) -> bool:
+        path = self.path / "summary.json"
+        if self.options.overwrite or self._made_anew or not path.exists():
+            return False
+        summary = read_json(path)
+        if summary.get("status") != "done":
+            return False
+        if file := damaged(self.path, summary if summary.get("files") else {"files": {"args.json": ""}}):
+            raise Refused(f"{file} is missing or damaged: --overwrite runs it again, another --expid leaves it alone")
+        return True
+
+    def begin(self, device: torch.device, names: Iterable[str] = ()) -> None:
+        """Write `args.json`, once; what an earlier run left in the folder goes first.
+
+        `names` are files to come beside those of every such run (`Experiments.EXPERIMENTS`).
+
+        Raises:
+            Refused: a link, a folder or somebody else's file is in the way of one; nothing was removed.
+        """
+        if self._begun:
+            return
+        self._begun = True
+        if self.saves:
+            folders = [tensorboard.FOLDER] if self.events.active else []
+            OwnFiles(self.path).check(names_of(vars(self.options)) | set(names), folders)
+            self._claim()
+            self._own.remove()
+        self.events.begin()
+        content = vars(self.options) | identity(self.options) | {"expid": self.expid}
+        self.write_json("args.json", content | environment(device))
+        if self.saves:
+            contents.keep(str(content.get("dataset")), self.options.result_dir)
+        if source := source_of(self.options):
+            self.write_file(COPY, lambda file: file.write_bytes(source.read_bytes()))
+
+    def resume(self, *, goes_on: bool = True) -> dict[str, Any] | None:
+        """The last checkpoint of this run, if all files that it was written beside are still what they were; else None.
+
+        The run `goes_on` from it, unless its end alone is to be noted.
+        """
+        return processes.decided(lambda: self._resume(goes_on))
+
+    def _resume(self, goes_on: bool) -> dict[str, Any] | None:
+        checkpoint = self.path / CHECKPOINT
+        if not self.saves or self.options.overwrite or not checkpoint.exists() or CHECKPOINT not in self._own.names:
+            return None
+        state = unseal(checkpoint, "files")
+        if file := checkpoint if state is None else self._spoilt(state):
+            print(f"NOTE: {file} is missing or damaged: the run starts over")
+            return None
+        self._begun, self._sums = True, state["files"]
+        self._sums["args.json"] = sha256(self.path / "args.json")
+        if goes_on:
+            self._note_change()
+        self._own.check((), [tensorboard.FOLDER] if self.events.active else [])
+        self._own.remove(["summary.json"])  # that of a failure
+        self.events.begin(goes_on=True)
+        return state
+
+    def _spoilt(self, state: dict[str, Any]) -> Path | None:
+        """The first file that is not what a checkpoint was written beside; `args.json`, which may grow, vouches for itself."""
+        state["files"].pop("args.json", None)
+        if file := damaged(self.path, state):
+            return file
+        try:
+            read_json(self.path / "args.json")
+        except Refused:
+            return self.path / "args.json"
+        return None
+
+    def _note_change(self) -> None:
+        """Say so, and keep it in `args.json`, where a run goes on with another torch, device or number of threads than before."""
+        saved, now = read_json(self.path / "args.json"), environment(device_of(self.options))
+        before = [saved, *saved.get("continued", [])][-1]
+        facts = [(what["device"], what["versions"]["torch"]) for what in (before, now)]
+        if facts[0] != facts[1]:
+            were, are = (f"{device}, torch {version}" for device, version in facts)
+            print(f"NOTE: this run goes on with {are}; it was begun with {were}: its numbers may differ in the last digits")
+            self.write_json("args.json", saved | {"continued": [*saved.get("continued", []), now]})
+
+    def write_checkpoint(self, state: dict[str, Any], changing: tuple[str, ...] = ("post-train.csv",)) -> None:
+        """Keep `state` for `resume`, in place of the one before. `changing` files are written again by a run that goes on."""
+        if self.saves:
+            self._check_there()
+            try:
+                self._own.add([CHECKPOINT])
+            except Refused as error:
+                raise RunFailed(str(error)) from error
+            seal(self.path / CHECKPOINT, state | {"files": {n: s for n, s in self._sums.items() if n not in changing}})
+
+    def snapshot(self, model: torch.nn.Module) -> dict[str, torch.Tensor] | None:
+        """A copy on the CPU of the model's `state_dict` as it is now; None when nothing is saved."""
+        return {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()} if self.saves else None
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write `summary.json`, the last file: it carries the checksums of all others. A failed run keeps its checkpoint.
+
+        `load` is the machine's load average when the run was begun, or gone on with, and at its end.
+        """
+        if self.saves and summary["status"] == "done":
+            self._check_there(*self._sums)
+        summary = summary | {"load": {"start": self._load, "end": load_average()}}
+        self.write_json("summary.json", summary | {"files": {n: s for n, s in self._sums.items() if n != "summary.json"}})
+        if self.saves and summary["status"] == "done":
+            self._own.remove([CHECKPOINT])
+
+    def write_file(self, name: str, write: Callable[[Path], Any]) -> str | None:
+        """As `OwnFiles` does, for the checksums of `summary.json`; None where nothing is saved."""
+        if not self.saves:
+            return None
+        if name != "args.json":
+            self._check_there()
+        self._sums[name] = self._own.write_file(name, write)
+        return self._sums[name]
+
+    def _check_there(self, *names: str) -> None:
+        """A folder that was deleted under the run is not made again: half a run would look like a whole one."""
+        for name in ("args.json", *names):
+            if not (self.path / name).is_file():
+                raise RunFailed(f"{self.path / name} was removed while the run was going on: the same command starts it over")
+
+
+def check_same(path: Path, options: argparse.Namespace) -> str:
+    """Refuse options that are not those of the run in `path`, naming what differs.
+
+    Returns a note where it cannot be told whether an image folder is what it was; else nothing.
+    """
+    saved, asked = read_json(path / "args.json"), identity(options)
+    saved = defaults(options.experiment) | saved  # an option that is newer than the run was as it is by default
+    if changes := differences(saved, asked):
+        raise Refused(f"{path} holds another run ({', '.join(changes)}): choose another --expid or --overwrite")
+    return untold(saved, asked)

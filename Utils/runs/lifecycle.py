@@ -1,0 +1,56 @@
+"""How a run begins and ends: once, and with a word in its folder when something goes wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from argparse import Namespace
+from collections.abc import Callable
+
+from Pruners._shared.base import Pruner
+from Utils.base.errors import Refused, RunFailed
+from Utils.compute.device import device_of
+from Utils.compute.torchrun import common_reason
+from Utils.options.failures import failure
+from Utils.runs.folder import RunFolder
+from Utils.runs.printing import print_saved
+from Utils.runs.summary import failed_summary
+from Utils.training.network import Datasets, load_pruner
+from Utils.training.phase import Diverged
+
+
+def run_once(
+    options: Namespace, datasets: Datasets | None, work: Callable[[Namespace, Pruner, RunFolder, Datasets], None]
+) -> None:
+    """Do `work` in the run's folder, or print what the finished folder holds; errors as in `attempt`."""
+    pruner = load_pruner(options)
+    with RunFolder(options) as folder:
+        if folder.finished:
+            return print_saved(folder.path)
+        attempt(lambda: work(options, pruner, folder, datasets or Datasets()), folder)
+
+
+def attempt(work: Callable[[], None], folder: RunFolder) -> None:
+    """Do the work of a run; an error becomes a `failed` summary, with the rows of a training that diverged.
+
+    Raises:
+        Refused: nothing was written.
+        RunFailed: everything else; --verbose shows where it came from.
+    """
+    options = folder.options
+    try:
+        work()
+    except Refused:
+        raise
+    except (Exception, SystemExit) as error:  # a network of one's own may raise anything
+        if options.verbose:
+            traceback.print_exc()
+        reason = failure(error, options)
+        if not isinstance(error, Diverged):  # else all processes of the run fail alike, and none in the middle of something
+            reason = common_reason(reason, error)
+        with contextlib.suppress(Refused, RunFailed):  # a disk that is full, or gone, cannot keep the reason
+            folder.begin(device_of(options))  # does nothing where the run had begun
+            if isinstance(error, Diverged):
+                folder.write_table(f"{error.phase.replace('_', '-')}.csv", error.rows)
+            folder.finish(failed_summary(folder, reason))
+        raise RunFailed(reason) from error

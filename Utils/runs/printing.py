@@ -1,0 +1,119 @@
+"""The tables that a run prints, in Synaptic-Flow's words; the same for a run just made and for a saved one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from Utils.base.csv_files import as_named, read_csv
+from Utils.base.json_files import read_json
+from Utils.base.text import shown
+from Utils.compute.processes import decided
+from Utils.measure.counting import uncounted
+from Utils.training.early_stopping import VALIDATION, kept_row
+
+TRAIN_COLUMNS = ("train_loss", "test_loss", "top1_accuracy", "top5_accuracy")
+PRUNE_COLUMNS = (
+    "module", "param", "shape", "size", "kept", "density", "effective", "flops", "kept_flops", "score_mean", "score_abs_sum",
+    "prunable",
+)  # fmt: skip
+
+
+def print_training(pre: pd.DataFrame, post: pd.DataFrame, patience: int | None = None) -> None:
+    """The rows at the start, before pruning, after pruning and at the end: with `--patience`, of the states that are kept."""
+    ends = [kept_row(rows, patience).to_frame().T.astype({"epoch": int}) for rows in (pre, post)]
+    frames = [pre.head(1), ends[0], post.head(1), ends[1]]
+    table = pd.concat(frames, keys=["Init.", "Pre-Prune", "Post-Prune", "Final"]).set_index("epoch", append=True).droplevel(1)
+    shown = [*TRAIN_COLUMNS, *(c for c in VALIDATION if c in post)]
+    print("Train results:\n", table[shown].astype(float).to_string(float_format="%.4f", na_rep="NaN"))
+    if patience:
+        last, kept = int(post["epoch"].iloc[-1]), int(kept_row(post, patience)["epoch"])
+        print(f"The network is that of epoch {kept} of the {last} trained, which has the best validation accuracy.")
+
+
+def first_phase(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the dense training, where those of multishot's levels follow it."""
+    return rows[rows["level"] == 0] if "level" in rows else rows
+
+
+def print_pruning(table: pd.DataFrame, sums: Mapping[str, Any]) -> None:
+    """Every parameter tensor, never shortened, then the sums."""
+    formats = {"density": "{:.6f}".format, "score_mean": "{:.4g}".format, "score_abs_sum": "{:.4g}".format}
+    print("Prune results:\n", table[[c for c in PRUNE_COLUMNS if c in table]].to_string(formatters=formats))
+    for word, key in (("Parameter", "params"), ("FLOP", "flops")):
+        kept, total = sums[f"{key}_kept"], sums[f"{key}_total"]
+        print(f"{word} Sparsity: {kept}/{total} ({kept / total if total else 0:.4f})")
+    if "explored" in sums:
+        print(f"Masks: moved {sums['mask_updates']} times; {sums['explored']:.4f} of the weights were active at some time")
+    print_effective(sums)
+    if missed := uncounted(table):
+        print(f"NOTE: the FLOPs of these layers are not counted, a function of the model uses their weights: {', '.join(missed)}")
+
+
+def print_effective(sums: Mapping[str, Any]) -> None:
+    """What touches live units alone; `effective_density` is None where paths could not be followed."""
+    if "effective_density" not in sums:
+        return
+    if sums["effective_density"] is None:
+        return print("NOTE: the effective density is not known: the paths through this network cannot be followed")
+    flops, total = sums["flops_effective"], sums["flops_total"]
+    of_flops = f", FLOPs {flops}/{total} ({flops / total:.4f})" if total else ""
+    print(f"Effective (on a path from input to output): density {sums['effective_density']:.6f}{of_flops}")
+
+
+def print_inference(times: Mapping[str, Any]) -> None:
+    """The inference times of the network and of the dense one (`Utils/measure/inference_time.py`), if there are any."""
+    if not times:
+        return
+    setting = f"batches of {times['batch_size']}, {times['device']}, {times['precision']}"
+    compact = times.get("network") == "compact"
+    at_once = f"; measured while up to {times['jobs']} cells ran at once, which disturbs it" if times.get("jobs") else ""
+    print(f"Inference, {setting} ({'without dead units' if compact else 'masks do not change dense kernels'}){at_once}:")
+    for name, prefix in (("this network", ""), ("dense", "dense_")):
+        laps = times[f"{prefix}batch_seconds"]
+        q1, median, q3 = (f"{1e3 * laps[key]:.3f}" for key in ("q1", "median", "q3"))
+        middle = f"{median} ms a batch (quartiles {q1} and {q3} of {times['repeats']})"
+        passes = f" (median of {times['total_repeats']})" if times.get("total_repeats", 1) > 1 else ""
+        print(f"  {name}: {times[f'{prefix}total_seconds']:.4f} s for the test set{passes}, {middle}")
+
+
+def print_warnings(summary: Mapping[str, Any]) -> None:
+    """What a reader of the numbers must know: emptied layers, no path left, nothing learnt."""
+    if summary["collapsed_layers"]:
+        print(f"WARNING: LAYER COLLAPSE: no weight was kept in {', '.join(summary['collapsed_layers'])}")
+    if summary["collapsed"]:
+        print("WARNING: COLLAPSED: no path is left from the input to the output; the network is constant")
+    if summary.get("untrained"):
+        print("WARNING: UNTRAINED: the test loss is no better than always predicting the class frequencies")
+
+
+def print_levels(levels: pd.DataFrame) -> None:
+    """What every level of multishot left, and what the network trained with it reached."""
+    shown = levels.drop(columns=["density_asked", "test_loss_last"])
+    print("Levels:\n", shown.to_string(index=False, formatters={"density": "{:.6f}".format}, float_format="%.2f"))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table of a run folder."""
+    return as_named(read_csv(path, dtype={"module": str, "param": str}))
+
+
+def print_saved(folder: Path) -> None:
+    """The tables of a finished run folder."""
+    decided(lambda: _print_saved(folder))  # the other processes of a run need not see it
+
+
+def _print_saved(folder: Path) -> None:
+    summary = read_json(folder / "summary.json")
+    print(f"Already done: {shown(folder)}")
+    if (folder / "post-train.csv").exists():
+        patience = summary["options"].get("patience")
+        print_training(first_phase(read_table(folder / "pre-train.csv")), read_table(folder / "post-train.csv"), patience)
+    if (folder / "levels.csv").exists():
+        print_levels(read_table(folder / "levels.csv"))
+    print_pruning(read_table(folder / "compression.csv"), summary)
+    print_inference(summary.get("inference", {}))
+    print_warnings(summary)

@@ -1,0 +1,77 @@
+"""How far a run is, read off its folder: epochs, the last accuracy, seconds. Nothing is written."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from Utils.base.csv_files import read_csv
+from Utils.runs.validate import is_number
+
+PHASES = ("pre-train", "post-train")
+# The options that a run's time depends on, and those that tell which runs share their dense training.
+WORK = ("dataset", "model", "model_class", "seed", "quantization", "level", "no_rewind", "rewind_epoch", "pre_epochs",
+        "post_epochs", "train_batch_size", "optimizer", "lr", "weight_decay")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`pre` and `post`: epochs trained before and after pruning; `top1`: the last accuracy in percent, if any.
+
+    `seconds` of these epochs' training, without evaluation; `trained`: whether there is any row of the last training.
+    """
+
+    pre: int = 0
+    post: int = 0
+    top1: float | None = None
+    seconds: float = 0.0
+
+    @property
+    def epochs(self) -> int:
+        """All epochs so far."""
+        return self.pre + self.post
+
+
+def progress_of(folder: Path) -> Progress:
+    """The progress of the run in `folder`; a table that is missing, or cannot be read, has no rows."""
+    rows = {phase: _rows(folder / f"{phase}.csv") for phase in PHASES}
+    trained = {phase: table[table["epoch"] > 0] for phase, table in rows.items()}
+    last = next((rows[phase]["top1_accuracy"].iloc[-1] for phase in reversed(PHASES) if len(rows[phase])), None)
+    seconds = sum(float(table["seconds"].sum()) for table in trained.values())
+    return Progress(len(trained["pre-train"]), len(trained["post-train"]), last, seconds)
+
+
+def _rows(file: Path) -> pd.DataFrame:
+    names = ["epoch", "top1_accuracy", "seconds"]
+    if file.is_file():
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return read_csv(file)[names].apply(pd.to_numeric, errors="raise").dropna()
+    return pd.DataFrame(columns=names, dtype=float)
+
+
+def work_of(options: argparse.Namespace | Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's time depends on, by the names of `args.json`; a grid's `args.json` keeps it for cells not begun yet."""
+    given = options if isinstance(options, Mapping) else vars(options)
+    return {name: given[name] for name in WORK if name in given}
+
+
+def epochs_of(work: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The epochs that a run of this `work` trains before and after pruning; None where it trains none, or nobody can tell.
+
+    Multishot trains `--pre-epochs` in each level, from `--rewind-epoch` on, or, without rewinding, the dense network once and
+    `--post-epochs` after each pruning; the last training counts as that after pruning, as its rows are in post-train.csv.
+    """
+    usual = {"pre_epochs": None, "post_epochs": None, "level": 1, "rewind_epoch": 0}
+    numbers = [work.get(name, value) for name, value in usual.items()]
+    if not all(isinstance(number, int) and is_number(number) for number in numbers):
+        return None
+    pre, post, levels, kept = numbers
+    if work.get("no_rewind"):
+        return pre + (levels - 1) * post, post
+    return pre + (levels - 1) * (pre - kept), post - kept

@@ -1,0 +1,116 @@
+"""Saved runs that `--run` names: their folders, their networks as plain tensors, and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from Utils.base.errors import Refused, RunFailed
+from Utils.base.json_files import read_json
+from Utils.base.tensor_files import read_tensor_file
+from Utils.base.text import shown
+
+MODEL = "model.pt"
+NO_RUNS = ("report", "slurm")  # folders of a grid that are no cells
+LONGEST = 40  # letters of a part of a title
+
+
+def saved_networks(names: Iterable[str | Path]) -> list[Path]:
+    """The run folders among `names` that hold a network, each once; the folder of a grid stands for all its cells.
+
+    Folders without one are named on standard output and left out.
+
+    Raises:
+        Refused: there is none at all.
+    """
+    found: dict[Path, Path] = {}
+    for name in names:
+        for run in _runs(Path(name)):
+            found.setdefault(run.resolve(), run)
+    whole = [run for run in found.values() if _is_file(run / MODEL)]
+    if not whole:
+        raise Refused(f"--run {' '.join(map(str, names))}: no saved network there ({MODEL} is missing)")
+    for run in found.values():
+        if run not in whole:
+            print(f"{shown(run)}: no saved network ({MODEL} is missing)")
+    return whole
+
+
+def do_each(folders: Sequence[Path], work: Callable[[Path], None]) -> None:
+    """Do `work` in the folder of each run; one that cannot be read, or fails, is named, and the others go on.
+
+    Raises:
+        Refused: no run could be read, so that nothing was written.
+        RunFailed: the work failed in some.
+    """
+    errors: list[Exception] = []
+    for folder in folders:
+        try:
+            work(folder)
+        except (Refused, RunFailed) as error:
+            errors.append(error)
+        except OSError as error:
+            errors.append(Refused(f"{error.filename or folder} cannot be read: {error.strerror or error}"))
+        else:
+            continue
+        if len(folders) > 1:
+            print(f"{shown(folder)}: failed: {errors[-1]}")
+    if len(errors) == len(folders) and (len(folders) == 1 or all(isinstance(e, Refused) for e in errors)):
+        raise errors[0]
+    if errors:
+        raise RunFailed(f"{len(errors)} of {len(folders)} runs failed: {errors[0]}") from errors[0]
+
+
+def _runs(folder: Path) -> list[Path]:
+    if not _is_file(folder / "grid.csv", closed=False):
+        return [folder]
+    return sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith(".") and f.name not in NO_RUNS)
+
+
+def _is_file(path: Path, *, closed: bool = True) -> bool:
+    """Whether `path` is a file; `closed` where the system does not tell: whoever reads it says so."""
+    try:
+        return path.is_file()
+    except OSError:
+        return closed
+
+
+def read_tensors(file: Path) -> dict[str, torch.Tensor]:
+    """The `state_dict` in `file`, on the CPU; nothing in the file is run.
+
+    Raises:
+        Refused: it cannot be read, or holds anything but tensors of numbers.
+    """
+    content = read_tensor_file(file)
+    if not isinstance(content, Mapping):
+        raise Refused(f"{file} holds no state_dict but a {type(content).__name__}")
+    for name, tensor in content.items():
+        if not (isinstance(name, str) and isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided):
+            raise Refused(f"{file} holds no plain state_dict: {name} is no dense tensor")
+    return dict(content)
+
+
+def heading(folder: Path) -> str:
+    """Model, dataset and pruner of a saved run, for a title; the folder's name where its `args.json` does not tell.
+
+    Of paths the last part is named.
+    """
+    try:
+        saved = read_json(folder / "args.json")
+    except Refused:
+        saved = {}
+    words = [str(saved[key]) for key in ("model", "dataset", "pruner") if saved.get(key)]
+    return ", ".join(shortened(last_part(word)) for word in words) or shortened(folder.name)
+
+
+def last_part(word: str) -> str:
+    """`folder:/a/b` -> `folder:b`, `/a/net.py:build` -> `net.py:build`."""
+    kind, colon, rest = word.partition(":")
+    return f"{kind}:{Path(rest).name}" if colon and "/" in rest and "/" not in kind else Path(word).name or word
+
+
+def shortened(word: str, longest: int = LONGEST) -> str:
+    """The end of a long word, where files differ."""
+    return word if len(word) <= longest else f"...{word[3 - longest :]}"

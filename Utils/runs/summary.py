@@ -1,0 +1,100 @@
+"""`summary.json`: what a run came to, in the keys that README lists."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import pandas as pd
+import torch
+
+from Models.reach import has_path
+from Utils.compute.clock import Clock
+from Utils.compute.precision import Precision
+from Utils.data.datasets import Dataset
+from Utils.measure.counting import effective_density, emptied_layers, totals
+from Utils.runs.folder import SCHEMA, RunFolder
+from Utils.training.early_stopping import kept_row, validation_summary
+from Utils.training.network import Subject
+
+MEMORY = {"pre_train": "dense", "prune": "prune", "post_train": "train", "eval": "evaluate"}
+PHASES = ("data", "pre_train", "prune", "post_train", "eval")
+LEARNT = 0.999  # a test loss at or above this share of the class-frequency loss has learnt nothing
+
+
+def failed_summary(folder: RunFolder, reason: str) -> dict[str, Any]:
+    """The summary of a run that could not be finished."""
+    return _heading(folder.options, folder.expid) | {"status": "failed", "reason": reason}
+
+
+def study_summary(folder: RunFolder, results: dict[str, Any]) -> dict[str, Any]:
+    """The summary of a study that has `results` of its own."""
+    return _heading(folder.options, folder.expid) | results
+
+
+def pruning_summary(folder: RunFolder, subject: Subject, table: pd.DataFrame, clock: Clock) -> dict[str, Any]:
+    """The summary of a pruned network: what is left of it, and whether it can still compute anything."""
+    kept = int(table.loc[table["prunable"], "kept"].sum())
+    return (
+        _heading(folder.options, folder.expid)
+        | totals(table)
+        | {
+            "density_asked": folder.options.density,
+            "density": kept / subject.size,
+            "effective_density": effective_density(table),
+            "collapsed": not has_path(subject.model, subject.prunables, subject.data.input_shape),
+            "collapsed_layers": emptied_layers(table),
+            **costs(clock),
+            "precision": str(Precision.of(folder.options, subject.device)),
+            "inference": {},
+        }
+    )
+
+
+def costs(clock: Clock) -> dict[str, Any]:
+    """Seconds and peak memory of the phases of a run."""
+    return {
+        "seconds": {phase: clock.seconds.get(phase, 0.0) for phase in PHASES},
+        "peak_memory_bytes": {word: clock.peaks[phase] for phase, word in MEMORY.items() if phase in clock.peaks},
+        "peak_memory_of": clock.memory.of,
+    }
+
+
+def untrained_summary() -> dict[str, Any]:
+    """The keys of `training_summary` where nothing was trained."""
+    return dict.fromkeys(("untrained", "top1_last", "top5_last", "top1_best", "best_epoch", "test_loss_last"))
+
+
+def training_summary(post: pd.DataFrame, data: Dataset, patience: int | None = None) -> dict[str, Any]:
+    """What the training after pruning came to; the headline is the last epoch, the best one stands beside it.
+
+    With `--patience` the headline is the epoch whose network is kept. Where images are held out, they say which one is best.
+    """
+    last = kept_row(post, patience)
+    best = post.loc[post["val_top1" if "val_top1" in post else "top1_accuracy"].idxmax()]
+    return {
+        "untrained": bool(not last["test_loss"] < LEARNT * class_frequency_loss(data)),
+        "top1_last": float(last["top1_accuracy"]),
+        "top5_last": float(last["top5_accuracy"]),
+        "top1_best": float(best["top1_accuracy"]),
+        "best_epoch": int(best["epoch"]),
+        "test_loss_last": float(last["test_loss"]),
+        **validation_summary(post, patience),
+    }
+
+
+def class_frequency_loss(data: Dataset) -> float:
+    """The mean test cross-entropy of always predicting the class frequencies of the training set (infinite if one is 0)."""
+    counts = torch.bincount(data.train_labels, minlength=data.num_classes).double()
+    return float(-(counts / counts.sum()).log()[data.test_labels].mean())
+
+
+def _heading(options: argparse.Namespace, expid: str) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "status": "done",
+        "experiment": options.experiment,
+        "expid": expid,
+        "options": vars(options) | {"expid": expid},
+        **({"seed": options.seed} if "seed" in options else {}),
+    }

@@ -1,0 +1,49 @@
+"""Files of the usual kinds, through one function that writes any file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from Utils.base.json_files import checked_text
+from Utils.base.tensor_files import on_cpu, save_state
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+Sums = dict[str, str | None]  # SHA-256 by the name of a file
+
+
+class Writer:
+    """Files of the usual kinds, through one function that writes any file."""
+
+    def write_file(self, name: str, write: Callable[[Path], Any]) -> str | None:
+        """Have `write` make the file `name`, under a temporary name until it is whole; returns its SHA-256."""
+        raise NotImplementedError
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> str | None:
+        """Write `content` as JSON under a checksum of its own; numbers that are not finite become null."""
+        return self.write_file(name, lambda file: file.write_text(checked_text(content), encoding="utf-8"))
+
+    def write_table(self, name: str, table: pd.DataFrame) -> str | None:
+        """Write a CSV file with a header."""
+        from Utils.base.csv_files import write_csv
+
+        return self.write_file(name, lambda file: write_csv(table, file))
+
+    def write_figure(self, stem: str, figure: Figure, kinds: Iterable[str] = ("png", "pdf")) -> Sums:
+        """Write a figure in each of the formats `kinds`; returns the SHA-256 of each file.
+
+        The same figure gives the same bytes.
+        """
+        from Utils.figures.style import draw
+
+        names = {f"{stem}.{kind}": kind for kind in kinds}
+        return {name: self.write_file(name, lambda file, kind=kind: draw(figure, file, kind)) for name, kind in names.items()}
+
+    def write_state(self, name: str, state: dict[str, Any] | None) -> None:
+        """Write a `state_dict` that `torch.load(..., weights_only=True)` reads, tensors on the CPU; None writes nothing."""
+        if state is not None:
+            self.write_file(name, lambda file: save_state(on_cpu(state), file))

@@ -1,0 +1,99 @@
+"""What the studies of conservation share: one network scored by several methods, and what is printed of a result."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from Pruners._shared.loop import NonFiniteScores
+from Utils.base.csv_files import as_named, read_csv
+from Utils.base.errors import Refused
+from Utils.base.json_files import read_json
+from Utils.data.datasets import Dataset
+from Utils.runs.folder import RunFolder
+from Utils.runs.summary import study_summary
+from Utils.training.network import Subject, load_pruner, prepare, print_note
+
+# The options of `prepare` that a study without a pruner does not read.
+DENSE = {"prune_dataset_ratio": 1, "compression": 0.0, "density": 1.0, "prune_bias": False, "prune_batchnorm": False,
+         "prune_residual": False}  # fmt: skip
+NAMES = {"module": str, "layer_in": str, "layer_out": str}  # columns that may look like numbers
+
+
+def dense_options(options: argparse.Namespace) -> argparse.Namespace:
+    """The options with those of pruning that they lack, for a network of which nothing is pruned."""
+    return argparse.Namespace(**DENSE | vars(options))
+
+
+def options_per_pruner(options: argparse.Namespace) -> list[argparse.Namespace]:
+    """The options once for each of `--pruner-list`, or for `--pruner` alone.
+
+    At density 1 scores are the same in every round, so that one round is enough where `--prune-epochs` is not given.
+
+    Raises:
+        Refused: `dense` is to prune something.
+    """
+    found = []
+    for name in dict.fromkeys(options.pruner_list or (options.pruner,)):
+        if name == "dense" and options.density < 1:
+            raise Refused(f"--pruner-list dense keeps every weight, not a density of {options.density:.6g}: leave it out")
+        rounds = 1 if options.prune_epochs is None and options.density == 1 else options.prune_epochs
+        found.append(argparse.Namespace(**vars(options) | {"pruner": name, "prune_epochs": rounds}))
+    return found
+
+
+def score_each(
+    options: argparse.Namespace, device: torch.device, data: Dataset, check: Callable[[Subject], Any] | None = None
+) -> Iterator[tuple[str, Subject, list[torch.Tensor]]]:
+    """(pruner, the network after pruning, the scores of the last round) for each method, all on the same initial network.
+
+    `check` is called with each network before it is scored. The dataset is read only where a method needs it.
+
+    Raises:
+        Refused: a method cannot score this network.
+    """
+    for own in options_per_pruner(options):
+        pruner = load_pruner(own)
+        subject = prepare(own, device, data)
+        if check:
+            check(subject)
+        print(f"Scoring with {own.pruner} for {own.prune_epochs} epochs to density {own.density:.6g}.")
+        print_note(pruner, own)
+        try:
+            yield own.pruner, subject, subject.prune(pruner)
+        except NonFiniteScores as error:
+            raise Refused(str(error)) from error
+
+
+def print_study(table: pd.DataFrame, findings: Iterable[str]) -> None:
+    """A table, never shortened, and what it comes to."""
+    print(table.to_string(index=False, float_format=lambda value: f"{value:.6g}"))
+    for line in findings:
+        print(line)
+
+
+def save_study(
+    folder: RunFolder, device: torch.device, tables: dict[str, pd.DataFrame], figure: Any, results: dict[str, Any]
+) -> None:
+    """Write the tables (the first one is that of the experiment), the figure, and the summary, and say where they are."""
+    folder.begin(device)
+    for name, table in tables.items():
+        folder.write_table(f"{name}.csv", table)
+    folder.write_figure(folder.options.experiment, figure)
+    folder.finish(study_summary(folder, results))
+    if folder.saves:
+        print(f"Figure: {folder.path / folder.options.experiment}.png")
+
+
+def print_saved_study(folder: RunFolder, digest: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table) -> None:
+    """The table of a finished folder, through `digest`, and what it came to."""
+    experiment, path = folder.options.experiment, Path(folder.path)
+    print(f"Already done: {path}")
+    table = as_named(read_csv(path / f"{experiment}.csv", dtype=NAMES))
+    print_study(digest(table), read_json(path / "summary.json")["findings"])
+    print(f"Figure: {path / experiment}.png")

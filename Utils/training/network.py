@@ -1,0 +1,224 @@
+"""From options to a network with masks and its data: the part that every training or pruning experiment begins with."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+import Pruners
+from Models import registry
+from Models.masking import Prunable, add_masks, apply_masks, load_state
+from Models.weights import load_weights
+from Pruners._shared import layerwise
+from Pruners._shared.base import Pruner
+from Pruners._shared.layerwise import Layer, layers_of
+from Pruners._shared.loop import NonFiniteScores, prune_loop, shuffle_masks
+from Pruners._shared.masks import kept_count
+from Pruners._shared.problem import Batch, Problem
+from Utils.base.errors import Refused, not_deterministic, out_of_memory
+from Utils.base.seeds import derive
+from Utils.compute.clock import Clock
+from Utils.compute.device import choose_device
+from Utils.compute.precision import Precision
+from Utils.data.datasets import Dataset
+from Utils.data.open_set import Datasets as Datasets
+from Utils.data.open_set import open_data as open_data
+from Utils.measure.counting import multiply_adds
+
+THREADS = torch.get_num_threads()  # what the machine or OMP_NUM_THREADS gives
+SMALL_STEP = 1 << 26  # multiply-adds of a training step's forward pass below which one thread is quicker
+
+
+def use_threads(model: nn.Module, options: argparse.Namespace, input_shape: tuple[int, ...]) -> None:
+    """Give small networks one CPU thread: handing work to a second one would take longer than the work.
+
+    With `--deterministic` every network has one: sums in several parts differ in the last digits, and with them `--jobs` would.
+    """
+    step = multiply_adds(model, input_shape) * getattr(options, "train_batch_size", 64)
+    torch.set_num_threads(1 if step < SMALL_STEP or getattr(options, "deterministic", False) else THREADS)
+
+
+@dataclass
+class Subject:
+    """A network ready to be pruned: its masks, its data, and the scoring subset drawn before it."""
+
+    model: nn.Module
+    prunables: list[Prunable]
+    data: Dataset
+    subset: torch.Tensor
+    options: argparse.Namespace
+    device: torch.device
+
+    @property
+    def size(self) -> int:
+        """The number of prunable weights."""
+        return sum(p.mask.numel() for p in self.prunables)
+
+    def prune(
+        self, pruner: Pruner, density: float | None = None, start: float = 1.0, *, ablate: bool = True
+    ) -> list[torch.Tensor]:
+        """Prune to `density`, then reinitialize, shuffle (`ablate`), write the masks to the weights; returns the last scores.
+
+        `density` is `--density` if none is given; the schedule of the rounds begins at the density `start`.
+
+        Raises:
+            NonFiniteScores: the method cannot score this network.
+        """
+        options = self.options
+        problem = Problem(
+            self.model,
+            self.prunables,
+            self.data.input_shape,
+            read_batches=self._scoring_batches if pruner.needs_data else None,
+            seed=options.seed,
+            train_mode=options.prune_train_mode,
+        )
+        try:
+            scores = prune_loop(
+                problem, pruner, options.density if density is None else density, start=start, rounds=options.prune_epochs,
+                schedule=options.compression_schedule, scope=options.mask_scope, distribution=options.mask_distribution,
+                invert=options.invert, verbose=options.verbose,
+            )  # fmt: skip
+        except (NonFiniteScores, RuntimeError) as error:
+            if out_of_memory(error) or not_deterministic(error):
+                raise
+            line = f"--model {options.model} cannot be scored with --pruner {options.pruner}: {error}"
+            raise NonFiniteScores(line) from error
+        apply_masks(self.prunables)
+        if ablate:
+            self.ablate()
+        return scores
+
+    def ablate(self) -> None:
+        """Draw new weights (`--reinitialize`) and permute the masks (`--shuffle`) where that was asked."""
+        if getattr(self.options, "reinitialize", False):
+            self._reinitialize()
+        if getattr(self.options, "shuffle", False):
+            shuffle_masks(self.prunables, self.options.seed)
+        apply_masks(self.prunables)
+
+    def load(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take over the weights and statistics of `state`, and its masks if it has any; masks are written to the weights."""
+        load_state(self.model, state)
+        apply_masks(self.prunables)
+
+    def _scoring_batches(self) -> list[Batch]:
+        self.data.load()
+        return self.data.subset_batches(self.subset, self.options.prune_batch_size)
+
+    def _reinitialize(self) -> None:
+        """Draw new weights as for a new network, BatchNorm's statistics included; the masks stay."""
+        torch.manual_seed(derive(self.options.seed, "reinitialize"))
+        fresh = build_model(self.options, self.data).state_dict()
+        own = self.model.state_dict()
+        with torch.no_grad():
+            for name, tensor in fresh.items():
+                own[name].copy_(tensor)
+
+
+def build_model(options: argparse.Namespace, data: Dataset, pretrained: bool = False) -> nn.Module:
+    """The network that the options name, for the shape of `data`, on the CPU, drawn from the global generator."""
+    return registry.build(
+        options.model, options.model_class, data.input_shape, data.num_classes, dense_classifier=options.dense_classifier,
+        pretrained=pretrained, download=not options.no_download,
+    )  # fmt: skip
+
+
+def build_dense(options: argparse.Namespace, data: Dataset, device: torch.device) -> nn.Module:
+    """Another network of that architecture, without masks, to be measured; the global generator is as it was afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        return build_model(options, data).to(device)
+
+
+def mask(model: nn.Module, options: argparse.Namespace) -> list[Prunable]:
+    """Register a mask for everything that the options make prunable (`Models.masking.add_masks`)."""
+    return add_masks(
+        model,
+        bias=options.prune_bias,
+        batchnorm=options.prune_batchnorm,
+        residual=options.prune_residual,
+        dense_classifier=options.dense_classifier,
+    )
+
+
+def prepare(options: argparse.Namespace, device: torch.device, data: Dataset) -> Subject:
+    """Draw the scoring subset and the network, in Synaptic-Flow's order, so that a seed gives its subset and its weights.
+
+    Raises:
+        Refused: the network cannot take the data's shape, or the budget keeps no weight at all.
+    """
+    torch.manual_seed(options.seed)
+    subset = data.scoring_subset(data.num_classes * options.prune_dataset_ratio)
+    model = build_model(options, data, options.pretrained)
+    if options.weights:
+        load_weights(model, options.weights)
+    prunables = mask(model, options)
+    use_threads(model, options, data.input_shape)
+    subject = Subject(model.to(device), prunables, data, subset, options, device)
+    if not prunables:
+        raise Refused(f"--model {options.model}: no Conv2d or Linear layer is left to prune")
+    check_budget(options, layers_of(prunables))
+    return subject
+
+
+def set_up(options: argparse.Namespace, pruner: Pruner, datasets: Datasets, *, read: bool = True) -> tuple[Subject, Clock]:
+    """The network and its data, ready to be trained or pruned, and the clock of the run; `read` reads the data now."""
+    device = choose_device(options)
+    clock = Clock(device)
+    with clock("data"):
+        data = datasets.open(options, device)
+        if read:
+            print(f"Loading {options.dataset} dataset.")
+            data.load()
+    print(f"Creating {options.model_class}-{options.model} model.")
+    Precision.of(options, device).announce()
+    subject = prepare(options, device, data)
+    print_note(pruner, options)
+    return subject, clock
+
+
+def check_budget(options: argparse.Namespace, layers: Sequence[Layer]) -> None:
+    """Refuse a density that keeps no prunable weight at all, or fewer than the method or `--mask-distribution` has to."""
+    size = sum(layer.size for layer in layers)
+    kept = kept_count(size, options.density)
+    if kept < 1:
+        raise Refused(f"--compression {options.compression:g} keeps none of the {size} prunable weights")
+    if "pruner" in options:
+        pruner = Pruners.load(options.pruner)
+        one_each = pruner.one_each and options.mask_scope == "global" and not options.invert
+        try:
+            layerwise.check_budget(options.mask_distribution or pruner.distribution, layers, kept, one_each)
+        except Refused as error:
+            raise Refused(f"--pruner {options.pruner}, density {options.density:.6g}: {error}") from error
+
+
+def load_pruner(options: argparse.Namespace) -> Pruner:
+    """The pruner that the options name; its own number of rounds becomes `prune_epochs` where none was given.
+
+    Raises:
+        Refused: its masks move in training, and what is asked needs them to stay.
+    """
+    pruner = Pruners.load(options.pruner)()
+    if pruner.growth and (getattr(options, "compact", False) or "level" in options):
+        asked = "--experiment multishot" if "level" in options else "--compact"
+        raise Refused(f"--pruner {options.pruner} moves its masks in training, {asked} needs masks that stay")
+    if options.prune_epochs is None:
+        options.prune_epochs = pruner.rounds
+    return pruner
+
+
+def print_note(pruner: Pruner, options: argparse.Namespace) -> None:
+    """Say so where a method meant for trained weights is given untrained ones."""
+    trained = options.pretrained or options.weights or getattr(options, "pre_epochs", 0)
+    if pruner.untrained_note and not trained:
+        print(f"NOTE: {pruner.untrained_note}")
+
+
+def print_target(options: argparse.Namespace) -> None:
+    """What the pruning aims at, in all three words."""
+    asked = f"density {options.density:.6g} (sparsity {options.sparsity:.6g}, compression {options.compression:.6g})"
+    print(f"Pruning with {options.pruner} for {options.prune_epochs} epochs to {asked}.")

@@ -1,0 +1,205 @@
+"""Training: the epochs of a phase, each with its evaluation, left and taken up again wherever that is wanted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from Models.masking import Prunable, apply_masks, hold_masks, load_state
+from Pruners._shared.updates import MaskUpdates
+from Utils.base.errors import RunFailed
+from Utils.base.seeds import derive
+from Utils.compute import processes
+from Utils.compute.clock import Clock
+from Utils.compute.precision import Precision
+from Utils.data.datasets import Dataset
+from Utils.data.sharding import batch_sizes
+from Utils.training.early_stopping import VALIDATION, best_index, is_over
+from Utils.training.loops import evaluate, train_epoch
+from Utils.training.optimizers import make_optimizer, make_schedule
+
+COLUMNS = ("epoch", "train_loss", "test_loss", "top1_accuracy", "top5_accuracy", "lr", "seconds")
+
+
+class Diverged(RunFailed):
+    """The loss is no longer finite. `rows` is the table up to and including that epoch."""
+
+    def __init__(self, phase: str, epoch: int, rows: pd.DataFrame) -> None:
+        super().__init__(f"diverged at epoch {epoch} of {phase}: the loss is not finite")
+        self.phase, self.rows = phase, rows
+
+
+class Training:
+    """One phase of training, which may be left after any epoch and taken up again: a function of the seed, phase and epoch.
+
+    The optimizer and the schedule are new; masks hold throughout. Batch order, augmentation and dropout are functions of
+    (seed, `order`, epoch).
+
+    Several processes (see `Utils/compute/processes.py`) share every batch and the test set, and compute what one of them would up
+    to rounding, but for what a network draws in training, and for BatchNorm: each normalises by its share of the batch, and
+    the statistics that are tested and saved are those of rank 0.
+
+    Args:
+        phase: what the seconds are booked under, and the name of a failure.
+        order: the name of the data order; default: the phase.
+        first: the epoch that the network stands at, where it was rewound to a later one than 0.
+        epochs: the length of the phase, over which a cosine falls; default: `--pre-epochs` or `--post-epochs`, by `phase`.
+        updates: what moves the masks on the way.
+        watch: called after each evaluation with this and the epoch that `run` goes up to; it changes nothing.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        prunables: Sequence[Prunable],
+        data: Dataset,
+        options: Any,
+        phase: str,
+        clock: Clock,
+        *,
+        order: str = "",
+        first: int = 0,
+        epochs: int | None = None,
+        updates: MaskUpdates | None = None,
+        watch: Callable[[Training, int], None] | None = None,
+    ) -> None:
+        self.model, self.data, self.options, self.phase, self.clock = model, data, options, phase, clock
+        self.order, self.first, self.updates = order or phase, first, updates
+        self.optimizer = make_optimizer(model, options.optimizer, options.lr, options.weight_decay)
+        if epochs is None:
+            epochs = getattr(options, "pre_epochs" if phase == "pre_train" else "post_epochs", 0)
+        self.scheduler = make_schedule(self.optimizer, options, epochs)
+        self.precision = Precision.of(options, next(model.parameters()).device)
+        self.rows: list[tuple[float | None, ...]] = []
+        self.columns = COLUMNS + (VALIDATION if data.val_size else ())
+        self.patience = getattr(options, "patience", None)
+        self._best: dict[str, torch.Tensor] | None = None
+        self.prunables, self.watch = prunables, watch
+        hold_masks(self.optimizer, prunables)
+
+    @property
+    def epoch(self) -> int:
+        """The last epoch that was trained and evaluated."""
+        return self.first + len(self.rows) - 1
+
+    @property
+    def over(self) -> bool:
+        """Whether `--patience` is at its end."""
+        return is_over(self._accuracies(), self.patience)
+
+    def run(
+        self, epochs: int, after_epoch: Callable[[Training], None] | None = None, *, whole: bool = True
+    ) -> pd.DataFrame:
+        """Evaluate, then train up to epoch `epochs`, evaluating after each; a row of `columns` for each evaluation.
+
+        The first row is before training; `seconds` are those of training, without evaluation. `after_epoch` is called after
+        each epoch but the last. With `--patience` the phase may end earlier, and in the end the network is that of the row with
+        the best validation accuracy; the optimizer stays as it was after the last epoch. Unless this is not the `whole` phase
+        yet.
+
+        Raises:
+            Diverged: the training loss of an epoch is not finite.
+        """
+        bar = tqdm(total=epochs, initial=max(self.epoch, 0), desc=self.phase, unit="epoch", leave=False, disable=None)
+        model = processes.parallel(self.model)
+        with bar:
+            while self.epoch < epochs and not (whole and self.over):
+                self._next(model, self.epoch + 1, epochs)
+                _show(bar, self.phase, self.rows[-1], epochs, self.options.verbose)
+                if after_epoch and self.epoch < epochs:
+                    after_epoch(self)
+        if whole and self._best is not None:
+            load_state(self.model, self._best)
+        return self.table()
+
+    def _next(self, model: nn.Module, epoch: int, epochs: int) -> None:
+        train_loss = lr = None
+        seconds = 0.0
+        share = processes.share()
+        if self.rows:
+            lr = self.scheduler.get_last_lr()[0]
+            with self.clock(self.phase) as lap:
+                train_loss = self._train(model, epoch, share)
+            self.scheduler.step()
+            seconds = lap.seconds
+        with self.clock("eval"):
+            tested = evaluate(self.model, self.data.test_batches(self.options.test_batch_size, share), self.precision)
+            validated = self._validate(share)
+        self.rows.append((epoch, train_loss, *tested, lr, seconds, *validated))
+        if self.patience and best_index(self._accuracies()) == len(self.rows) - 1:
+            self._best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        if self.watch:
+            self.watch(self, epochs)
+        if train_loss is not None and not (math.isfinite(train_loss) and math.isfinite(tested[0])):
+            raise Diverged(self.phase, epoch, self.table())
+
+    def _validate(self, share: tuple[int, int]) -> tuple[float, ...]:
+        """Loss and accuracy over the images held out, if there are any."""
+        if not self.data.val_size:
+            return ()
+        return evaluate(self.model, self.data.val_batches(self.options.test_batch_size, share), self.precision)[:2]
+
+    def _accuracies(self) -> list[float]:
+        return [row[self.columns.index("val_top1")] for row in self.rows] if self.patience else []
+
+    def _train(self, model: nn.Module, epoch: int, share: tuple[int, int]) -> float:
+        """One epoch; returns the mean loss over all images of all processes."""
+        seed, batch_size, (rank, count) = self.options.seed, self.options.train_batch_size, share
+        torch.manual_seed(derive(seed, self.order, epoch, *([rank] if rank else [])))  # dropout's draws
+        batches = self.data.train_batches(batch_size, seed, self.order, epoch, share)
+        sizes = batch_sizes(self.data.train_size, batch_size) if count > 1 else None
+        loss = train_epoch(model, self.optimizer, batches, sizes, self.precision, self._after_step(epoch)).item()
+        processes.follow_statistics(self.model)
+        return processes.add_up([loss])[0] / count
+
+    def _after_step(self, epoch: int) -> Callable[[int], None] | None:
+        """What moves the masks after a step of `epoch`, steps being counted over the whole phase."""
+        updates = self.updates
+        if updates is None:
+            return None
+        before = (epoch - 1) * updates.steps_per_epoch
+        return lambda step: updates.after_step(before + step, self.optimizer)
+
+    def table(self) -> pd.DataFrame:
+        """The rows so far."""
+        return pd.DataFrame(self.rows, columns=self.columns).astype({"train_loss": float, "lr": float})
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs, as it is now; tensors are not copied."""
+        state: dict[str, Any] = {"best": self._best} if self.patience else {}
+        if self.updates:
+            state["updates"] = self.updates.state()
+        return state | {
+            "rows": self.rows,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.precision.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to `state`; the network keeps its masks where that has none; without rows, it is not evaluated yet."""
+        load_state(self.model, state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.precision.restore(state["scaler"])
+        self.rows = [tuple(row) for row in state["rows"]]
+        self._best = state.get("best") if self.rows else None
+        if self.updates:
+            self.updates.restore(state["updates"])
+        apply_masks(self.prunables)
+
+
+def _show(bar: tqdm, phase: str, row: tuple[Any, ...], epochs: int, verbose: bool) -> None:
+    epoch, train_loss, test_loss, top1 = row[:4]
+    bar.n = epoch
+    bar.set_postfix_str(f"top-1 {top1:.2f} %")
+    if verbose:
+        trained = "" if train_loss is None else f"train loss {train_loss:.4f}, "
+        bar.write(f"{phase} epoch {epoch}/{epochs}: {trained}test loss {test_loss:.4f}, top-1 {top1:.2f} %, {row[6]:.1f} s")

@@ -1,0 +1,234 @@
+"""Every experiment on a card that is not there: in the order in which CUDA is initialised, and under its rules for devices.
+
+Each command runs once on the CPU and once on `pretend.card()`, which computes on the CPU, so that all numbers must be the same.
+"""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+from crash.numbers import differences, numbers
+from device_commands import (
+    DATA,
+    EVERY_PRUNER,
+    GRID,
+    LEVELS,
+    OF_SAVED_RUNS,
+    OF_STUDIES,
+    PRUNERS,
+    REGROWTH,
+    SINGLESHOT,
+    SPARSE,
+    STUDIES,
+)  # fmt: skip
+from pretend import CARD, OnCard, card
+
+from Models.layers import Identity2d
+from Models.masking import add_masks, apply_masks
+from Utils.data.batches import TensorSplit
+
+SHOT = Path("Results/data/singleshot")
+
+
+@pytest.fixture
+def both(command, monkeypatch):
+    """A function that runs a command on the card, then with `--no-cuda`, and returns what the first came to; both must succeed."""
+    monkeypatch.setattr("Utils.training.loops.image_format", lambda model: torch.contiguous_format)  # the CPU's own one rounds otherwise
+
+    def run(*words):
+        with card() as state:
+            done = command(*words, "--result-dir", "card")
+        assert done.status == 0, done
+        assert state.touched == {0}
+        plain = command(*words, "--result-dir", "plain", "--no-cuda")
+        assert plain.status == 0, plain
+        return done
+
+    return run
+
+
+def same(folder):
+    """Both runs have the same numbers, and the first says that it was made on the card."""
+    assert not differences(numbers(Path("card", folder)), numbers(Path("plain", folder)))
+    devices = [json.loads(Path(place, folder, "args.json").read_text())["device"].split(":")[0] for place in ("card", "plain")]
+    assert devices == ["cuda", "cpu"]
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+def test_every_pruner_with_deterministic_algorithms_alone(both, pruner):
+    both(*EVERY_PRUNER, "--pruner", pruner)
+    same("singleshot/x")
+
+
+@pytest.mark.parametrize("words", SINGLESHOT)
+def test_singleshot(both, words):
+    both(*DATA, *words, "--expid", "x")
+    same("singleshot/x")
+
+
+def test_mixed_precision(command):
+    with card():
+        done = command(*DATA, "--pruner", "snip", "--quantization", "--expid", "x")
+    assert done.status == 0 and "Mixed precision: bfloat16" in done.out and "NOTE: --quantization" not in done.out
+
+
+def test_levels_that_rewind_a_compact_network_from_the_cache(both):
+    """The dense network of the second command comes from the cache, on the CPU, and is cut by places on the card."""
+    for name in "ab":
+        both(*LEVELS, "--expid", name)
+        same(f"multishot/{name}/level=2")
+
+
+def test_a_grid_and_what_is_done_with_saved_runs(both, command):
+    both(*GRID)
+    for cell in Path("card/singleshot/g").glob("pruner=*"):
+        same(f"singleshot/g/{cell.name}")
+    assert json.loads(Path("card/singleshot/g/args.json").read_text())["device"].startswith("cuda: Pretended")
+    run = "card/singleshot/g/pruner=rand,ablate=none"
+    for experiment in OF_SAVED_RUNS:
+        with card():
+            done = command("--experiment", experiment, "--run", run)
+        assert done.status == 0, (experiment, done)
+
+
+def test_regrowth(both):
+    both(*SPARSE)
+    for experiment, *words in REGROWTH:
+        both("--experiment", experiment, "--run", "plain/singleshot/sparse", *words)
+    for grid in "rs":
+        for cell in Path("card/regrow", grid).glob("regrow_*"):
+            same(f"regrow/{grid}/{cell.name}")
+
+
+@pytest.mark.parametrize("words", STUDIES)
+def test_masks_and_studies(both, words):
+    both("--experiment", *words, *OF_STUDIES)
+    same(f"{words[0]}/x")
+
+
+def test_a_run_goes_on_from_its_checkpoint(command, monkeypatch):
+    from Utils.training.phase import Training
+
+    words = [*DATA, "--post-epochs", "3", "--pruner", "snip", "--checkpoint-every", "1", "--optimizer", "adam", "--expid", "x"]
+    monkeypatch.setattr("Utils.training.loops.image_format", lambda model: torch.contiguous_format)
+    assert command(*words, "--result-dir", "whole", "--no-cuda").status == 0
+    whole = Training._next
+
+    def broken(self, model, epoch, epochs):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        whole(self, model, epoch, epochs)
+
+    with card():
+        with monkeypatch.context() as patched:
+            patched.setattr(Training, "_next", broken)
+            assert command(*words).status == 130
+        done = command(*words)
+    assert done.status == 0 and "Going on after epoch 1" in done.out
+    assert not differences(numbers(Path("whole/singleshot/x")), numbers(SHOT / "x"))
+
+
+def test_a_card_of_its_own_is_all_that_a_run_touches(command):
+    with card(count=3) as state:
+        assert command(*DATA, "--gpu", "2", "--no-save").status == 0
+        assert state.touched == {2}
+        done = command(*DATA, "--gpu", "3", "--no-save")
+        assert done.status == 2 and "--gpu 3: there are 3 CUDA devices, numbered from 0" in done.err
+        assert command(*DATA, "--pruner-list", "rand", "snip", "--dry-run").status == 0
+
+
+def test_statistics_that_are_reset_too_early_would_be_seen():
+    """What killed every run on a card: this test fails where the pretended card is more patient than CUDA."""
+    with card(), pytest.raises(RuntimeError, match="Invalid device argument"):
+        torch.cuda.reset_peak_memory_stats(CARD)
+    with card():
+        from Utils.compute.clock import Clock
+
+        with Clock(CARD)("data"):
+            pass
+
+
+@pytest.mark.parametrize(("wrong", "message"), [
+    (lambda t: t + torch.ones(3), "same device"), (lambda t: torch.ones(3)[t.long()], "same device"), (lambda t: t.numpy(), "numpy"),
+])  # fmt: skip
+def test_the_pretended_card_has_cudas_rules(wrong, message):
+    with card():
+        on_card = torch.zeros(3).to(CARD)
+        assert isinstance(on_card, OnCard) and on_card.device == CARD and on_card.cpu().device.type == "cpu"
+        assert (on_card + 1).tolist() == [1, 1, 1] and on_card[torch.tensor([0])].device == CARD
+        with pytest.raises((RuntimeError, TypeError), match=message):
+            wrong(on_card)
+
+
+def test_images_are_resized_as_on_the_cpu():
+    images = torch.randint(0, 256, (8, 3, 9, 9), dtype=torch.uint8)
+    labels = torch.arange(8)
+    rest = ((0.5,) * 3, (0.2,) * 3, "crop-flip", (14, 14))
+    plain = list(TensorSplit(images, labels, *rest).train_batches(3, 1, "post_train", 1))
+    with card():
+        split = TensorSplit(images.to(CARD), labels.to(CARD), *rest)
+        for (x, y), (u, v) in zip(plain, split.train_batches(3, 1, "post_train", 1), strict=True):
+            assert torch.equal(x, u.cpu()) and torch.equal(y, v.cpu())
+
+
+def test_data_are_read_once_for_all_devices(monkeypatch):
+    from Utils.data import namedsets
+    from Utils.data.open_set import Datasets
+    from Utils.options.command_line import parse
+
+    reads, make = [], namedsets.make_synthetic
+    monkeypatch.setattr(namedsets, "make_synthetic", lambda *words: reads.append(1) or make(*words))
+    with card():
+        datasets, options = Datasets(), parse(DATA)
+        plain, there = (datasets.open(options, device) for device in (torch.device("cpu"), CARD))
+        assert datasets.open(options, CARD) is there
+        for (x, y), (u, v) in zip(there.test_batches(4), plain.test_batches(4), strict=True):
+            assert x.device == y.device == CARD and torch.equal(x.cpu(), u) and torch.equal(y.cpu(), v)
+        assert len(reads) == 1 and (there.mean, there.std) == (plain.mean, plain.std)
+
+
+def test_an_epoch_reads_nothing_back_from_the_card():
+    from pretend import Card
+
+    from Models import registry
+    from Models.masking import hold_masks
+    from Utils.training.loops import test_sums, train_epoch
+    from Utils.training.optimizers import make_optimizer
+
+    with card():
+        model = registry.build("resnet20", "lottery", (3, 8, 8), 10)
+        prunables = add_masks(model)
+        model.to(CARD)
+        apply_masks(prunables)
+        optimizer = make_optimizer(model, "adam", 0.001, 0.0)
+        hold_masks(optimizer, prunables)
+        split = TensorSplit(torch.randint(0, 256, (12, 3, 8, 8), dtype=torch.uint8).to(CARD), (torch.arange(12) % 10).to(CARD), (0.5,) * 3,
+                            (0.2,) * 3, "crop-flip")  # fmt: skip
+        for epoch in (1, 2):
+            Card.reads.clear()
+            train_epoch(model, optimizer, split.train_batches(4, 1, "post_train", epoch))
+            test_sums(model, split.plain_batches(4))
+        assert not Card.reads  # the first epoch asks each shortcut once whether it is all ones
+
+
+def test_a_shortcut_is_multiplied_where_that_changes_something():
+    shortcut, x = Identity2d(2), torch.randn(1, 2, 3, 3)
+    assert shortcut(x) is x
+    with torch.no_grad():
+        shortcut.weight[1] = 3.0
+    assert shortcut(x)[:, 1].equal(3 * x[:, 1]) and shortcut(x.bfloat16()).dtype == torch.bfloat16
+    shortcut.reset_parameters()
+    assert shortcut(x) is x
+    copied = deepcopy(shortcut)
+    for _ in range(shortcut.weight._version):
+        copied.load_state_dict({"weight": torch.full((2, 1, 1), 2.0)})
+    assert copied(x).equal(2 * x)
+    (prunable,) = add_masks(shortcut, residual=True)
+    prunable.mask[0] = 0
+    apply_masks([prunable])
+    assert not shortcut(x)[:, 0].any() and shortcut(x)[:, 1].equal(x[:, 1])
+    assert torch.func.functional_call(Identity2d(2), {"weight": torch.full((2, 1, 1), 5.0)}, (x,)).equal(5 * x)

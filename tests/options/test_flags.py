@@ -1,0 +1,238 @@
+"""The command line: prefixes, booleans, bounds, what is read and what is refused, and how quickly help answers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from conftest import PROJECT
+
+from Utils.base.errors import Refused
+from Utils.options.command_line import parse
+from Utils.options.flags import ANCESTOR_FLAGS
+from Utils.options.parser import build_parser
+from Utils.options.resolve import identity
+from Utils.options.table import INCIDENTAL, table
+
+
+def unambiguous_prefixes():
+    for flag in ANCESTOR_FLAGS:
+        for end in range(3, len(flag) + 1):
+            prefix = flag[:end]
+            if prefix == flag or sum(f.startswith(prefix) for f in ANCESTOR_FLAGS) == 1:
+                yield prefix, flag
+
+
+PREFIXES = list(unambiguous_prefixes())
+
+
+def test_the_prefix_table_is_the_ancestors():
+    assert len(PREFIXES) > 250
+    table = dict(PREFIXES)
+    assert table["--data"] == "--dataset" and table["--mask"] == "--mask-scope" and table["--tra"] == "--train-batch-size"
+    assert table["--post-epoch"] == "--post-epochs" and table["--no"] == "--no-cuda" and table["--i"] == "--invert"
+    assert table["--we"] == "--weight-decay" and table["--de"] == "--dense-classifier" and table["--o"] == "--optimizer"
+
+
+@pytest.mark.parametrize(("prefix", "flag"), PREFIXES)
+def test_prefixes_keep_their_meaning(prefix, flag):
+    assert build_parser().expand([prefix, "x"]) == [flag, "x"]
+    assert build_parser().expand([f"{prefix}=x"]) == [f"{flag}=x"]
+
+
+@pytest.mark.parametrize("prefix", ["--pre", "--prune-epoch", "--comp", "--lr-drop", "--exp", "--se=", "--mo"])
+def test_prefixes_that_were_ambiguous_still_are(prefix, refused):
+    if prefix == "--se=":
+        assert build_parser().expand(["--se=3"]) == ["--seed=3"]
+    else:
+        refused([prefix, "1"], f"ambiguous flag {prefix}")
+
+
+def test_new_flags_may_be_shortened_too():
+    assert build_parser().expand(["--image", "32", "--over"]) == ["--image-size", "32", "--overwrite"]
+    assert build_parser().expand(["--val", "0.1", "--pa", "3", "--lr-s", "cosine"]) == ["--val-fraction", "0.1", "--patience", "3", "--lr-schedule", "cosine"]
+
+
+SWITCHES = [option for option in table() if option.parse is None]
+
+
+def reader_of(option):
+    """Words that choose an experiment which reads the option, and what that needs."""
+    if option.reader in ("trace", "histogram", "report"):
+        return ["--experiment", option.reader, *(["--trace", "t.json"] if option.dest == "step" else []), *(["--run", "x"] if option.reader != "trace" else [])]
+    if option.reader == "assignment":
+        return ["--experiment", "assignment", "--preset", "demo"]
+    if option.reader == "saliency":
+        return ["--experiment", "saliency", "--run", "x"]
+    if option.reader.startswith("regrow"):
+        bench = option.reader == "regrow bench" or option.dest in ("regrow_to", "regrow_fraction")
+        return ["--experiment", *(["regrow-bench"] if bench else ["regrow", "--regrow-to", "0.9"]), "--checkpoint", "x"]
+    if option.reader == "levels":
+        return ["--experiment", "multishot", "--level-list", "1", "--pre-epochs", "5"]
+    return {"launcher": ["--seed-list", "1"], "patience": ["--val-fraction", "0.1"]}.get(option.dest, [])
+
+
+def single(words):
+    """The options of the one run, or of the last cell."""
+    options = parse(words)
+    return options.cells[-1].options if "cells" in options else options
+
+
+def test_a_list_given_in_parts_is_one_list():
+    assert parse(["--experiment", "histogram", "--run", "a", "b", "--run", "c"]).run == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("option", SWITCHES, ids=lambda o: o.flag)
+def test_switches_mean_what_they_say(option):
+    """`type=bool` took any text, False included, for true."""
+    flag, dest = option.flag, option.dest
+    opposite = "--" + flag[5:] if flag.startswith("--no-") else "--no-" + flag[2:]
+    cases = {(): False, (flag,): True, (flag, "True"): True, (flag, "False"): False, (flag, "false"): False, (opposite,): False,
+             (f"{flag}=False",): False}  # fmt: skip
+    for words, value in cases.items():
+        assert getattr(single([*reader_of(option), *words]), dest) is value, words
+
+
+@pytest.mark.parametrize(("words", "parts"), [
+    (["--pruner", "nonsense"], ["nonsense", "synflow"]),
+    (["--compression", "-1"], ["--compression", "-1", "from 0"]),
+    (["--compression", "inf"], ["inf"]),
+    (["--density", "0"], ["--density", "above 0"]),
+    (["--density", "1.5"], ["1.5", "up to 1"]),
+    (["--sparsity", "1"], ["--sparsity", "below 1"]),
+    (["--lr", "nan"], ["--lr", "nan"]),
+    (["--lr", "-1e-3"], ["--lr", "-1e-3"]),
+    (["--lr", "0"], ["--lr", "above 0"]),
+    (["--weight-decay", "-0.1"], ["-0.1"]),
+    (["--lr-drops", "5", "x"], ["--lr-drops", "'x'"]),
+    (["--lr-drop-rate", "nan"], ["nan"]),
+    (["--post-epochs", "1.5"], ["1.5", "whole number"]),
+    (["--pre-epochs", "-1"], ["-1"]),
+    (["--prune-epochs", "0"], ["--prune-epochs"]),
+    (["--train-batch-size", "0"], ["--train-batch-size"]),
+    (["--seed", "9" * 30], ["--seed"]),
+    (["--seed", "-1"], ["--seed"]),
+    (["--optimizer", "lion"], ["lion", "adam"]),
+    (["--experiment", "multi"], ["multi", "singleshot"]),
+    (["--mask-scope", "layer"], ["layer", "local"]),
+    (["--prune-bias", "maybe"], ["maybe", "--no-prune-bias"]),
+    (["--no-prune-bias", "False"], ["--no-prune-bias"]),
+    (["--compression", "1", "--density", "0.1"], ["--compression", "--density"]),
+    (["--density", "0.1", "--sparsity", "0.9"], ["--density", "--sparsity"]),
+    (["--compression", "12"], ["--compression 12", "119400"]),
+    (["--model", "vgg16", "--model-class", "default"], ["vgg16", "default", "conv"]),
+    (["--model", "resnet18", "--dataset", "cifar10"], ["resnet18", "tinyimagenet", "imagenet"]),
+    (["--model", "perceptron"], ["perceptron", "fc"]),
+    (["--dataset", "nope/nope"], ["nope/nope", "mnist"]),
+    (["--dataset", "synthetic:0x1x1:2"], ["synthetic:0x1x1:2"]),
+    (["--dataset", "cifar10", "--no-download"], ["cifar-10-python.tar.gz", "--data-dir"]),
+    (["--pretrained"], ["--pretrained", "--weights"]),
+    (["--weights", "nowhere.pt"], ["nowhere.pt"]),
+    (["--expid", "../x"], ["../x"]),
+    (["--expid", "a\0b"], ["--expid"]),
+    (["--expid", "x" * 300], ["--expid"]),
+    (["--result-dir", "/proc/none"], ["--result-dir", "/proc/none"]),
+    (["--experiment", "prune", "--lr", "1"], ["--lr", "prune", "singleshot"]),
+    (["--experiment", "prune", "--post-epochs", "0"], ["--post-epochs", "prune"]),
+    (["--experiment", "evaluate"], ["--run"]),
+    (["--experiment", "evaluate", "--run", "nowhere"], ["nowhere", "model.pt"]),
+    (["--experiment", "data", "--seed", "1"], ["--seed", "data"]),
+    (["--run", "x"], ["--run", "singleshot"]),
+    (["--pruner-list", "rand", "--pruner", "mag"], ["--pruner-list", "--pruner exclude"]),
+    (["--compression-list", "1", "2", "--density", "0.1"], ["--compression-list", "--density"]),
+    (["--compression-list", "1", "--sparsity-list", "0.1"], ["--compression-list", "--sparsity-list"]),
+    (["--seed-list", "1", "1"], ["--seed-list", "1 twice"]),
+    (["--pruner-list"], ["--pruner-list", "at least one"]),
+    (["--pruner-list", "rand", "nonsense"], ["nonsense", "synflow"]),
+    (["--ablate", "shuffle", "--shuffle"], ["--ablate", "--shuffle"]),
+    (["--ablate", "twist"], ["twist", "reinit"]),
+    (["--pruner-list", "rand", "mag", "--for", "snip:lr=1"], ["--for snip:lr=1", "rand, mag, dense"]),
+    (["--pruner-list", "rand", "mag", "--for", "mag:seed=1"], ["--for mag:seed=1", "pre-epochs"]),
+    (["--pruner-list", "rand", "mag", "--for", "mag:lr=x"], ["--for mag:lr=x", "'x'"]),
+    (["--pruner-list", "rand", "mag", "--for", "mag:optimizer=lion"], ["lion", "adam"]),
+    (["--pruner-list", "rand", "mag", "--for", "mag"], ["'mag'", "PRUNER:OPTION=VALUE"]),
+    (["--model-list", "fc", "resnet18"], ["cell model=resnet18", "resnet18"]),
+    (["--pruner", "dense", "--compression", "1"], ["--pruner dense", "0.1"]),
+    (["--level-list", "1"], ["--level-list", "multishot"]),
+    (["--experiment", "multishot"], ["--level-list"]),
+    (["--experiment", "multishot", "--level-list", "0"], ["--level-list", "'0'"]),
+    (["--experiment", "multishot", "--level-list", "2", "--rewind-epoch", "3"], ["--rewind-epoch 3", "from 0 to 0"]),
+    (["--experiment", "multishot", "--level-list", "2", "--prune-amount", "0.2", "--density", "0.1"], ["--density", "--prune-amount"]),
+    (["--launcher", "slurm"], ["--launcher slurm", "--seed-list"]),
+    (["--experiment", "unit-conservation", "--pruner", "mag", "--pruner-list", "snip"], ["--pruner mag", "--pruner-list"]),
+    (["--experiment", "layer-conservation", "--shuffle"], ["--shuffle", "layer-conservation", "singleshot"]),
+    (["--experiment", "prune", "--checkpoint-every", "1"], ["--checkpoint-every", "prune"]),
+    (["--seed-list", "1", "--slurm-option", "account"], ["'account'", "NAME=VALUE"]),
+    (["--experiment", "trace"], ["--trace FILE"]),
+    (["--experiment", "multishot", "--seed-list", "1", "2"], ["--level-list"]),
+    (["--pruner-list", "snip", "--compression-list", "0.5", "1", "--for", "snip:density=0.1"], ["--for snip:density=0.1", "--compression-list"]),
+    (["--pruner-list", "snip", "--ablate", "none", "reinit", "--for", "snip:shuffle=true"], ["--for snip:shuffle=true", "--ablate"]),
+    (["--compression-list", "1", "1.0000000000001"], ["too close"]),
+    (["--nonsense"], ["--nonsense"]),
+    (["stray"], ["stray"]),
+    (["--list", "cats"], ["cats", "pruners"]),
+])  # fmt: skip
+def test_refusals_are_one_line_naming_value_and_choices(words, parts, refused):
+    refused(words, *parts)
+
+
+def test_density_compression_and_sparsity_are_one_thing():
+    for words in (["--compression", "1"], ["--density", "0.1"], ["--sparsity", "0.9"]):
+        options = parse(words)
+        assert (options.compression, options.density, options.sparsity) == pytest.approx((1, 0.1, 0.9))
+    assert identity(parse(["--compression", "1"])) == identity(parse(["--density", "0.1"]))
+    assert parse([]).density == 1.0
+
+
+def test_whether_a_flag_is_read_does_not_depend_on_pruner_or_device():
+    parse(["--pruner", "rand", "--prune-dataset-ratio", "10", "--workers", "4", "--gpu", "0", "--no-cuda"])
+
+
+def test_experiments_without_a_reader_refuse_the_flag():
+    with pytest.raises(Refused, match="--augment is not read by --experiment prune"):
+        parse(["--experiment", "prune", "--augment", "none"])
+
+
+
+
+OTHERS = ("experiment", "run", "data_mirror", "for", "trace", "preset", "checkpoint", "regrow_replay")
+VALUES = {"dataset": "synthetic:1x8x8:3", "model": "conv", "model_class": "tinyimagenet", "lr_drops": "3", "expid": "name", "rewind_epoch": "2",
+          "slurm_option": "qos=high", "regrow_allocation": "uniform", "regrow_selection": "random", "regrow_init": "kaiming",
+          "regrow_dense": __file__, "regrow_reference": __file__}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", [o for o in table() if o.dest not in OTHERS and not o.axis], ids=lambda o: o.dest)
+def test_every_flag_parses_and_changes_its_option(option):
+    value = VALUES.get(option.dest)
+    value = value or (next((c for c in option.choices if c != option.default), None) if option.choices else None)
+    words = [option.flag] if option.parse is None else [option.flag, value or ("0.5" if not option.is_text else "x")]
+    if option.dest == "model_class":
+        words += ["--model", "vgg16"]
+    if option.dest.startswith("slurm_"):
+        words += ["--launcher", "slurm", "--seed-list", "1", "2"]
+    try:
+        changed = vars(single(reader_of(option) + words))
+    except SystemExit:
+        words[1] = "7"
+        changed = vars(single(reader_of(option) + words))
+    assert changed[option.dest] != vars(single(reader_of(option) + words[2:]))[option.dest]
+
+
+def test_what_makes_two_runs_different():
+    base = parse([])
+    assert set(vars(base)) - set(identity(base)) == {*INCIDENTAL, "expid"}
+    assert identity(parse(["--seed", "2"])) != identity(base)
+    assert identity(parse(["--gpu", "1", "--verbose", "--workers", "0", "--data-dir", "x"])) == identity(base)
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; sys.argv = ['main.py', '--help']; import main\n"
+        "try: main.main()\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    flags = [option.flag for option in table()]
+    assert all(flag in done.stdout for flag in flags) and "--no-prune-bias" in done.stdout

@@ -1,0 +1,30 @@
+"""The floors of the house: which package may import which (`pyproject.toml`, tool.importlinter)."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections import Counter
+
+from conftest import PROJECT
+
+SOURCES = [file for name in ("Experiments", "Models", "Pruners", "Utils") for file in sorted((PROJECT / name).rglob("*.py"))]
+
+
+def test_arrows_run_down():
+    code = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_loose_file():
+    assert [file.name for file in (PROJECT / "Utils").glob("*.py")] == ["__init__.py"]
+
+
+def test_no_name_three_times_and_no_file_or_function_too_long():
+    names = Counter(file.name for file in SOURCES if file.name != "__init__.py")
+    assert not [name for name, count in names.items() if count > 2]
+    assert not [file.name for file in SOURCES if len(file.read_text().splitlines()) > 250]
+    functions = [(file.name, node) for file in SOURCES for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)]
+    assert [(name, node.name) for name, node in functions if node.end_lineno - node.lineno >= 55] == [("table.py", "table")]
