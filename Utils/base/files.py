@@ -47,6 +47,11 @@ def atomic(path: Path) -> Iterator[Path]:
                 temporary.unlink()
 
 
+def linked(path: Path) -> Refused:
+    """The refusal of a link where this program would write."""
+    return Refused(f"{path} is a link: nothing is written or removed through it; take it away, or choose another --expid")
+
+
 def leftovers(folder: Path) -> Iterator[tuple[str, Path]]:
     """What killed processes left in `folder` half written: (the name it was to have, the file).
 
@@ -86,7 +91,7 @@ def check_writable(path: Path) -> None:
     if twin:
         raise Refused(f"{path} and {twin}, which is there, differ by the case of letters only: choose another --expid")
     if path.is_symlink():
-        raise Refused(f"{path} is a link: nothing is written or removed through it; take it away, or choose another --expid")
+        raise linked(path)
     try:
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(20, "is a file, not a folder")

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from Utils.base.errors import Refused, RunFailed
+from Utils.base.files import linked
 from Utils.base.json_files import write_json
 from Utils.base.packages import require
 from Utils.grid.slurm_queue import one_line, outcomes, queued, waiting
@@ -145,7 +146,7 @@ def _longest_array() -> int:
 def _submit_array(cells: Sequence[Cell], folder: Path, options: argparse.Namespace) -> str:
     place = folder.absolute() / "slurm"
     if place.is_symlink():
-        raise Refused(f"{place} is a link: nothing is written through it; take it away, or choose another --expid")
+        raise linked(place)
     name = f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', folder.name)[:40]}-{secrets.token_hex(4)}"
     made = [path for path in (place, *place.parents) if not path.exists()]
     record = {"name": name, "job": "", "cells": [cell.name for cell in cells]}

@@ -104,8 +104,7 @@ class RunFolder(Writer):
             raise Busy(f"{self.path}: another process is working there")
         try:
             self._own = OwnFiles(self.path)
-            for file in self._own.half_written():
-                file.unlink(missing_ok=True)
+            self._own.sweep()
         except (Refused, OSError) as error:
             self._lock.leave()
             if isinstance(error, Refused):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from Utils.base.errors import Refused, RunFailed
-from Utils.base.files import atomic, leftovers, sha256
+from Utils.base.files import atomic, leftovers, linked, sha256
 from Utils.base.inputs import read_input
 from Utils.base.json_files import read_json, write_json
 from Utils.base.own_network import COPY
@@ -32,6 +32,7 @@ LISTS = ("summary.json", "histogram.json", "saliency.json", "compact.json")
 EVENTS = re.compile(r"events\.out\.tfevents\.\d{10}\..+\.\d+\.\d+")  # as TensorBoard names them: second, machine, process, number
 LARGEST = 1 << 26  # bytes of a report.md
 LINKED = re.compile(r"\]\(((?:figures|tables)/[^()\s]+)\)")  # in a report.md
+
 
 def names_of(options: Mapping[str, Any]) -> set[str]:
     """The files that a run, or a grid, with these options may write, but for the figures and tables of a report."""
@@ -127,8 +128,12 @@ class OwnFiles(Writer):
         elif own:
             self._write()
 
-    def half_written(self) -> Iterator[Path]:
-        """What killed processes left of the files on their way; a living one's too, so hold the lock."""
+    def sweep(self) -> None:
+        """Remove what killed processes left of the files on their way; a living one's too, so hold the lock."""
+        for file in self._half_written():
+            file.unlink(missing_ok=True)
+
+    def _half_written(self) -> Iterator[Path]:
         for place in ("", *FOLDERS):
             folder = self.folder / place
             if place and folder.is_symlink():
@@ -155,9 +160,8 @@ class OwnFiles(Writer):
 
 def _in_the_way(path: Path) -> Refused:
     if path.is_symlink():
-        what = "is a link: nothing is written or removed through it"
-    else:
-        what = "is a folder, not a file" if path.is_dir() else "is not a file of this program, which replaces its own alone"
+        return linked(path)
+    what = "is a folder, not a file" if path.is_dir() else "is not a file of this program, which replaces its own alone"
     return Refused(f"{path} {what}; take it away, or choose another --expid")
 
 
@@ -186,9 +190,9 @@ def _of_before(folder: Path) -> Iterator[str]:
     """The files of a run, or a grid, of before there were manifests: exact names, of files that are there."""
     yield from _of_report_before(folder)
     saved = _object_in(folder / "args.json")
-    cells = _object_in(folder.parent / "args.json").get("cells")
-    if not saved and (folder / LOG).is_file() and isinstance(cells, list) and folder.name in cells:
-        yield LOG  # of a cell that had not begun
+    if not saved and (folder / LOG).is_file():  # of a cell that had not begun; a grid's args.json is long, so it is read last
+        cells = _object_in(folder.parent / "args.json").get("cells")
+        yield from [LOG] if isinstance(cells, list) and folder.name in cells else []
     if str(saved.get("experiment", "singleshot")) not in EXPERIMENTS or not {"argv", "commit", "versions"} & saved.keys():
         return
     names = names_of(saved)

@@ -59,8 +59,7 @@ def tidy(folder: Path) -> None:
             try:
                 own = OwnFiles(folder)
                 own.remove([CHECKPOINT])
-                for file in own.half_written():
-                    file.unlink(missing_ok=True)
+                own.sweep()
             finally:
                 lock.leave()
 
@@ -72,7 +71,7 @@ def alone_in(folder: Path, seconds: float | None = None) -> Iterator[OwnFiles]:
     Waits for up to `seconds` (-1: for as long as it takes; by default `PATIENCE`) for another process that writes there.
 
     Raises:
-        Refused: the folder's manifest is a link.
+        Refused: what has the name of the lock, or of the manifest, is not this program's.
         RunFailed: another process is working there, or the folder cannot be written.
     """
     lock = Lock(folder / ".lock")
@@ -80,8 +79,7 @@ def alone_in(folder: Path, seconds: float | None = None) -> Iterator[OwnFiles]:
         raise RunFailed(f"{folder}: another process is working there")
     try:
         own = OwnFiles(folder)
-        for file in own.half_written():
-            file.unlink(missing_ok=True)
+        own.sweep()
         yield own
     finally:
         lock.leave()
