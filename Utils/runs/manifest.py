@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from Utils.base.errors import Refused, RunFailed
 from Utils.base.files import atomic, leftovers, linked, sha256
@@ -16,9 +16,6 @@ from Utils.base.json_files import read_json, write_json
 from Utils.base.own_network import COPY
 from Utils.options.experiments import EXPERIMENTS
 from Utils.runs.writer import Writer
-
-if TYPE_CHECKING:
-    pass
 
 NAME = "manifest.json"
 CHECKPOINT, LOG = "checkpoint.bin", "log.txt"
