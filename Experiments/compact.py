@@ -29,11 +29,11 @@ from Utils.compute.environment import environment
 from Utils.grid.grid_table import update_cell
 from Utils.options.experiments import EXPERIMENTS
 from Utils.runs.manifest import OwnFiles
-from Utils.runs.reopen import Reopened, reopen
+from Utils.runs.reopen import reopen
 from Utils.runs.run_files import alone_in
 from Utils.runs.saved import MODEL, saved_networks
 from Utils.runs.writer import Sums
-from Utils.training.network import build_dense
+from Utils.training.network import MaskedNetwork, build_dense
 
 STEM = "compact"
 STEPS = ("cutting", "comparing", "exporting", "measuring", "writing")
@@ -138,7 +138,7 @@ def _plain(small: Compact) -> nn.Module:
 
 
 def _measure(
-    run: Reopened, small: Compact, plain: nn.Module, folder: Path, images: torch.Tensor
+    run: MaskedNetwork, small: Compact, plain: nn.Module, folder: Path, images: torch.Tensor
 ) -> tuple[dict[str, dict[str, Any]], dict[int, int]]:
     """A row for each of the dense, the masked and the compact network, and how often each batch size was timed."""
     dense = build_dense(run.options, run.data, run.device)
@@ -166,7 +166,7 @@ def _write(own: OwnFiles, files: Mapping[str, bytes], rows: Mapping[str, Mapping
     return sums | {f"{STEM}.csv": own.write_table(f"{STEM}.csv", table)}
 
 
-def _report(run: Reopened, small: Compact, found: Agreement, exported: Exported) -> dict[str, Any]:
+def _report(run: MaskedNetwork, small: Compact, found: Agreement, exported: Exported) -> dict[str, Any]:
     """What `compact.json` says beside the table."""
     made = environment(run.device)
     versions = {p: importlib.metadata.version(p) for p in ("torch-pruning", *(("onnx", "onnxscript") if has_onnx() else ()))}

@@ -29,7 +29,7 @@ from Utils.runs.summary import costs, failed_summary
 from Utils.studies.conservation import square_table
 from Utils.studies.study import dense_options, print_saved_study, print_study, save_study
 from Utils.training.loops import evaluate, train_epoch
-from Utils.training.network import Subject, open_data, prepare
+from Utils.training.network import MaskedNetwork, open_data, prepare
 from Utils.training.optimizers import make_optimizer, make_schedule
 
 
@@ -48,15 +48,15 @@ def run(options: argparse.Namespace) -> None:
         data = open_data(options, device)
         data.load()
         print(f"Creating {options.model_class}-{options.model} model.")
-        subject = prepare(dense_options(options), device, data)
+        network = prepare(dense_options(options), device, data)
         precision, clock = Precision.of(options, device), Clock(device)
         precision.announce()
         print(f"Training for {options.post_epochs} epochs.")
         folder.begin(device)
         try:
-            table = _train(subject, data, options, precision, clock)
+            table = _train(network, data, options, precision, clock)
             with clock("eval"):
-                loss, top1, _ = evaluate(subject.model, data.test_batches(options.test_batch_size), precision)
+                loss, top1, _ = evaluate(network.model, data.test_batches(options.test_batch_size), precision)
         except Exception as error:  # a network of one's own may raise anything; --verbose shows where
             if options.verbose:
                 traceback.print_exc()
@@ -80,28 +80,28 @@ def first_and_last(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["epoch"].isin([table["epoch"].min(), table["epoch"].max()])]
 
 
-def _train(subject: Subject, data: Dataset, options: argparse.Namespace, precision: Precision, clock: Clock) -> pd.DataFrame:
+def _train(network: MaskedNetwork, data: Dataset, options: argparse.Namespace, precision: Precision, clock: Clock) -> pd.DataFrame:
     """Rows of every layer before training and after each epoch, from the training set itself."""
-    optimizer = make_optimizer(subject.model, options.optimizer, options.lr, options.weight_decay)
+    optimizer = make_optimizer(network.model, options.optimizer, options.lr, options.weight_decay)
     scheduler = make_schedule(optimizer, options, options.post_epochs)
-    tables = [_measure(subject, 0)]
+    tables = [_measure(network, 0)]
     bar = tqdm(range(1, options.post_epochs + 1), desc="train", unit="epoch", leave=False, disable=None)
     for epoch in bar:
         torch.manual_seed(derive(options.seed, "post_train", epoch))  # dropout's draws
         batches = data.train_batches(options.train_batch_size, options.seed, "post_train", epoch)
         with clock("post_train"):
-            loss = train_epoch(subject.model, optimizer, batches, precision=precision).item()
+            loss = train_epoch(network.model, optimizer, batches, precision=precision).item()
         if not math.isfinite(loss):
             raise RunFailed(f"diverged at epoch {epoch}: the training loss is not finite")
         scheduler.step()
-        tables.append(_measure(subject, epoch))
+        tables.append(_measure(network, epoch))
         bar.set_postfix_str(f"train loss {loss:.4f}")
         if options.verbose:
             bar.write(f"epoch {epoch}/{options.post_epochs}: train loss {loss:.4f}, slope {fit(tables[-1])[0]:.3f}")
     return pd.concat(tables, ignore_index=True)
 
 
-def _measure(subject: Subject, epoch: int) -> pd.DataFrame:
-    table = square_table(subject.model)[["module", "size", "inverse_size", "average_score"]]
+def _measure(network: MaskedNetwork, epoch: int) -> pd.DataFrame:
+    table = square_table(network.model)[["module", "size", "inverse_size", "average_score"]]
     table.insert(0, "epoch", epoch)
     return table

@@ -18,7 +18,7 @@ from Utils.runs.folder import RunFolder
 from Utils.studies.conservation import ROUNDING, largest_deviation, layer_table, why_not_conserved
 from Utils.studies.study import options_per_pruner, print_saved_study, print_study, save_study, score_each
 from Utils.studies.wiring import trace
-from Utils.training.network import Subject, open_data
+from Utils.training.network import MaskedNetwork, open_data
 
 
 def run(options: argparse.Namespace) -> None:
@@ -37,11 +37,11 @@ def run(options: argparse.Namespace) -> None:
         data = open_data(options, device)
         print(f"Creating {options.model_class}-{options.model} model.")
         parts, findings, slopes, deviations = [], [], {}, {}
-        for pruner, subject, scores in score_each(options, device, data):
-            table = layer_table(subject.prunables, scores)
+        for pruner, network, scores in score_each(options, device, data):
+            table = layer_table(network.prunables, scores)
             slopes[pruner], _ = fit(table)
             deviations[pruner] = largest_deviation(table["score_sum"])
-            findings.append(_finding(pruner, table, subject))
+            findings.append(_finding(pruner, table, network))
             table.insert(0, "pruner", pruner)
             parts.append(table)
         from Utils.figures.conservation import layer_figure
@@ -53,11 +53,11 @@ def run(options: argparse.Namespace) -> None:
         save_study(folder, device, {"layer-conservation": table}, figure, results)
 
 
-def _finding(pruner: str, table: pd.DataFrame, subject: Subject) -> str:
+def _finding(pruner: str, table: pd.DataFrame, network: MaskedNetwork) -> str:
     (slope, _), deviation, empty = fit(table), largest_deviation(table["score_sum"]), int((table["average_score"] == 0).sum())
     line = f"{pruner}: average score against size has {'no slope' if math.isnan(slope) else f'slope {slope:.3f}'}"
     line += f"; layer totals differ from their mean by up to {deviation:.2g} of it"
     line += f"; {empty} of {len(table)} are zero" if empty else ""
     if pruner == "synflow" and not deviation < ROUNDING:
-        line += f" ({why_not_conserved(subject.model, trace(subject.model, subject.data.input_shape))})"
+        line += f" ({why_not_conserved(network.model, trace(network.model, network.data.input_shape))})"
     return line

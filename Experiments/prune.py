@@ -26,21 +26,21 @@ def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
 
 
 def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:
-    subject, clock = set_up(options, pruner, datasets, read=pruner.needs_data)
-    initial = folder.snapshot(subject.model)
+    network, clock = set_up(options, pruner, datasets, read=pruner.needs_data)
+    initial = folder.snapshot(network.model)
     print_target(options)
     try:
         with clock("prune"):
-            scores = subject.prune(pruner)
+            scores = network.prune(pruner)
     except NonFiniteScores as error:
         raise Refused(str(error)) from error
-    table = compression_table(subject.model, subject.prunables, scores, subject.data.input_shape)
-    summary = pruning_summary(folder, subject, table, clock) | untrained_summary()
+    table = compression_table(network.model, network.prunables, scores, network.data.input_shape)
+    summary = pruning_summary(folder, network, table, clock) | untrained_summary()
     print_pruning(table, summary)
     print_warnings(summary)
 
-    folder.begin(subject.device)
+    folder.begin(network.device)
     folder.write_state("initial.pt", initial)
     folder.write_table("compression.csv", table)
-    folder.write_state("model.pt", subject.model.state_dict())
+    folder.write_state("model.pt", network.model.state_dict())
     folder.finish(summary)

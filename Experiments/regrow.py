@@ -21,15 +21,14 @@ from Utils.regrowth import outputs
 from Utils.regrowth.allocation import even_parts
 from Utils.regrowth.controller import Settings
 from Utils.regrowth.finetune import finetune
-from Utils.regrowth.rivals import control, plain_pruning
-from Utils.regrowth.start import Start, budget, open_start
+from Utils.regrowth.rivals import rivals
+from Utils.regrowth.start import PrunedNetwork, budget, open_start
 from Utils.regrowth.step import check_places, check_sources, grow, replay
-from Utils.runs.cache import rivals_path, shared
 from Utils.runs.checkpoint_reader import read_checkpoint
 from Utils.runs.folder import RunFolder
 from Utils.runs.lifecycle import attempt
 from Utils.runs.printing import print_warnings
-from Utils.runs.stages import Progress
+from Utils.runs.stages import Stages
 from Utils.runs.summary import LEARNT, class_frequency_loss, costs, study_summary
 from Utils.training.network import Datasets
 from Utils.training.phase import evaluate
@@ -71,16 +70,13 @@ def _run(options: argparse.Namespace, folder: RunFolder, datasets: Datasets) -> 
     if not all(counts):
         raise Refused(f"--regrow-steps {options.regrow_steps}: there are {sum(counts)} weights to regrow")
     check_sources(start)
-    saved = folder.resume()
-    if saved is None:
-        folder.begin(start.device)
-    progress = Progress(folder, clock, saved)
+    stages = Stages(folder, options.checkpoint_every, clock)
+    folder.begin(start.device)
     _announce(start, counts, places)
-    tuned, steps = _regrown(start, progress, clock, counts, places)
+    tuned, steps = _regrown(start, stages, clock, counts, places)
     kept, spent = start.kept, sum(sum(step["allocation"].values()) for step in steps)
-    path = rivals_path(options, start.device, kept, len(counts))
     networks = {outputs.START: {"model": start.state}}
-    networks |= shared(path, (outputs.CONTROL, outputs.PLAIN), lambda: _rivals(start, progress, clock, len(counts), kept))
+    networks |= rivals(start, stages, clock, len(counts), kept)
     networks[outputs.REGROWN] = tuned
     rows = _measure(start, clock, networks)
     if not places and spent != sum(counts):
@@ -88,14 +84,7 @@ def _run(options: argparse.Namespace, folder: RunFolder, datasets: Datasets) -> 
     _save(start, folder, clock, networks, rows, steps, sum(counts))
 
 
-def _rivals(start: Start, progress: Progress, clock: Clock, steps: int, kept: int) -> dict[str, dict[str, Any]]:
-    return {
-        outputs.CONTROL: control(start, progress, clock, steps),
-        outputs.PLAIN: plain_pruning(start, progress, clock, steps, kept),
-    }
-
-
-def _replayed(start: Start) -> Places:
+def _replayed(start: PrunedNetwork) -> Places:
     """The places that `--regrow-replay` names, step by step; empty without it."""
     options = start.options
     if not options.regrow_replay:
@@ -108,7 +97,7 @@ def _replayed(start: Start) -> Places:
     return found
 
 
-def _announce(start: Start, counts: list[int], places: Places) -> None:
+def _announce(start: PrunedNetwork, counts: list[int], places: Places) -> None:
     options, kept = start.options, start.kept
     how = f"allocation {options.regrow_allocation}, selection {options.regrow_selection}"
     how = f"as {options.regrow_replay} says" if places else how
@@ -122,24 +111,24 @@ def _announce(start: Start, counts: list[int], places: Places) -> None:
 
 
 def _regrown(
-    start: Start, progress: Progress, clock: Clock, counts: list[int], places: Places
+    start: PrunedNetwork, stages: Stages, clock: Clock, counts: list[int], places: Places
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The network after the last step, with the rows of all fine-tuning, and what each step did; it is loaded afterwards."""
     steps, rows, tuned = [], [], {}
     for number, count in enumerate(counts):
 
         def work(number: int = number, count: int = count) -> dict[str, Any]:
-            return replay(start, places[number], number) if places else grow(start, progress, clock, number, count)
+            return replay(start, places[number], number) if places else grow(start, stages, clock, number, count)
 
-        steps.append(progress.once(f"grow-{number}", work))
+        steps.append(stages.once(f"grow-{number}", work))
         start.load(steps[-1]["model"])
-        tuned = finetune(start, progress, clock, f"regrown-{number}", number, start.options.regrow_finetune_epochs)
+        tuned = finetune(start, stages, clock, f"regrown-{number}", number, start.options.regrow_finetune_epochs)
         rows += tuned["rows"]
     clock.seconds["prune"] = sum(sum(s["seconds"].values()) - s["seconds"].get("search", 0.0) for s in steps)
     return {"model": tuned["model"], "rows": rows}, steps
 
 
-def _measure(start: Start, clock: Clock, networks: dict[str, dict[str, Any]]) -> pd.DataFrame:
+def _measure(start: PrunedNetwork, clock: Clock, networks: dict[str, dict[str, Any]]) -> pd.DataFrame:
     """A row for each network: the test set is read here and nowhere else. The last one is loaded afterwards."""
     options, rows = start.options, []
     precision = Precision.of(options, start.device)
@@ -157,7 +146,7 @@ def _measure(start: Start, clock: Clock, networks: dict[str, dict[str, Any]]) ->
 
 
 def _save(
-    start: Start, folder: RunFolder, clock: Clock, networks: dict[str, dict[str, Any]], rows: pd.DataFrame,
+    start: PrunedNetwork, folder: RunFolder, clock: Clock, networks: dict[str, dict[str, Any]], rows: pd.DataFrame,
     steps: list[dict[str, Any]], asked: int,
 ) -> None:  # fmt: skip
     from Utils.figures.regrowth import regrow_figure
@@ -184,7 +173,7 @@ def _save(
         print(f"Saved: {folder.path}")
 
 
-def _summary(start: Start, folder: RunFolder, clock: Clock, rows: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
+def _summary(start: PrunedNetwork, folder: RunFolder, clock: Clock, rows: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
     """The keys of other runs, and the accuracies of the networks that it is compared with."""
     by_name = rows.set_index("network")
     last = by_name.loc[outputs.REGROWN]

@@ -12,7 +12,7 @@ from Utils.regrowth.start import budget, open_start
 from Utils.regrowth.step import check_sources
 from Utils.runs.folder import RunFolder
 from Utils.runs.lifecycle import attempt
-from Utils.runs.stages import Progress
+from Utils.runs.stages import Stages
 from Utils.studies.study import print_saved_study, print_study, save_study
 from Utils.training.network import Datasets
 
@@ -41,14 +41,13 @@ def _run(options: argparse.Namespace, folder: RunFolder, datasets: Datasets) -> 
         start = open_start(options, datasets)
     count = budget(start)
     check_sources(start)
-    saved = folder.resume()
-    if saved is None:
-        folder.begin(start.device)
+    stages = Stages(folder, options.checkpoint_every, clock)
+    folder.begin(start.device)
     print(
         f"Regrowing {count} weights in each of {len(start.layers)} layers alone, {options.regrow_finetune_epochs} epochs of "
         "fine-tuning each, the control's too."
     )
-    table, facts = study(start, Progress(folder, clock, saved), clock, count)
+    table, facts = study(start, stages, clock, count)
     found = correlations(table)
     findings = [*summary_of(table), verdict(found)]
     print_study(table, findings)

@@ -24,7 +24,7 @@ from Utils.compute.device import choose_device
 from Utils.runs.folder import RunFolder
 from Utils.studies.conservation import schedule_rounds
 from Utils.studies.study import dense_options, print_saved_study, print_study, save_study
-from Utils.training.network import Subject, open_data, prepare
+from Utils.training.network import MaskedNetwork, open_data, prepare
 
 COMPRESSIONS = (0.5, 1.0, 1.5, 2.0)
 ROUNDS = (1, 10, 100)
@@ -45,12 +45,12 @@ def run(options: argparse.Namespace) -> None:
             return print_saved_study(folder)
         device = choose_device(options)
         print(f"Creating {options.model_class}-{options.model} model.")
-        subject = prepare(dense_options(options), device, open_data(options, device))
-        if kept_count(subject.size, 10 ** -max(compressions)) < 1:
-            raise Refused(f"--compression-list {max(compressions):g} keeps none of the {subject.size} prunable weights")
+        network = prepare(dense_options(options), device, open_data(options, device))
+        if kept_count(network.size, 10 ** -max(compressions)) < 1:
+            raise Refused(f"--compression-list {max(compressions):g} keeps none of the {network.size} prunable weights")
         print(f"Pruning with synflow to compression {_text(compressions)} in {_text(counts)} rounds.")
         try:
-            rounds = _prune_all(subject, compressions, counts)
+            rounds = _prune_all(network, compressions, counts)
         except NonFiniteScores as error:
             raise Refused(f"--model {options.model} cannot be scored with synflow: {error}") from error
         keys = ["schedule", "compression", "prune_epochs"]
@@ -65,15 +65,15 @@ def run(options: argparse.Namespace) -> None:
         save_study(folder, device, tables, figure, {"findings": findings, "max_ratio": float(table["max_ratio"].max())})
 
 
-def _prune_all(subject: Subject, compressions: Sequence[float], counts: Sequence[int]) -> pd.DataFrame:
+def _prune_all(network: MaskedNetwork, compressions: Sequence[float], counts: Sequence[int]) -> pd.DataFrame:
     """The rows of all rounds of all schedules, each begun with the dense network."""
-    shape = subject.data.input_shape
-    problem = Problem(subject.model, subject.prunables, shape, seed=subject.options.seed)
+    shape = network.data.input_shape
+    problem = Problem(network.model, network.prunables, shape, seed=network.options.seed)
     parts = []
     cells = list(product(sorted(SCHEDULES, reverse=True), compressions, counts))
     for schedule, compression, count in tqdm(cells, desc="schedules", unit="schedule", leave=False, disable=None):
-        rows = schedule_rounds(problem, 10**-compression, count, schedule, subject.options.verbose)
-        rows = rows.assign(collapsed=not has_path(subject.model, subject.prunables, shape))
+        rows = schedule_rounds(problem, 10**-compression, count, schedule, network.options.verbose)
+        rows = rows.assign(collapsed=not has_path(network.model, network.prunables, shape))
         for place, (name, value) in enumerate((("schedule", schedule), ("compression", compression), ("prune_epochs", count))):
             rows.insert(place, name, value)
         parts.append(rows)

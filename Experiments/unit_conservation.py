@@ -18,7 +18,7 @@ from Utils.runs.folder import RunFolder
 from Utils.studies.conservation import ROUNDING, open_ends, unit_table, why_not_conserved
 from Utils.studies.study import options_per_pruner, print_saved_study, print_study, save_study, score_each
 from Utils.studies.wiring import Wiring, trace
-from Utils.training.network import Subject, open_data
+from Utils.training.network import MaskedNetwork, open_data
 
 
 def run(options: argparse.Namespace) -> None:
@@ -36,10 +36,10 @@ def run(options: argparse.Namespace) -> None:
         print(f"Creating {options.model_class}-{options.model} model.")
         wirings: list[Wiring] = []
         parts, findings, largest = [], [], {}
-        for pruner, subject, scores in score_each(options, device, data, lambda s: wirings.append(_wiring(s))):
-            table = unit_table(wirings[-1].pairs, subject.prunables, scores)
+        for pruner, network, scores in score_each(options, device, data, lambda s: wirings.append(_wiring(s))):
+            table = unit_table(wirings[-1].pairs, network.prunables, scores)
             largest[pruner] = float(relative_difference(table).max())
-            findings.append(_finding(pruner, largest[pruner], subject))
+            findings.append(_finding(pruner, largest[pruner], network))
             table.insert(0, "pruner", pruner)
             parts.append(table)
         from Utils.figures.conservation import unit_figure
@@ -59,12 +59,12 @@ def by_pair(table: pd.DataFrame) -> pd.DataFrame:
     return groups.agg(**sums, largest_difference=("largest_difference", "max")).reset_index()
 
 
-def _wiring(subject: Subject) -> Wiring:
-    wiring = trace(subject.model, subject.data.input_shape)
-    scored = {p.name for p in subject.prunables}
+def _wiring(network: MaskedNetwork) -> Wiring:
+    wiring = trace(network.model, network.data.input_shape)
+    scored = {p.name for p in network.prunables}
     if not any(f"{a}.weight" in scored and f"{b}.weight" in scored for a, b in wiring.pairs):
         raise Refused(
-            f"--model {subject.options.model}: unit conservation is defined between consecutive layers, and no two scored layers "
+            f"--model {network.options.model}: unit conservation is defined between consecutive layers, and no two scored layers "
             "of this network follow each other; choose another --model, such as fc, conv or vgg11-bn"
         )
     return wiring
@@ -77,10 +77,10 @@ def _left_out(options: argparse.Namespace, wiring: Wiring) -> list[str]:
             f"{len(wiring.layers)} layers are, the others meet shortcuts or parallel paths"]  # fmt: skip
 
 
-def _finding(pruner: str, largest: float, subject: Subject) -> str:
+def _finding(pruner: str, largest: float, network: MaskedNetwork) -> str:
     line = f"{pruner}: what enters a unit differs from what leaves it by up to {largest:.2g} of the larger"
     if pruner == "synflow" and not largest < ROUNDING:
-        uncounted = open_ends(subject.model) and not subject.options.prune_bias
+        uncounted = open_ends(network.model) and not network.options.prune_bias
         hint = "; --prune-bias counts the biases' scores" if uncounted else ""
-        line += f" ({why_not_conserved(subject.model, None)}{hint})"
+        line += f" ({why_not_conserved(network.model, None)}{hint})"
     return line

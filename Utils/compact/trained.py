@@ -19,7 +19,7 @@ from Utils.base.seeds import generator
 from Utils.compute.clock import Clock
 from Utils.data.datasets import Dataset
 from Utils.measure.counting import multiply_adds
-from Utils.training.network import Subject, use_threads
+from Utils.training.network import MaskedNetwork, use_threads
 
 TOLERANCE = 1e-5  # of the largest output
 RANDOM, REAL = 2, 2  # images that the two networks are compared on
@@ -56,17 +56,18 @@ class TrainedNetwork:
     """What a run trains: its whole network, or with `--compact` the small one made from it as it is now.
 
     Attributes:
-        subject: the network that is trained, as the subject of everything that trains or measures.
+        whole: the whole network.
+        network: the one that is trained: the small one, or the whole one itself.
     """
 
-    def __init__(self, whole: Subject, clock: Clock) -> None:
-        self.whole, self.subject = whole, whole
+    def __init__(self, whole: MaskedNetwork, clock: Clock) -> None:
+        self.whole, self.network = whole, whole
         self._small: Compact | None = None
         if whole.options.compact:
             with clock("prune"):
                 self._small = compacted(whole.model, whole.prunables, whole.data)
-            self.subject = replace(whole, model=self._small.model, prunables=self._small.prunables)
-            use_threads(self.subject.model, whole.options, whole.data.input_shape)
+            self.network = replace(whole, model=self._small.model, prunables=self._small.prunables)
+            use_threads(self.network.model, whole.options, whole.data.input_shape)
             self._print()
 
     def shrink(self, training: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,28 +87,17 @@ class TrainedNetwork:
         """Give the whole network the values of the one that was trained."""
         if self._small is not None:
             large = self.whole.model.state_dict()
-            self.whole.load(self._small.expand(self.subject.model.state_dict(), large))
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint needs beside the state of the training; `resume` takes it."""
-        return {} if self._small is None else {"whole": self.whole.model.state_dict()}
-
-    @staticmethod
-    def resume(whole: Subject, saved: Mapping[str, Any], clock: Clock) -> TrainedNetwork:
-        """The network that was trained when `saved` was written."""
-        if "whole" in saved:
-            whole.load(saved["whole"])
-        return TrainedNetwork(whole, clock)
+            self.whole.load(self._small.expand(self.network.model.state_dict(), large))
 
     def small_state(self) -> dict[str, torch.Tensor] | None:
         """The small network's `state_dict`; None without `--compact`."""
-        return None if self._small is None else self.subject.model.state_dict()
+        return None if self._small is None else self.network.model.state_dict()
 
     def summary(self) -> dict[str, int]:
         """Parameters and MACs of the small network, as dense arithmetic; empty without `--compact`."""
         if self._small is None:
             return {}
-        model = self.subject.model
+        model = self.network.model
         parameters = sum(p.numel() for p in model.parameters())
         return {"params_compact": parameters, "macs_compact": multiply_adds(model, self.whole.data.input_shape)}
 

@@ -30,7 +30,7 @@ from Utils.runs.dense_cache import dense_path
 from Utils.runs.places import path_of
 from Utils.runs.progress import progress_of
 from Utils.training.loops import test_sums, train_epoch
-from Utils.training.network import Datasets, Subject, load_pruner, prepare
+from Utils.training.network import Datasets, MaskedNetwork, load_pruner, prepare
 from Utils.training.optimizers import make_optimizer
 
 STEPS, LONG = 3, 1.0  # calls that are timed, and seconds after which no further one is begun
@@ -102,11 +102,11 @@ def estimate(cells: list[Cell], datasets: Datasets, jobs: int = 1) -> Estimate:
         method = (*network, options.pruner, options.prune_epochs, options.prune_dataset_ratio, options.prune_train_mode)
         if method not in scores and network not in reasons:
             try:
-                with _subject(options, device, data, jobs) as subject:
+                with _masked_network(options, device, data, jobs) as masked:
                     if network not in costs:
-                        costs[network] = _train_and_test(subject)
+                        costs[network] = _train_and_test(masked)
                         found.measured.append(_line(options, costs[network]))
-                    scores[method] = _score(subject, pruner) * options.prune_epochs
+                    scores[method] = _score(masked, pruner) * options.prune_epochs
             except Exception as error:  # whatever a network does wrong, a dry run goes on
                 reasons[network] = f"{type(error).__name__}: {' '.join(str(error).split())}"
         if network in reasons:
@@ -149,52 +149,52 @@ def _batches(images: int, size: int) -> float:
 
 
 @contextlib.contextmanager
-def _subject(options: argparse.Namespace, device: torch.device, data: Dataset, jobs: int) -> Iterator[Subject]:
+def _masked_network(options: argparse.Namespace, device: torch.device, data: Dataset, jobs: int) -> Iterator[MaskedNetwork]:
     """A cell's network, with the CPU cores that a worker of `jobs` has; generator and threads are as before afterwards."""
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         try:
-            subject = prepare(options, device, data)  # sets the threads that the network is given
+            masked = prepare(options, device, data)  # sets the threads that the network is given
             torch.set_num_threads(min(torch.get_num_threads(), max(1, cores() // jobs)))
-            yield subject
+            yield masked
         finally:
             torch.set_num_threads(threads)
 
 
-def _images(subject: Subject, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _images(masked: MaskedNetwork, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Random images [count, C, H, W] and labels [count] of the data's shape and classes, on the device."""
-    images = torch.randn(count, *subject.data.input_shape).to(subject.device)
-    return images, torch.randint(subject.data.num_classes, (count,)).to(subject.device)
+    images = torch.randn(count, *masked.data.input_shape).to(masked.device)
+    return images, torch.randint(masked.data.num_classes, (count,)).to(masked.device)
 
 
-def _train_and_test(subject: Subject) -> tuple[float, float]:
+def _train_and_test(masked: MaskedNetwork) -> tuple[float, float]:
     """Seconds of a training step and of testing a batch."""
-    options, model = subject.options, subject.model
-    precision = Precision.of(options, subject.device)
+    options, model = masked.options, masked.model
+    precision = Precision.of(options, masked.device)
     optimizer = make_optimizer(model, options.optimizer, options.lr, options.weight_decay)
-    hold_masks(optimizer, subject.prunables)
-    data = subject.data
-    batch = _images(subject, min(options.train_batch_size, data.train_size))
-    tested = _images(subject, min(options.test_batch_size, data.test_size))
-    step = _seconds(lambda: train_epoch(model, optimizer, [batch], precision=precision), subject.device)
-    test = _seconds(lambda: test_sums(model, [tested], precision), subject.device)
+    hold_masks(optimizer, masked.prunables)
+    data = masked.data
+    batch = _images(masked, min(options.train_batch_size, data.train_size))
+    tested = _images(masked, min(options.test_batch_size, data.test_size))
+    step = _seconds(lambda: train_epoch(model, optimizer, [batch], precision=precision), masked.device)
+    test = _seconds(lambda: test_sums(model, [tested], precision), masked.device)
     # A batch larger than the dataset: `_batches` counts a share of one.
     return step * options.train_batch_size / len(batch[0]), test * options.test_batch_size / len(tested[0])
 
 
-def _score(subject: Subject, pruner: Pruner) -> float:
+def _score(masked: MaskedNetwork, pruner: Pruner) -> float:
     """Seconds of one scoring pass over all images that the method reads."""
-    options, data = subject.options, subject.data
+    options, data = masked.options, masked.data
     asked = min(options.prune_dataset_ratio * data.num_classes, data.train_size) if pruner.needs_data else 0
-    batches = [_images(subject, min(asked, options.prune_batch_size, SCORED))] if asked else []
-    problem = Problem(subject.model, subject.prunables, data.input_shape, read_batches=(lambda: batches) if batches else None,
+    batches = [_images(masked, min(asked, options.prune_batch_size, SCORED))] if asked else []
+    problem = Problem(masked.model, masked.prunables, data.input_shape, read_batches=(lambda: batches) if batches else None,
                       seed=options.seed, train_mode=options.prune_train_mode)  # fmt: skip
 
     def score() -> None:
         with problem.scoring(0):
             pruner.score(problem)
 
-    return _seconds(score, subject.device) * (asked / len(batches[0][0]) if asked else 1)
+    return _seconds(score, masked.device) * (asked / len(batches[0][0]) if asked else 1)
 
 
 def _seconds(call: Callable[[], object], device: torch.device) -> float:

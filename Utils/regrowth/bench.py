@@ -19,7 +19,7 @@ from Utils.regrowth.allocation import allocate, capacities
 from Utils.regrowth.finetune import short_accuracy
 from Utils.regrowth.selection import mean_gradients, pruned_scores
 from Utils.regrowth.ssim import compare_maps, mean_maps
-from Utils.regrowth.start import Start
+from Utils.regrowth.start import PrunedNetwork
 from Utils.regrowth.turn_on import choose, revive_
 from Utils.runs.checkpoint_reader import read_checkpoint
 
@@ -46,7 +46,7 @@ class _Watch:
         return result
 
 
-def time_methods(start: Start, count: int) -> pd.DataFrame:
+def time_methods(start: PrunedNetwork, count: int) -> pd.DataFrame:
     """A row for each run, method and part: run, method, phase, part, seconds. A first run of both is not counted.
 
     The methods take turns in who goes first. The network is that of the start afterwards.
@@ -70,7 +70,7 @@ def time_methods(start: Start, count: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _reference(start: Start, watch: _Watch) -> dict[str, torch.Tensor]:
+def _reference(start: PrunedNetwork, watch: _Watch) -> dict[str, torch.Tensor]:
     options, layers = start.options, list(start.layers)
     batches = list(start.validation(options.regrow_ssim_batches))  # read beforehand: what is timed is the method
     one = watch("dense features", lambda: mean_maps(start.dense, batches, layers, len(batches)))
@@ -83,7 +83,7 @@ def _reference(start: Start, watch: _Watch) -> dict[str, torch.Tensor]:
     return scores
 
 
-def _saliency(start: Start, watch: _Watch) -> dict[str, torch.Tensor]:
+def _saliency(start: PrunedNetwork, watch: _Watch) -> dict[str, torch.Tensor]:
     batches = list(start.scoring(start.options.regrow_score_batches))
     dense: Any = start.sources.dense
     squares = watch("gradients", lambda: mean_gradients(start.dense, start.layers, batches, dense, squared=True))

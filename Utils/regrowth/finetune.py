@@ -9,8 +9,9 @@ from torch import nn
 
 from Utils.compute.clock import Clock
 from Utils.compute.precision import Precision
-from Utils.regrowth.start import Start, Validated
-from Utils.runs.stages import Progress
+from Utils.regrowth.start import PrunedNetwork, Validated
+from Utils.runs.stages import Stages
+from Utils.training.network import MaskedNetwork
 from Utils.training.phase import COLUMNS, Diverged, Training, evaluate
 
 CALIBRATION_BATCHES = 100
@@ -18,7 +19,7 @@ VALIDATION = tuple(c.replace("test_", "val_").replace("_accuracy", "_val_accurac
 TOP1 = COLUMNS.index("top1_accuracy")
 
 
-def finetune(start: Start, progress: Progress, clock: Clock, name: str, step: int, epochs: int) -> dict[str, Any]:
+def finetune(start: PrunedNetwork, stages: Stages, clock: Clock, name: str, step: int, epochs: int) -> dict[str, Any]:
     """Fine-tune the network of `start` as it is for `epochs`, as stage `name`; it is trained afterwards.
 
     Batches are a function of the seed and `step` alone, so that all networks of a step see the same ones.
@@ -29,20 +30,17 @@ def finetune(start: Start, progress: Progress, clock: Clock, name: str, step: in
 
     def work() -> dict[str, Any]:
         training = _training(start, clock, f"regrow-{step}", epochs)
-        if half := progress.half(name):
-            training.restore(half)
-        elif start.options.regrow_bn_recalibrate:
+        if start.options.regrow_bn_recalibrate and not stages.half(name):
             recalibrate(start)
-        keep = progress.keeper(name)
-        training.run(epochs, lambda now: keep(now.epoch, now.state))
+        stages.train(name, training, epochs)
         return {"rows": [list(row) for row in training.rows], "model": start.copy()}
 
-    done = progress.once(name, work)
+    done = stages.once(name, work)
     start.load(done["model"])
     return done
 
 
-def short_accuracy(start: Start, clock: Clock, step: int, epochs: int) -> float:
+def short_accuracy(start: PrunedNetwork, clock: Clock, step: int, epochs: int) -> float:
     """The validation accuracy, from 0 to 1, of the network as it is after `epochs` of fine-tuning; it is changed by that.
 
     0 where the loss is not finite any more.
@@ -57,13 +55,14 @@ def short_accuracy(start: Start, clock: Clock, step: int, epochs: int) -> float:
     return training.rows[-1][TOP1] / 100
 
 
-def _training(start: Start, clock: Clock, order: str, epochs: int) -> Training:
+def _training(start: PrunedNetwork, clock: Clock, order: str, epochs: int) -> Training:
     data: Any = Validated(start.data)
-    return Training(start.model, start.prunables, data, start.options, "post_train", clock, order=order, epochs=epochs)
+    network = MaskedNetwork(start.model, start.prunables, data, start.device, start.options)
+    return Training(network, "post_train", clock, order=order, epochs=epochs)
 
 
 @torch.no_grad()
-def recalibrate(start: Start) -> None:
+def recalibrate(start: PrunedNetwork) -> None:
     """BatchNorm's statistics anew, the plain averages over up to 100 batches of training images; the momentum stays."""
     norms = [m for m in start.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     if not norms:

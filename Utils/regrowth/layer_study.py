@@ -12,16 +12,16 @@ from Utils.compute.clock import Clock
 from Utils.compute.precision import Precision
 from Utils.regrowth.allocation import capacities
 from Utils.regrowth.finetune import finetune
-from Utils.regrowth.start import Start
+from Utils.regrowth.start import PrunedNetwork
 from Utils.regrowth.step import scores_of, similarities, turn_on
-from Utils.runs.stages import Progress
+from Utils.runs.stages import Stages
 from Utils.training.phase import evaluate
 
 SIGNIFICANT = 0.05
 MEASURES = {"final": "final_improvement", "immediate": "immediate_improvement"}
 
 
-def regrow_alone(start: Start, progress: Progress, clock: Clock, name: str, count: int) -> dict[str, Any]:
+def regrow_alone(start: PrunedNetwork, stages: Stages, clock: Clock, name: str, count: int) -> dict[str, Any]:
     """The start network with `count` weights of the layer `name` regrown: val. top-1 at once, and the state after fine-tuning."""
 
     def work() -> dict[str, Any]:
@@ -30,13 +30,13 @@ def regrow_alone(start: Start, progress: Progress, clock: Clock, name: str, coun
         turn_on(start, {name: count}, scores, 0)
         return {"model": start.copy(), "notes": notes, "val_top1": evaluate(start.model, start.validation())[1]}
 
-    grown = progress.once(f"grow-{name}", work)
+    grown = stages.once(f"grow-{name}", work)
     start.load(grown["model"])
     epochs = start.options.regrow_finetune_epochs
-    return {"after": grown["val_top1"], "notes": grown["notes"], **finetune(start, progress, clock, f"tune-{name}", 0, epochs)}
+    return {"after": grown["val_top1"], "notes": grown["notes"], **finetune(start, stages, clock, f"tune-{name}", 0, epochs)}
 
 
-def study(start: Start, progress: Progress, clock: Clock, budget: int) -> tuple[pd.DataFrame, dict[str, float]]:
+def study(start: PrunedNetwork, stages: Stages, clock: Clock, budget: int) -> tuple[pd.DataFrame, dict[str, float]]:
     """A row for each layer that has something to regrow, and the numbers of the start and the control.
 
     Every layer gets `budget` weights, or all that are pruned where they are fewer (`equal` says which). `immediate_improvement`
@@ -44,14 +44,14 @@ def study(start: Start, progress: Progress, clock: Clock, budget: int) -> tuple[
     minus that of the start network fine-tuned as long.
     """
     start.load(start.state)
-    ssim = progress.once("ssim", lambda: similarities(start))
+    ssim = stages.once("ssim", lambda: similarities(start))
     caps = {name: c for name, c in capacities(start.layers).items() if c}
-    base = progress.once("base", lambda: {"val_top1": evaluate(start.model, start.validation())[1]})
+    base = stages.once("base", lambda: {"val_top1": evaluate(start.model, start.validation())[1]})
     start.load(start.state)
-    tuned = {"control": finetune(start, progress, clock, "control", 0, start.options.regrow_finetune_epochs)}
+    tuned = {"control": finetune(start, stages, clock, "control", 0, start.options.regrow_finetune_epochs)}
     for name, capacity in caps.items():
-        tuned[name] = regrow_alone(start, progress, clock, name, min(budget, capacity))
-        if progress.stages[-1] == f"tune-{name}":
+        tuned[name] = regrow_alone(start, stages, clock, name, min(budget, capacity))
+        if stages.stages[-1] == f"tune-{name}":
             print(f"{name}: {min(budget, capacity)} weights, validation top-1 {tuned[name]['after']:.2f} % at once")
     tested = {name: _test(start, clock, network) for name, network in tuned.items()}  # the test set, after all choices
     start.load(start.state)
@@ -70,7 +70,7 @@ def study(start: Start, progress: Progress, clock: Clock, budget: int) -> tuple[
     return pd.DataFrame(rows).astype({"ssim": float}), facts
 
 
-def _test(start: Start, clock: Clock, network: Mapping[str, Any]) -> tuple[float, float]:
+def _test(start: PrunedNetwork, clock: Clock, network: Mapping[str, Any]) -> tuple[float, float]:
     """Validation and test accuracy of a network in percent."""
     start.load(network["model"])
     precision = Precision.of(start.options, start.device)
@@ -79,7 +79,7 @@ def _test(start: Start, clock: Clock, network: Mapping[str, Any]) -> tuple[float
         return val, evaluate(start.model, _test_batches(start), precision)[1]
 
 
-def _test_batches(start: Start) -> Any:
+def _test_batches(start: PrunedNetwork) -> Any:
     return start.data.test_batches(start.options.test_batch_size)
 
 

@@ -15,7 +15,7 @@ from Utils.base.text import shown
 from Utils.regrowth.controller import Settings
 from Utils.regrowth.finetune import TOP1, VALIDATION
 from Utils.regrowth.search import Found
-from Utils.regrowth.start import Start
+from Utils.regrowth.start import PrunedNetwork
 
 ROWS, LAYERS, SEARCH, JSON, MASKS = "regrow.csv", "regrow-layers.csv", "regrow-search.csv", "regrow.json", "regrow_masks.pt"
 EPOCHS = "regrow-epochs.csv"
@@ -27,7 +27,7 @@ WORDS = {
 }
 
 
-def layers_table(start: Start, steps: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def layers_table(start: PrunedNetwork, steps: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """A row for each layer and step: step, layer, shape, size, ssim, capacity, allocated, density_before, density_after."""
     rows = []
     for number, step in enumerate(steps):
@@ -59,7 +59,7 @@ def search_table(steps: Sequence[Mapping[str, Any]]) -> pd.DataFrame | None:
     return pd.concat(parts, ignore_index=True) if parts else None
 
 
-def masks_file(start: Start, steps: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+def masks_file(start: PrunedNetwork, steps: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
     """`LAYER.weight_mask` (uint8), the mask at the end, and `LAYER.regrown.STEP` (int64), the flat places turned on in a step."""
     tensors = {f"{p.name}_mask": p.mask.to(torch.uint8) for p in start.prunables}
     for number, step in enumerate(steps):
@@ -78,7 +78,7 @@ def read_places(tensors: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Ten
 
 
 def report_json(
-    start: Start, steps: Sequence[Mapping[str, Any]], rows: pd.DataFrame, asked: int, method: str, environment: Mapping[str, Any]
+    start: PrunedNetwork, steps: Sequence[Mapping[str, Any]], rows: pd.DataFrame, asked: int, method: str, environment: Mapping[str, Any]
 ) -> dict[str, Any]:
     """`regrow.json`: what was asked and spent, where, why there, how long it took, and with what."""
     spent = sum(sum(step["allocation"].values()) for step in steps)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,37 +13,77 @@ import torch
 import Pruners
 from Pruners._shared.masks import kept_count
 from Utils.compute.clock import Clock
+from Utils.options.resolve import identity
 from Utils.options.table import defaults
 from Utils.regrowth.finetune import finetune
+from Utils.regrowth.outputs import CONTROL, PLAIN
 from Utils.regrowth.sources import stored_file
-from Utils.regrowth.start import Start
+from Utils.regrowth.start import PrunedNetwork
+from Utils.runs.cache import cache_entry
 from Utils.runs.checkpoint_reader import read_checkpoint
-from Utils.runs.stages import Progress
-from Utils.training.network import Subject, load_pruner
+from Utils.runs.stages import Stages
+from Utils.training.network import MaskedNetwork, load_pruner
+
+CACHE = "regrow-rivals"
+# What a rival does not depend on.
+VARYING = (
+    "regrow_allocation", "regrow_selection", "regrow_init", "regrow_reference", "regrow_layers", "regrow_replay", "regrow_to",
+    "regrow_fraction", "regrow_ssim_batches", "regrow_score_batches", "regrow_episodes", "regrow_mini_epochs", "contents",
+)  # fmt: skip
 
 
-def control(start: Start, progress: Progress, clock: Clock, steps: int) -> dict[str, Any]:
+def rivals(start: PrunedNetwork, stages: Stages, clock: Clock, steps: int, kept: int) -> dict[str, dict[str, Any]]:
+    """Make both rivals of a regrowth to `kept` weights in `steps` steps, or read those that another run made.
+
+    They are the same for every allocation, selection and init.
+    """
+    with cache_entry(rivals_path(start.options, start.device, kept, steps), CONTROL, PLAIN) as entry:
+        if entry.content is not None:
+            return entry.content
+        made = {
+            CONTROL: control(start, stages, clock, steps),
+            PLAIN: plain_pruning(start, stages, clock, steps, kept),
+        }
+        entry.write(made)
+        return made
+
+
+def rivals_path(options: argparse.Namespace, device: torch.device, kept: int, steps: int) -> Path | None:
+    """The file in which the rivals of a regrowth to `kept` weights in `steps` steps are kept; None with `--no-save`."""
+    if options.no_save:
+        return None
+    chosen = identity(options)
+    facts = {k: v for k, v in chosen.items() if k not in VARYING} | {"kept": kept, "steps": steps}
+    facts |= {"files": [chosen["contents"].get(f) for f in (options.regrow_start, options.regrow_dense)]}
+    if held := chosen["contents"].get(chosen["dataset"]):
+        facts["images"] = held
+    facts |= {"device": device.type, "torch": torch.__version__, "threads": torch.get_num_threads()}
+    key = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return Path(options.result_dir, CACHE, f"{key}.bin")
+
+
+def control(start: PrunedNetwork, stages: Stages, clock: Clock, steps: int) -> dict[str, Any]:
     """The start network fine-tuned as often and as long as the regrown one; what `finetune` returns for the last step."""
     start.load(start.state)
-    return _fine_tuned(start, progress, clock, "control", steps)
+    return _fine_tuned(start, stages, clock, "control", steps)
 
 
-def plain_pruning(start: Start, progress: Progress, clock: Clock, steps: int, kept: int) -> dict[str, Any]:
+def plain_pruning(start: PrunedNetwork, stages: Stages, clock: Clock, steps: int, kept: int) -> dict[str, Any]:
     """The dense network pruned to `kept` weights at once and fine-tuned as often and as long; "method" says how it was made."""
-    made = progress.once("plain", lambda: _pruned(start, kept))
+    made = stages.once("plain", lambda: _pruned(start, kept))
     start.load(made["model"])
-    return _fine_tuned(start, progress, clock, "plain", steps) | {"method": made["method"]}
+    return _fine_tuned(start, stages, clock, "plain", steps) | {"method": made["method"]}
 
 
-def _fine_tuned(start: Start, progress: Progress, clock: Clock, name: str, steps: int) -> dict[str, Any]:
+def _fine_tuned(start: PrunedNetwork, stages: Stages, clock: Clock, name: str, steps: int) -> dict[str, Any]:
     epochs, rows, last = start.options.regrow_finetune_epochs, [], {}
     for step in range(steps):
-        last = finetune(start, progress, clock, f"{name}-{step}", step, epochs)
+        last = finetune(start, stages, clock, f"{name}-{step}", step, epochs)
         rows += last["rows"]
     return {"rows": rows, "model": last["model"]}
 
 
-def _pruned(start: Start, kept: int) -> dict[str, Any]:
+def _pruned(start: PrunedNetwork, kept: int) -> dict[str, Any]:
     state, origin = _unpruned(start)
     with torch.no_grad():
         for p in start.prunables:
@@ -54,12 +96,12 @@ def _pruned(start: Start, kept: int) -> dict[str, Any]:
     density = kept / start.size
     if kept_count(start.size, density) != kept:  # rounding: the nearest density that means this number
         density = (kept - 0.5) / start.size
-    subject = Subject(start.model, start.prunables, start.data, subset, options, start.device)
-    subject.prune(load_pruner(options), density, ablate=False)
+    network = MaskedNetwork(start.model, start.prunables, start.data, start.device, options, subset)
+    network.prune(load_pruner(options), density, ablate=False)
     return {"model": start.copy(), "method": f"{options.pruner} of {origin}"}
 
 
-def _unpruned(start: Start) -> tuple[dict[str, torch.Tensor], str]:
+def _unpruned(start: PrunedNetwork) -> tuple[dict[str, torch.Tensor], str]:
     """The `state_dict` that plain pruning begins with, and what it is called."""
     if start.sources.dense_state is not None:
         return start.sources.dense_state, "the dense network"
@@ -71,7 +113,7 @@ def _unpruned(start: Start) -> tuple[dict[str, torch.Tensor], str]:
     return start.state | stored, "the stored values" if stored else "the start network, pruned weights zero"
 
 
-def _pruning_options(start: Start) -> argparse.Namespace:
+def _pruning_options(start: PrunedNetwork) -> argparse.Namespace:
     """The options of the run's own pruning; magnitude where there is none, or its masks moved in training."""
     saved = start.saved
     pruner = getattr(saved, "pruner", "dense")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from Models.masking import Prunable, apply_masks, load_state
+from Models.masking import Prunable, apply_masks
 from Models.weights import copy_tensors
 from Pruners._shared.masks import kept_count
 from Utils.base.errors import Refused
-from Utils.base.json_files import read_json
 from Utils.compute.device import choose_device
 from Utils.data.datasets import Dataset
 from Utils.regrowth.allocation import capacities, fraction_count
@@ -24,7 +23,8 @@ from Utils.regrowth.selection import Sources
 from Utils.regrowth.sources import read_sources
 from Utils.runs.checkpoint_reader import Checkpoint, read_checkpoint
 from Utils.runs.run_files import check_file
-from Utils.training.network import Datasets, build_model, mask, use_threads
+from Utils.runs.saved_options import saved_options
+from Utils.training.network import Datasets, MaskedNetwork, build_model, mask, use_threads
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 PARTS = 8  # scoring batches that are read at once
@@ -60,50 +60,26 @@ class Again:
         return self._make()
 
 
-@dataclass
-class Start:
-    """A sparse network to be regrown, on the device.
+@dataclass(kw_only=True)
+class PrunedNetwork(MaskedNetwork):
+    """A sparse network to be regrown, and what is known of its pruned weights.
 
     Attributes:
+        options: those of the regrowth.
         layers: name -> the prunable weights that may be regrown, in the order of the network.
-        prunables: everything that is masked, these among it.
         state: the network's `state_dict` as it was opened, on the device.
-        sources: what is known of the pruned weights.
+        sources: the stored values of the pruned weights, of this network or of others.
         dense: the trained dense network, None where there is none.
         saved: options of the run that it comes from, None for a foreign file.
-        notes: what a reader of the results must know.
+        notes: lines that a reader of the results must know.
     """
 
-    model: nn.Module
-    prunables: list[Prunable]
     layers: dict[str, Prunable]
-    data: Dataset
-    options: argparse.Namespace
-    device: torch.device
     state: dict[str, Tensor]
     sources: Sources
     dense: nn.Module | None
     saved: argparse.Namespace | None
     notes: list[str]
-
-    @property
-    def size(self) -> int:
-        """The number of prunable entries, N."""
-        return sum(p.mask.numel() for p in self.prunables)
-
-    @property
-    def kept(self) -> int:
-        """How many of them are alive now."""
-        return sum(int(torch.count_nonzero(p.mask)) for p in self.prunables)
-
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take over weights, statistics and masks of `state`."""
-        load_state(self.model, state)
-        apply_masks(self.prunables)
-
-    def copy(self) -> dict[str, Tensor]:
-        """The network's `state_dict` as it is now, cloned."""
-        return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
     def validation(self, count: int | None = None) -> Again:
         """The first `count` batches of the images held out; default: all."""
@@ -119,7 +95,7 @@ class Start:
         return Again(lambda: chain.from_iterable(self.data.subset_batches(part, size) for part in parts))
 
 
-def open_start(options: argparse.Namespace, datasets: Datasets) -> Start:
+def open_start(options: argparse.Namespace, datasets: Datasets) -> PrunedNetwork:
     """Read the network, its data and its sources; nothing is written.
 
     Raises:
@@ -133,13 +109,15 @@ def open_start(options: argparse.Namespace, datasets: Datasets) -> Start:
     found = read_checkpoint(options.regrow_start)
     model, prunables = _network(options, data, found, device)
     sources, dense = read_sources(options, data, found, prunables, device)
-    saved = _saved_options(options)
-    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     layers = chosen_layers(prunables, options.regrow_layers)
-    start = Start(model, prunables, layers, data, options, device, state, sources, dense, saved, list(sources.notes))
+    start = PrunedNetwork(
+        model, prunables, data, device, options, layers=layers,
+        state={name: tensor.clone() for name, tensor in model.state_dict().items()},
+        sources=sources, dense=dense, saved=_saved_options(options), notes=list(sources.notes),
+    )  # fmt: skip
     if not any(capacities(layers).values()):
         raise Refused(f"{options.regrow_start}: no weight of these layers is pruned")
-    if saved is not None and (before := getattr(saved, "val_fraction", 0)) != options.val_fraction:
+    if start.saved is not None and (before := getattr(start.saved, "val_fraction", 0)) != options.val_fraction:
         start.notes.append(
             f"the start network was trained with --val-fraction {before:g}, not {options.val_fraction:g}: it has seen validation "
             "images, so that accuracies on these are too high"
@@ -149,7 +127,7 @@ def open_start(options: argparse.Namespace, datasets: Datasets) -> Start:
     return start
 
 
-def budget(start: Start) -> int:
+def budget(start: PrunedNetwork) -> int:
     """How many weights are regrown: to `--regrow-to`, counted as pruning to it would, or `--regrow-fraction` of all.
 
     Raises:
@@ -206,13 +184,9 @@ def _network(
 
 
 def _saved_options(options: argparse.Namespace) -> argparse.Namespace | None:
+    """The options of the run that `--run` names; None where a foreign file is regrown."""
     if not options.run:
         return None
-    from Utils.options.table import EXPERIMENTS, defaults
-
-    args = Path(options.run[0]) / "args.json"
-    check_file(args)
-    recorded = read_json(args)
-    if str(recorded.get("experiment", "singleshot")) not in EXPERIMENTS:
-        raise Refused(f"{args}: no experiment has the name {recorded['experiment']!r}")
-    return argparse.Namespace(**defaults(recorded.get("experiment", "singleshot")) | recorded)
+    folder = Path(options.run[0])
+    check_file(folder / "args.json")
+    return saved_options(folder)

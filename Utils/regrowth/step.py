@@ -16,12 +16,12 @@ from Utils.regrowth.finetune import short_accuracy
 from Utils.regrowth.search import Found, search
 from Utils.regrowth.selection import pruned_scores
 from Utils.regrowth.ssim import layer_ssim
-from Utils.regrowth.start import Start
+from Utils.regrowth.start import PrunedNetwork
 from Utils.regrowth.turn_on import regrow_, revive_
-from Utils.runs.stages import Progress
+from Utils.runs.stages import Stages
 
 
-def similarities(start: Start) -> dict[str, float | None]:
+def similarities(start: PrunedNetwork) -> dict[str, float | None]:
     """The SSIM of each layer between the dense network and this one on validation images; None where there is none."""
     if start.dense is None:
         return dict.fromkeys(start.layers)
@@ -29,7 +29,7 @@ def similarities(start: Start) -> dict[str, float | None]:
     return layer_ssim(start.dense, start.model, start.validation(count), list(start.layers), count)
 
 
-def scores_of(start: Start, step: int) -> tuple[dict[str, torch.Tensor], list[str]]:
+def scores_of(start: PrunedNetwork, step: int) -> tuple[dict[str, torch.Tensor], list[str]]:
     """`pruned_scores` of `--regrow-selection` for the network as it is.
 
     Raises:
@@ -46,7 +46,7 @@ def scores_of(start: Start, step: int) -> tuple[dict[str, torch.Tensor], list[st
         raise Refused(f"--regrow-selection {options.regrow_selection}: {error}") from error
 
 
-def check_sources(start: Start) -> None:
+def check_sources(start: PrunedNetwork) -> None:
     """Refuse an init, a selection or an allocation for which this start has nothing to go by, before anything is written."""
     options = start.options
     init, selection, allocation = (getattr(options, f"regrow_{word}", None) for word in ("init", "selection", "allocation"))
@@ -59,7 +59,7 @@ def check_sources(start: Start) -> None:
         raise Refused(f"--regrow-allocation {allocation}: no layer of --model {options.model} has maps of 3 x 3 to compare")
 
 
-def check_places(start: Start, places: Mapping[str, torch.Tensor]) -> None:
+def check_places(start: PrunedNetwork, places: Mapping[str, torch.Tensor]) -> None:
     """Refuse a `--regrow-replay` that names layers or weights which this network does not have."""
     word = f"--regrow-replay {start.options.regrow_replay}"
     for name, at in places.items():
@@ -70,7 +70,7 @@ def check_places(start: Start, places: Mapping[str, torch.Tensor]) -> None:
             raise Refused(f"{word} does not fit {name}, which has {size} weights")
 
 
-def grow(start: Start, progress: Progress, clock: Clock, step: int, count: int) -> dict[str, Any]:
+def grow(start: PrunedNetwork, stages: Stages, clock: Clock, step: int, count: int) -> dict[str, Any]:
     """Turn `count` weights of the network of `start` on, as it is, by the options.
 
     Returns:
@@ -89,7 +89,7 @@ def grow(start: Start, progress: Progress, clock: Clock, step: int, count: int) 
     scores, notes = timed("scores", lambda: scores_of(start, step))
     caps, found = capacities(start.layers), None
     if options.regrow_allocation == "rl":
-        found = timed("search", lambda: _search(start, progress, clock, step, count, ssim, scores, base))
+        found = timed("search", lambda: _search(start, stages, clock, step, count, ssim, scores, base))
         allocation = {name: found.allocation[name] for name in caps}
         start.load(base)
     else:
@@ -104,7 +104,7 @@ def grow(start: Start, progress: Progress, clock: Clock, step: int, count: int) 
     }  # fmt: skip
 
 
-def replay(start: Start, places: Mapping[str, torch.Tensor], step: int) -> dict[str, Any]:
+def replay(start: PrunedNetwork, places: Mapping[str, torch.Tensor], step: int) -> dict[str, Any]:
     """Turn on the weights that a saved regrowth turned on; those that are alive already stay as they are. As `grow`."""
     options = start.options
     ssim, caps, notes = similarities(start), capacities(start.layers), []
@@ -124,7 +124,7 @@ def replay(start: Start, places: Mapping[str, torch.Tensor], step: int) -> dict[
 
 
 def turn_on(
-    start: Start, allocation: Mapping[str, int], scores: Mapping[str, torch.Tensor], step: int
+    start: PrunedNetwork, allocation: Mapping[str, int], scores: Mapping[str, torch.Tensor], step: int
 ) -> dict[str, torch.Tensor]:
     """`regrow_` of the network of `start` with `--regrow-init`; layer -> flat places."""
     init = start.options.regrow_init
@@ -136,7 +136,7 @@ def _seed(options: Any, step: int) -> int:
 
 
 def _search(
-    start: Start, progress: Progress, clock: Clock, step: int, count: int, ssim: Mapping[str, float | None],
+    start: PrunedNetwork, stages: Stages, clock: Clock, step: int, count: int, ssim: Mapping[str, float | None],
     scores: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor],
 ) -> Found:  # fmt: skip
     """The allocation with the best validation accuracy after `--regrow-mini-epochs`; layers by rising SSIM."""
@@ -149,10 +149,8 @@ def _search(
         return short_accuracy(start, clock, step, options.regrow_mini_epochs)
 
     name = f"search-{step}"
-    keep = progress.keeper(name)
-    found = search(
+    keep = stages.keeper(name)
+    return search(
         order, count, evaluate, options.regrow_episodes, derive(options.seed, "regrow-controller", step),
-        state=progress.half(name), after_episode=lambda state: keep(len(state()["found"]["history"]), state),
+        state=stages.half(name), after_episode=lambda state: keep(len(state()["found"]["history"]), state),
     )  # fmt: skip
-    progress.forget(name)
-    return found

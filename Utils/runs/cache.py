@@ -1,54 +1,89 @@
-"""The rivals of regrowth are the same for every allocation, selection and init: whoever needs them first makes them for all."""
+"""Results that all runs of a result folder share: whoever needs one first makes it, the others wait for it and read it.
+
+Dense networks (`dense_cache.py`) and the rivals of regrowth (`Utils/regrowth/rivals.py`) are kept this way.
+"""
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from Utils.base.errors import Refused
+from Utils.base.files import leftovers
 from Utils.base.locks import Lock
 from Utils.base.tensor_files import seal, unseal
-from Utils.options.resolve import identity
-
-CACHE = "regrow-rivals"
-# What a rival does not depend on.
-VARYING = (
-    "regrow_allocation", "regrow_selection", "regrow_init", "regrow_reference", "regrow_layers", "regrow_replay", "regrow_to",
-    "regrow_fraction", "regrow_ssim_batches", "regrow_score_batches", "regrow_episodes", "regrow_mini_epochs", "contents",
-)  # fmt: skip
+from Utils.compute.processes import decided, is_first
 
 
-def rivals_path(options: argparse.Namespace, device: torch.device, kept: int, steps: int) -> Path | None:
-    """Where the rivals of a regrowth to `kept` weights in `steps` steps are kept; None with `--no-save`."""
-    if options.no_save:
-        return None
-    chosen = identity(options)
-    facts = {k: v for k, v in chosen.items() if k not in VARYING} | {"kept": kept, "steps": steps}
-    facts |= {"files": [chosen["contents"].get(f) for f in (options.regrow_start, options.regrow_dense)]}
-    if held := chosen["contents"].get(chosen["dataset"]):
-        facts["images"] = held
-    facts |= {"device": device.type, "torch": torch.__version__, "threads": torch.get_num_threads()}
-    key = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
-    return Path(options.result_dir, CACHE, f"{key}.bin")
+class CacheEntry:
+    """One shared result: the file `path`, and beside it the checkpoint of the process that is making it.
+
+    Attributes:
+        path: the file; None where nothing is saved, so that nothing is shared.
+        content: what the file holds; None where it is still to be made, by this process.
+    """
+
+    def __init__(self, path: Path | None, content: dict[str, Any] | None = None) -> None:
+        self.path, self.content = path, content
+
+    @property
+    def _checkpoint(self) -> Path | None:
+        return self.path.with_suffix(".checkpoint") if self.path else None
+
+    def resume(self) -> dict[str, Any] | None:
+        """Read the last checkpoint, of whichever process wrote it, on all ranks; None if there is none."""
+        return decided(lambda: unseal(self._checkpoint)) if self._checkpoint else None
+
+    def write_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Keep `state` for `resume`, in place of the one before."""
+        if self._checkpoint and is_first():
+            seal(self._checkpoint, state)
+
+    def write(self, content: Mapping[str, Any]) -> None:
+        """Write the result, and remove its checkpoint."""
+        if self.path and self._checkpoint and is_first():
+            seal(self.path, content)
+            self._checkpoint.unlink(missing_ok=True)
 
 
-def shared(path: Path | None, names: Sequence[str], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What is in `path`, all of `names`, or what `make` makes, which is kept there then; a second process waits for the first."""
+@contextmanager
+def cache_entry(path: Path | None, *keys: str) -> Iterator[CacheEntry]:
+    """Find the shared result `path`, a dictionary with these `keys`, or hold its lock while the block makes it.
+
+    Waits while another process is making it. A file that is damaged, or lacks a key, is made again.
+
+    Raises:
+        Refused: a link or a folder has the name of the file or of its checkpoint; or what has the name of its lock is no lock.
+        RunFailed: the lock cannot be written.
+    """
     if path is None:
-        return make()
-    if (done := unseal(path, *names)) is not None:
-        return done
+        yield CacheEntry(None)
+        return
+    for file in (path, path.with_suffix(".checkpoint")):
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            raise Refused(f"{file} is no file: take it away, {path.parent.name.replace('-', ' ')} are kept there")
     lock = Lock(path.with_suffix(".lock"))
-    lock.take()
     try:
-        if (done := unseal(path, *names)) is None:
-            done = make()
-            seal(path, done)
+        yield CacheEntry(path, decided(lambda: _content(path, keys, lock)))
     finally:
         lock.leave()
-    return done
+
+
+def _content(path: Path, keys: tuple[str, ...], lock: Lock) -> dict[str, Any] | None:
+    """Read `path`, waiting for whoever is making it; None, with the lock held, where it is to be made."""
+    checkpoint = path.with_suffix(".checkpoint")
+    content = unseal(path, *keys)
+    if content is None:
+        lock.take()
+        content = unseal(path, *keys)
+    elif lock.path.exists() or checkpoint.exists():
+        lock.take(0)  # whoever made it was killed at the very end
+    if content is not None and lock.held:
+        checkpoint.unlink(missing_ok=True)
+    if content is None:
+        for name, leftover in leftovers(path.parent):
+            if name in (path.name, checkpoint.name):  # the lock on them is held
+                leftover.unlink(missing_ok=True)
+    return content

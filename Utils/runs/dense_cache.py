@@ -1,11 +1,10 @@
-"""When a checkpoint is due, and the cache of densely trained networks that all runs of a result folder share."""
+"""The cache of densely trained networks, which all runs of a result folder share."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +13,15 @@ from typing import Any
 import pandas as pd
 import torch
 
-from Utils.base.errors import Refused
-from Utils.base.files import leftovers
-from Utils.base.locks import Lock
-from Utils.base.tensor_files import seal, unseal
 from Utils.compute.clock import Clock
-from Utils.compute.processes import decided, is_first, share
+from Utils.compute.processes import share
 from Utils.options.resolve import identity
+from Utils.runs.cache import CacheEntry, cache_entry
 from Utils.runs.places import YOUNG
-from Utils.training.network import Subject
+from Utils.runs.stages import Stages
+from Utils.training.network import MaskedNetwork
 from Utils.training.phase import Training
 
-SLOW, LONG = 2.0, 10.0  # seconds: an epoch of this length gets a checkpoint of its own; the time to let pass otherwise
 CACHE = "dense-networks"
 FINISHED = ("model", "rows", "rewind", "peak")  # what a file there holds
 # What a densely trained network depends on, beside the device and the version of torch.
@@ -37,29 +33,6 @@ RECIPE = (
 )  # fmt: skip
 
 
-class Checkpoints:
-    """Calls `write(training)` after the epochs that `--checkpoint-every` names.
-
-    By default that is each epoch of two seconds or more, and any epoch once ten seconds have passed since the last time.
-    """
-
-    def __init__(self, write: Callable[[Training], None], every: int | None) -> None:
-        self._write, self._every = write, every
-        self._written = self._epoch_began = time.monotonic()
-
-    def __call__(self, training: Training) -> None:
-        """Write a checkpoint if one is due."""
-        now = time.monotonic()
-        if self._every is None:
-            due = now - self._epoch_began >= SLOW or now - self._written >= LONG
-        else:
-            due = self._every > 0 and training.epoch % self._every == 0
-        if due:
-            self._write(training)
-            self._written = now
-        self._epoch_began = time.monotonic()
-
-
 @dataclass
 class DenseNetwork:
     """What dense training came to: its rows, and the state at `--rewind-epoch` if that is not 0 (see `Training.state`)."""
@@ -69,29 +42,19 @@ class DenseNetwork:
 
 
 def train_densely(
-    subject: Subject, options: argparse.Namespace, clock: Clock, watch: Callable[[Training, int], None] | None = None
+    network: MaskedNetwork, clock: Clock, watch: Callable[[Training, int], None] | None = None
 ) -> DenseNetwork:
-    """Train for `--pre-epochs`, or take the network from the cache where this was done before, by whichever run.
+    """Train `network` for `--pre-epochs`, or take it from the cache where this was done before, by whichever run.
 
-    The network of `subject` is trained afterwards. Two processes that want the same network train it once: the second waits.
-    A training that was broken off goes on from its last checkpoint. `watch` is that of `Training`.
+    A training that was broken off, by whichever run, goes on from its last checkpoint. `watch` is that of `Training`.
     """
-    training = Training(subject.model, subject.prunables, subject.data, options, "pre_train", clock, watch=watch)
-    rewind_epoch = getattr(options, "rewind_epoch", 0)
-    path = dense_path(options, subject.device)
-    if path is None:
-        return _train(training, options.pre_epochs, rewind_epoch)
-    for file in (path, path.with_suffix(".checkpoint")):
-        if file.is_symlink() or (file.exists() and not file.is_file()):
-            raise Refused(f"{file} is no file: take it away, dense networks are kept there")
-    lock = Lock(path.with_suffix(".lock"))
-    try:
-        done = decided(lambda: _finished(path, lock))
-        if done is None:
-            return _train_into(path, training, options, rewind_epoch)
-    finally:
-        lock.leave()
-    subject.load(done["model"])
+    options = network.options
+    training = Training(network, "pre_train", clock, watch=watch)
+    with cache_entry(dense_path(options, network.device), *FINISHED) as entry:
+        if entry.content is None:
+            return _train(training, network, entry)
+        done = entry.content
+    network.load(done["model"])
     training.rows = [tuple(row) for row in done["rows"]]
     clock.seconds["pre_train"] += float(training.table()["seconds"].sum())  # what it took when it was done
     clock.peaks["pre_train"] = max(clock.peaks["pre_train"], done["peak"])
@@ -100,58 +63,25 @@ def train_densely(
     return DenseNetwork(training.table(), done["rewind"])
 
 
-def _finished(path: Path, lock: Lock) -> dict[str, Any] | None:
-    """What is in `path`; waits for whoever is making it, and returns None with the lock held where nobody is."""
-    done = unseal(path, *FINISHED)
-    if done is None:
-        lock.take()
-        done = unseal(path, *FINISHED)
-    elif lock.path.exists() or path.with_suffix(".checkpoint").exists():
-        lock.take(0)  # whoever made it was killed at the very end
-    if done is not None and lock.held:
-        path.with_suffix(".checkpoint").unlink(missing_ok=True)
-    return done
+def _train(training: Training, network: MaskedNetwork, entry: CacheEntry) -> DenseNetwork:
+    """Train up to `--pre-epochs`, copying the state at `--rewind-epoch` on the way, and write the cache's file."""
+    options = network.options
+    stages = Stages(entry, options.checkpoint_every, network=network)
+    rewind_epoch, rewind = getattr(options, "rewind_epoch", 0), None
 
+    def half() -> dict[str, Any]:
+        return without_masks(training.state())
 
-def _train_into(path: Path, training: Training, options: argparse.Namespace, rewind_epoch: int) -> DenseNetwork:
-    """Train, with checkpoints beside `path`, and write `path`."""
-    half = path.with_suffix(".checkpoint")
-    if is_first():
-        for name, leftover in leftovers(path.parent):
-            if name in (path.name, half.name):  # the lock is ours
-                leftover.unlink(missing_ok=True)
-    saved = decided(lambda: unseal(half, "model", "rows", "rewind"))
-    if saved:
-        training.restore(saved)
-    network = DenseNetwork(training.table(), saved["rewind"] if saved else None)
-
-    def write(now: Training) -> None:
-        if is_first():
-            seal(half, without_masks(now.state()) | {"rewind": network.rewind})
-
-    network = _train(training, options.pre_epochs, rewind_epoch, network, Checkpoints(write, options.checkpoint_every))
-    if is_first():
-        state = without_masks(training.state())
-        seal(path, {"model": state["model"], "rows": state["rows"], "rewind": network.rewind,
-                    "peak": training.clock.peaks["pre_train"]})  # fmt: skip
-        half.unlink(missing_ok=True)
-    return network
-
-
-def _train(
-    training: Training,
-    epochs: int,
-    rewind_epoch: int,
-    network: DenseNetwork | None = None,
-    after_epoch: Checkpoints | None = None,
-) -> DenseNetwork:
-    """Train up to `epochs`, copying the state at `rewind_epoch` into `network` on the way."""
-    network = network or DenseNetwork(training.table(), None)
-    if rewind_epoch and network.rewind is None:
+    def at_rewind_epoch() -> dict[str, Any]:
         training.run(rewind_epoch, whole=False)
-        network.rewind = copied(without_masks(training.state()) | {"rows": []})
-    network.rows = training.run(epochs, after_epoch)
-    return network
+        return copied(half() | {"rows": []})
+
+    if rewind_epoch:
+        rewind = stages.once("rewind", at_rewind_epoch)
+    rows = stages.train("dense", training, options.pre_epochs, state=half)
+    model, peak = half()["model"], training.clock.peaks["pre_train"]
+    entry.write({"model": model, "rows": training.rows, "rewind": rewind, "peak": peak})
+    return DenseNetwork(rows, rewind)
 
 
 def without_masks(state: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from Utils.base.errors import Refused, RunFailed
@@ -19,11 +20,11 @@ from Utils.compute import processes
 from Utils.compute.device import device_of
 from Utils.compute.environment import environment, load_average
 from Utils.data import contents
-from Utils.options.resolve import differences, identity, untold
-from Utils.options.table import defaults
+from Utils.options.resolve import identity
 from Utils.runs.manifest import CHECKPOINT, OwnFiles, names_of
 from Utils.runs.places import path_of
 from Utils.runs.run_files import damaged, tidy
+from Utils.runs.saved_options import check_same
 from Utils.runs.writer import Writer
 from Utils.training import tensorboard
 
@@ -41,6 +42,7 @@ class RunFolder(Writer):
         path: where it is.
         saves: whether this process writes anything at all; of several that train one network, rank 0 does.
         finished: whether it holds this run, done, and it is not to be overwritten, nor `made_anew` each time.
+        begun: whether `begin` was called, or the run was gone on with.
         events: what `--tensorboard` shows of it; no file of the run's, so that it is not among the checksums.
 
     Raises:
@@ -53,8 +55,9 @@ class RunFolder(Writer):
         self.options, self._made_anew = options, made_anew
         self.path = path_of(options)
         self.saves = not options.no_save and processes.is_first()
-        self._begun = False
+        self.begun = False
         self._sums: dict[str, str] = {}
+        self._growing: set[str] = set()  # tables that a run which goes on writes again
         self._lock = Lock(self.path / ".lock")
         self._load = load_average()
         shown = self.saves and getattr(options, "tensorboard", False)
@@ -130,9 +133,9 @@ class RunFolder(Writer):
         Raises:
             Refused: a link, a folder or somebody else's file is in the way of one; nothing was removed.
         """
-        if self._begun:
+        if self.begun:
             return
-        self._begun = True
+        self.begun = True
         if self.saves:
             folders = [tensorboard.FOLDER] if self.events.active else []
             OwnFiles(self.path).check(names_of(vars(self.options)) | set(names), folders)
@@ -161,7 +164,7 @@ class RunFolder(Writer):
         if file := checkpoint if state is None else self._spoilt(state):
             print(f"NOTE: {file} is missing or damaged: the run starts over")
             return None
-        self._begun, self._sums = True, state["files"]
+        self.begun, self._sums = True, state["files"]
         self._sums["args.json"] = sha256(self.path / "args.json")
         if goes_on:
             self._note_change()
@@ -191,15 +194,20 @@ class RunFolder(Writer):
             print(f"NOTE: this run goes on with {are}; it was begun with {were}: its numbers may differ in the last digits")
             self.write_json("args.json", saved | {"continued": [*saved.get("continued", []), now]})
 
-    def write_checkpoint(self, state: dict[str, Any], changing: tuple[str, ...] = ("post-train.csv",)) -> None:
-        """Keep `state` for `resume`, in place of the one before. `changing` files are written again by a run that goes on."""
+    def write_checkpoint(self, state: dict[str, Any]) -> None:
+        """Keep `state` for `resume`, in place of the checkpoint before."""
         if self.saves:
             self._check_there()
             try:
                 self._own.add([CHECKPOINT])
             except Refused as error:
                 raise RunFailed(str(error)) from error
-            seal(self.path / CHECKPOINT, state | {"files": {n: s for n, s in self._sums.items() if n not in changing}})
+            seal(self.path / CHECKPOINT, state | {"files": {n: s for n, s in self._sums.items() if n not in self._growing}})
+
+    def write_rows(self, name: str, rows: pd.DataFrame) -> None:
+        """Write the table of a training that is going on; it may be ahead of the checkpoint, which does not vouch for it."""
+        self._growing.add(name)
+        self.write_table(name, rows)
 
     def snapshot(self, model: torch.nn.Module) -> dict[str, torch.Tensor] | None:
         """A copy on the CPU of the model's `state_dict` as it is now; None when nothing is saved."""
@@ -231,15 +239,3 @@ class RunFolder(Writer):
         for name in ("args.json", *names):
             if not (self.path / name).is_file():
                 raise RunFailed(f"{self.path / name} was removed while the run was going on: the same command starts it over")
-
-
-def check_same(path: Path, options: argparse.Namespace) -> str:
-    """Refuse options that are not those of the run in `path`, naming what differs.
-
-    Returns a note where it cannot be told whether an image folder is what it was; else nothing.
-    """
-    saved, asked = read_json(path / "args.json"), identity(options)
-    saved = defaults(options.experiment) | saved  # an option that is newer than the run was as it is by default
-    if changes := differences(saved, asked):
-        raise Refused(f"{path} holds another run ({', '.join(changes)}): choose another --expid or --overwrite")
-    return untold(saved, asked)

@@ -8,6 +8,7 @@ from argparse import Namespace
 from collections.abc import Callable
 
 from Pruners._shared.base import Pruner
+from Pruners._shared.loop import NonFiniteScores
 from Utils.base.errors import Refused, RunFailed
 from Utils.compute.device import device_of
 from Utils.compute.torchrun import common_reason
@@ -34,7 +35,7 @@ def attempt(work: Callable[[], None], folder: RunFolder) -> None:
     """Do the work of a run; an error becomes a `failed` summary, with the rows of a training that diverged.
 
     Raises:
-        Refused: nothing was written.
+        Refused: nothing was written; a network that cannot be scored, too, is refused where the folder has not begun.
         RunFailed: everything else; --verbose shows where it came from.
     """
     options = folder.options
@@ -43,6 +44,8 @@ def attempt(work: Callable[[], None], folder: RunFolder) -> None:
     except Refused:
         raise
     except (Exception, SystemExit) as error:  # a network of one's own may raise anything
+        if isinstance(error, NonFiniteScores) and not folder.begun:
+            raise Refused(str(error)) from error
         if options.verbose:
             traceback.print_exc()
         reason = failure(error, options)

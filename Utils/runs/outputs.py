@@ -1,34 +1,97 @@
-"""What runs that train measure of the network that they end with, as keys of their summaries."""
+"""The end of a run that prunes and trains: its files, its summary, and what it prints."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+import pandas as pd
+import torch
+
+from Utils.compute.clock import Clock
 from Utils.compute.precision import Precision
 from Utils.compute.processes import is_first
 from Utils.measure.inference_time import inference_times
 from Utils.measure.record_trace import write_trace
 from Utils.runs.folder import RunFolder
+from Utils.runs.printing import print_inference, print_levels, print_pruning, print_training, print_warnings
+from Utils.runs.summary import pruning_summary, training_summary
 from Utils.trace.measure import measure
-from Utils.training.network import Subject, build_dense
+from Utils.training.network import MaskedNetwork, build_dense
+from Utils.training.phase import Training
 
 
-def inference_summary(subject: Subject, folder: RunFolder) -> dict[str, Any]:
-    """`inference_times` of a run's network as a key of its summary; with `--save-trace` `trace.json` is written, and what it
-    comes to is another.
+@dataclass(frozen=True)
+class Results:
+    """The tables of a run.
 
-    Where several processes train one network, the first one measures. `jobs` says that up to so many cells of a grid ran at once.
+    Attributes:
+        pre: the rows of the dense training.
+        post: the rows of the training after the last pruning.
+        pruning: the compression table of the last pruning, which is written already.
+        levels: a row for each level of multishot.
+        more: further keys of the summary.
     """
-    options, data, device = subject.options, subject.data, subject.device
+
+    pre: pd.DataFrame
+    post: pd.DataFrame
+    pruning: pd.DataFrame
+    levels: pd.DataFrame | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Trained(Protocol):
+    """The network that a run has trained: `Utils.compact.trained.TrainedNetwork`."""
+
+    whole: MaskedNetwork
+    network: MaskedNetwork
+
+    def small_state(self) -> dict[str, torch.Tensor] | None:
+        """The `state_dict` of the small network of `--compact`, if there is one."""
+
+    def summary(self) -> dict[str, int]:
+        """Keys of the summary about that network."""
+
+
+def save_and_print(folder: RunFolder, clock: Clock, trained: Trained, training: Training, results: Results) -> None:
+    """Write the tables and the state at the end, measure the network, print what the run came to, and finish the folder."""
+    network, patience = trained.whole, training.patience
+    folder.write_table("post-train.csv", results.post)
+    if results.levels is not None:
+        folder.write_table("levels.csv", results.levels)
+    # Before it is measured: a measurement that fails is not worth a trained network.
+    folder.write_state("model.pt", network.model.state_dict())
+    folder.write_state("model-compact.pt", trained.small_state())
+    folder.write_state("optimizer.pt", training.optimizer.state_dict())
+    folder.write_state("scheduler.pt", training.scheduler.state_dict())
+    summary = pruning_summary(folder, network, results.pruning, clock) | training_summary(results.post, network.data, patience)
+    summary |= trained.summary() | dict(results.more) | _inference_summary(trained.network, folder)
+    print_training(results.pre, results.post, patience)
+    if results.levels is not None:
+        print_levels(results.levels)
+    print_pruning(results.pruning, summary)
+    print_inference(summary["inference"])
+    print_warnings(summary)
+    folder.finish(summary)
+
+
+def _inference_summary(network: MaskedNetwork, folder: RunFolder) -> dict[str, Any]:
+    """Measure the inference time of a run's network, as a key of its summary.
+
+    With `--save-trace` the profile of a batch is written as `trace.json`, and summed up under another key. Where several
+    processes train one network, the first one measures. `jobs` says that up to so many cells of a grid ran at once.
+    """
+    options, data, device = network.options, network.data, network.device
     if not is_first():
         return {"inference": {}}
     found: dict[str, Any] = {}
     if options.save_trace:
         images, _ = next(iter(data.test_batches(options.test_batch_size)))
         precision = Precision.of(options, device)
-        folder.write_file("trace.json", lambda file: write_trace(file, subject.model, images, precision))
+        folder.write_file("trace.json", lambda file: write_trace(file, network.model, images, precision))
         found = _trace_summary(folder)
-    times = inference_times(subject.model, build_dense(options, data, device), data, options, device)
+    times = inference_times(network.model, build_dense(options, data, device), data, options, device)
     if (jobs := getattr(options, "jobs", 1)) > 1:
         times["jobs"] = jobs
     return {"inference": times} | found

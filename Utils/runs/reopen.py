@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import nn
-
-from Models.masking import Prunable
 from Models.weights import load_weights
 from Utils.base.errors import Refused
-from Utils.base.json_files import read_json
 from Utils.base.own_network import network_of_run
 from Utils.compute.device import choose_device
-from Utils.data.datasets import Dataset
-from Utils.options.experiments import EXPERIMENTS
 from Utils.options.resolve import changed_images
 from Utils.options.table import defaults
 from Utils.runs.run_files import check_file
 from Utils.runs.saved import MODEL, read_tensors
-from Utils.training.network import build_model, mask, open_data, use_threads
+from Utils.runs.saved_options import saved_options
+from Utils.training.network import MaskedNetwork, build_model, mask, open_data, use_threads
 
 PLACES = ("data_dir", "no_download", "workers")  # where this command's word counts, if it was given one
 
@@ -33,19 +26,10 @@ def was_given(options: argparse.Namespace, name: str) -> bool:
     return getattr(options, name) != defaults(options.experiment)[name]
 
 
-@dataclass(frozen=True)
-class Reopened:
-    """The network of a run with its masks, on the device; its data, read; the options that it was made with."""
+def reopen(folder: Path, options: argparse.Namespace) -> MaskedNetwork:
+    """Open the network of the run in `folder` as it was saved, and its data, with the run's own options.
 
-    model: nn.Module
-    prunables: list[Prunable]
-    data: Dataset
-    options: argparse.Namespace
-    device: torch.device
-
-
-def reopen(folder: Path, options: argparse.Namespace) -> Reopened:
-    """The run in `folder`, from its `args.json` and `model.pt`; `options` are those of the command that wants it.
+    `options` are those of the command that wants it.
 
     Raises:
         Refused: a file of it is missing, cannot be read or is not what the run wrote, or its data cannot be found; or its network
@@ -53,16 +37,12 @@ def reopen(folder: Path, options: argparse.Namespace) -> Reopened:
     """
     for name in ("args.json", MODEL):
         check_file(folder / name)
-    recorded = read_json(folder / "args.json")
-    experiment = recorded.get("experiment", "singleshot")
-    if str(experiment) not in EXPERIMENTS:
-        raise Refused(f"{folder / 'args.json'}: no experiment has the name {experiment!r}")
-    saved = argparse.Namespace(**defaults(experiment) | recorded)
-    saved.model = network_of_run(folder, recorded, options.model if was_given(options, "model") else None)
+    saved = saved_options(folder)
+    saved.model = network_of_run(folder, vars(saved), options.model if was_given(options, "model") else None)
     for place in PLACES:
         if was_given(options, place):
             setattr(saved, place, getattr(options, place))
-    if note := changed_images(recorded):
+    if note := changed_images(vars(saved)):
         print(note)
     device = choose_device(options)
     data = open_data(saved, device)
@@ -78,4 +58,4 @@ def reopen(folder: Path, options: argparse.Namespace) -> Reopened:
     masks = {name: tensor for name, tensor in read_tensors(folder / MODEL).items() if name.endswith("_mask")}
     model.load_state_dict(masks, strict=False)  # weights are masked already; which of them are pruned is known from here on
     use_threads(model, saved, data.input_shape)
-    return Reopened(model.to(device), prunables, data, saved, device)
+    return MaskedNetwork(model.to(device), prunables, data, device, saved)

@@ -1,46 +1,105 @@
-"""What a run of several stages has done so far, in its checkpoint: a run that was killed goes on in the stage it was in."""
+"""The one way to resume: a run is a sequence of named stages, and a run that was killed goes on in the stage it was in.
+
+A fault in resuming is found in five files:
+
+- this one: what is done, what is half done, and when that is written;
+- `earlier_checkpoints.py`: the checkpoints of earlier versions, in the layout of this one;
+- `folder.py` (`resume`, `write_checkpoint`): the checkpoint of a run, and whether its folder is still as the run left it;
+- `cache.py`: the checkpoint of a result that runs share, and who makes it;
+- `Utils/training/phase.py` (`state`, `restore`): where a training stands.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
 
 from Utils.compute.clock import Clock
-from Utils.runs.dense_cache import LONG, SLOW, Checkpoints
-from Utils.runs.folder import RunFolder
+from Utils.runs.earlier_checkpoints import in_stages
+from Utils.training.network import MaskedNetwork
+from Utils.training.phase import Training
+
+SLOW, LONG = 2.0, 10.0  # seconds: a step of this length gets a checkpoint of its own; the time to let pass otherwise
+TABLE = "columns of a table"  # the key that a table has in a checkpoint
 
 
-class Progress:
-    """Results of stages by name. A stage is a function of the options and of the stages before it alone.
+class Store(Protocol):
+    """The place of a checkpoint: a `RunFolder`, or a `CacheEntry`."""
 
-    `folder` must have begun. By default a checkpoint is written as soon as ten seconds have passed since the last one, and after
-    whatever took two; `--checkpoint-every 0` writes none.
+    path: Path | None
+
+    def resume(self) -> dict[str, Any] | None:
+        """Read the last checkpoint, on all ranks; None where the work is to begin anew."""
+
+    def write_checkpoint(self, state: dict[str, Any]) -> None:
+        """Keep `state` in place of the checkpoint before."""
+
+
+class Cadence:
+    """The steps of a stage after which a checkpoint is due: those that `--checkpoint-every` names.
+
+    By default (None) a checkpoint is due after each step of two seconds or more, and after any step once ten seconds have
+    passed since the last checkpoint. 0 means never.
     """
 
-    def __init__(self, folder: RunFolder, clock: Clock, saved: dict[str, Any] | None = None) -> None:
-        self._folder, self._clock = folder, clock
-        self._every: int | None = folder.options.checkpoint_every
-        self._done: dict[str, Any] = saved["done"] if saved else {}
-        self._half: dict[str, Any] = saved["half"] if saved else {}
-        self._written = time.monotonic()
-        if saved:
-            clock.restore(saved["clock"])
+    def __init__(self, every: int | None) -> None:
+        self._every = every
+        self._written = self._began = time.monotonic()
 
-    @property
-    def stages(self) -> list[str]:
-        """The names of the stages that are done, in their order."""
-        return list(self._done)
+    def is_due(self, number: int) -> bool:
+        """Whether a checkpoint is due after step `number`, which has just ended."""
+        now = time.monotonic()
+        if self._every is None:
+            due = now - self._began >= SLOW or now - self._written >= LONG
+        else:
+            due = self._every > 0 and number % self._every == 0
+        self._began = now
+        if due:
+            self._written = now
+        return due
+
+
+class Stages:
+    """The results of the stages of a run by name, and the state of the stage that is half done.
+
+    Stages either say everything in their results, as those of regrowth do: then a checkpoint is written after whatever took
+    two seconds, and once ten seconds have passed. Or they change one `network` in place, as training and pruning do: then
+    their results are written with the next half state, which has the network too.
+
+    Args:
+        store: where checkpoints are. A run folder need not have begun.
+        every: `--checkpoint-every` (see `Cadence`).
+        clock: goes on from the seconds of the checkpoint.
+        network: what the stages change in place.
+    """
+
+    def __init__(
+        self, store: Store, every: int | None, clock: Clock | None = None, network: MaskedNetwork | None = None
+    ) -> None:
+        self._store, self._every, self._clock, self._network = store, every, clock, network
+        saved = in_stages(store.resume(), store.path)
+        self._done: dict[str, Any] = _unpacked(saved["done"])
+        self._half: dict[str, Any] = saved["half"]
+        self._whole: dict[str, Any] | None = saved.get("network")
+        self._written = time.monotonic()
+        if clock and "clock" in saved:
+            clock.restore(saved["clock"])
+        if network and self._whole:
+            network.load(self._whole)
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """The result of stage `name`: kept from before, or made now. Nested plain values and tensors."""
+        """The result of stage `name`, made now unless the checkpoint has it: nested plain values, tensors and tables."""
         if name not in self._done:
             began = time.monotonic()
             self._done[name] = make()
-            self._half.pop(name, None)
+            self._half = {}
             now = time.monotonic()
-            if self._every or (self._every is None and (now - began >= SLOW or now - self._written >= LONG)):
+            slow = now - began >= SLOW or now - self._written >= LONG
+            if self._network is None and (self._every or (self._every is None and slow)):
                 self._write()
         return self._done[name]
 
@@ -48,26 +107,91 @@ class Progress:
         """The state in which stage `name` was left, or None."""
         return self._half.get(name)
 
-    def forget(self, name: str) -> None:
-        """Drop the half state of `name`."""
-        self._half.pop(name, None)
-
     def keeper(self, name: str) -> Callable[[int, Callable[[], Any]], None]:
         """A function (number of the step, state) to be called after each step of stage `name`; it writes what is due."""
-        due: list[Callable[[], Any]] = [dict]
-        checkpoints = Checkpoints(lambda _: self._keep(name, due[0]()), self._every)
+        cadence = Cadence(self._every)
 
         def keep(number: int, state: Callable[[], Any]) -> None:
-            due[0] = state
-            checkpoints(SimpleNamespace(epoch=number))  # type: ignore[arg-type]
+            if cadence.is_due(number):
+                self._keep(name, state())
 
         return keep
 
-    def _keep(self, name: str, state: Any) -> None:
-        self._half[name] = state
+    def train(
+        self,
+        name: str,
+        training: Training,
+        epochs: int,
+        *,
+        begins: str = "",
+        of: object = None,
+        save_rows: Callable[[pd.DataFrame], object] | None = None,
+        state: Callable[[], dict[str, Any]] | None = None,
+        followed: bool = False,
+    ) -> pd.DataFrame:
+        """Train up to epoch `epochs` as stage `name`, from where it was left; returns the rows (see `Training.run`).
+
+        Args:
+            name: of the stage.
+            training: a new training, whose network stands where the training begins.
+            epochs: the last epoch.
+            begins: the line to print where the training begins.
+            of: what to call the training in the line that is printed where it goes on; default: no line.
+            save_rows: called with the rows so far before each checkpoint.
+            state: makes a half state; default: `training.state`.
+            followed: whether other stages follow; then a checkpoint is written at the end too, unless `every` is 0.
+        """
+        if (half := self.half(name)) is None:
+            if begins:
+                print(begins)
+        else:
+            training.restore(half)
+            if of is not None:
+                print(f"Going on after epoch {training.epoch} of {of}.")
+        cadence = Cadence(self._every)
+
+        def keep(now: Training) -> None:
+            if save_rows:
+                save_rows(now.table())
+            self._keep(name, (state or now.state)(), now)
+
+        rows = training.run(epochs, lambda now: keep(now) if cadence.is_due(now.epoch) else None)
+        if followed and self._every != 0:
+            keep(training)
+        return rows
+
+    def _keep(self, name: str, state: Any, training: Training | None = None) -> None:
+        """Write a checkpoint in the middle of stage `name`; the network is in `state` unless the training is of another one."""
+        self._half = {name: state}
+        if self._network and training:
+            apart = training.model is not self._network.model
+            self._whole = self._network.model.state_dict() if apart else None
         self._write()
 
     def _write(self) -> None:
-        state = {"done": self._done, "half": self._half, "clock": self._clock.state()}
-        self._folder.write_checkpoint(state, changing=())
+        state: dict[str, Any] = {"done": _packed(self._done), "half": self._half}
+        if self._clock:
+            state["clock"] = self._clock.state()
+        if self._whole:
+            state["network"] = self._whole
+        self._store.write_checkpoint(state)
         self._written = time.monotonic()
+
+
+def _packed(value: Any) -> Any:
+    """`value` with every table as plain values: column -> [type, values], missing ones None."""
+    if isinstance(value, pd.DataFrame):
+        columns = {name: [None if pd.isna(v) else v for v in value[name].tolist()] for name in value}
+        return {TABLE: {name: [str(value[name].dtype), values] for name, values in columns.items()}}
+    if isinstance(value, dict):
+        return {k: _packed(v) for k, v in value.items()}
+    return [_packed(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _unpacked(value: Any) -> Any:
+    """The inverse of `_packed`."""
+    if isinstance(value, Mapping):
+        if value.keys() == {TABLE}:
+            return pd.DataFrame({name: pd.Series(v, dtype=dtype) for name, (dtype, v) in value[TABLE].items()})
+        return {k: _unpacked(v) for k, v in value.items()}
+    return [_unpacked(v) for v in value] if isinstance(value, list | tuple) else value

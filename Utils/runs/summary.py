@@ -15,7 +15,7 @@ from Utils.data.datasets import Dataset
 from Utils.measure.counting import effective_density, emptied_layers, totals
 from Utils.runs.folder import SCHEMA, RunFolder
 from Utils.training.early_stopping import kept_row, validation_summary
-from Utils.training.network import Subject
+from Utils.training.network import MaskedNetwork
 
 MEMORY = {"pre_train": "dense", "prune": "prune", "post_train": "train", "eval": "evaluate"}
 PHASES = ("data", "pre_train", "prune", "post_train", "eval")
@@ -32,7 +32,7 @@ def study_summary(folder: RunFolder, results: dict[str, Any]) -> dict[str, Any]:
     return _heading(folder.options, folder.expid) | results
 
 
-def pruning_summary(folder: RunFolder, subject: Subject, table: pd.DataFrame, clock: Clock) -> dict[str, Any]:
+def pruning_summary(folder: RunFolder, network: MaskedNetwork, table: pd.DataFrame, clock: Clock) -> dict[str, Any]:
     """The summary of a pruned network: what is left of it, and whether it can still compute anything."""
     kept = int(table.loc[table["prunable"], "kept"].sum())
     return (
@@ -40,12 +40,12 @@ def pruning_summary(folder: RunFolder, subject: Subject, table: pd.DataFrame, cl
         | totals(table)
         | {
             "density_asked": folder.options.density,
-            "density": kept / subject.size,
+            "density": kept / network.size,
             "effective_density": effective_density(table),
-            "collapsed": not has_path(subject.model, subject.prunables, subject.data.input_shape),
+            "collapsed": not has_path(network.model, network.prunables, network.data.input_shape),
             "collapsed_layers": emptied_layers(table),
             **costs(clock),
-            "precision": str(Precision.of(folder.options, subject.device)),
+            "precision": str(Precision.of(folder.options, network.device)),
             "inference": {},
         }
     )

@@ -17,7 +17,7 @@ from Utils.base.json_files import read_json
 from Utils.data.datasets import Dataset
 from Utils.runs.folder import RunFolder
 from Utils.runs.summary import study_summary
-from Utils.training.network import Subject, load_pruner, prepare, print_note
+from Utils.training.network import MaskedNetwork, load_pruner, prepare, print_note
 
 # The options of `prepare` that a study without a pruner does not read.
 DENSE = {"prune_dataset_ratio": 1, "compression": 0.0, "density": 1.0, "prune_bias": False, "prune_batchnorm": False,
@@ -48,8 +48,8 @@ def options_per_pruner(options: argparse.Namespace) -> list[argparse.Namespace]:
 
 
 def score_each(
-    options: argparse.Namespace, device: torch.device, data: Dataset, check: Callable[[Subject], Any] | None = None
-) -> Iterator[tuple[str, Subject, list[torch.Tensor]]]:
+    options: argparse.Namespace, device: torch.device, data: Dataset, check: Callable[[MaskedNetwork], Any] | None = None
+) -> Iterator[tuple[str, MaskedNetwork, list[torch.Tensor]]]:
     """(pruner, the network after pruning, the scores of the last round) for each method, all on the same initial network.
 
     `check` is called with each network before it is scored. The dataset is read only where a method needs it.
@@ -59,13 +59,13 @@ def score_each(
     """
     for own in options_per_pruner(options):
         pruner = load_pruner(own)
-        subject = prepare(own, device, data)
+        network = prepare(own, device, data)
         if check:
-            check(subject)
+            check(network)
         print(f"Scoring with {own.pruner} for {own.prune_epochs} epochs to density {own.density:.6g}.")
         print_note(pruner, own)
         try:
-            yield own.pruner, subject, subject.prune(pruner)
+            yield own.pruner, network, network.prune(pruner)
         except NonFiniteScores as error:
             raise Refused(str(error)) from error
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -27,7 +28,7 @@ from Utils.compute.precision import Precision
 from Utils.data.datasets import Dataset
 from Utils.data.open_set import Datasets as Datasets
 from Utils.data.open_set import open_data as open_data
-from Utils.measure.counting import multiply_adds
+from Utils.measure.counting import compression_table, multiply_adds
 
 THREADS = torch.get_num_threads()  # what the machine or OMP_NUM_THREADS gives
 SMALL_STEP = 1 << 26  # multiply-adds of a training step's forward pass below which one thread is quicker
@@ -43,20 +44,47 @@ def use_threads(model: nn.Module, options: argparse.Namespace, input_shape: tupl
 
 
 @dataclass
-class Subject:
-    """A network ready to be pruned: its masks, its data, and the scoring subset drawn before it."""
+class MaskedNetwork:
+    """A network with a mask on each of its prunable parameters, and the data it is trained on.
+
+    Attributes:
+        model: the network, on `device`.
+        prunables: its prunable parameters with their masks, in the order of the network.
+        data: the dataset.
+        device: the device of the network and of the data.
+        options: the options that the network was made with.
+        subset: the indices of the training images that pruning methods score with; None where nothing is scored.
+    """
 
     model: nn.Module
     prunables: list[Prunable]
     data: Dataset
-    subset: torch.Tensor
-    options: argparse.Namespace
     device: torch.device
+    options: argparse.Namespace
+    subset: torch.Tensor | None = None
 
     @property
     def size(self) -> int:
         """The number of prunable weights."""
         return sum(p.mask.numel() for p in self.prunables)
+
+    @property
+    def kept(self) -> int:
+        """The number of prunable weights that are not masked."""
+        return sum(int(torch.count_nonzero(p.mask)) for p in self.prunables)
+
+    def load(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take over the weights and statistics of `state`, and its masks if it has any; masks are written to the weights."""
+        load_state(self.model, state)
+        apply_masks(self.prunables)
+
+    def copy(self) -> dict[str, torch.Tensor]:
+        """Clone the network's `state_dict`, on the device."""
+        return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+
+    def compression_table(self, scores: Sequence[torch.Tensor]) -> pd.DataFrame:
+        """Count what is left of each parameter tensor (see `Utils.measure.counting`); `scores` are those of the prunables."""
+        return compression_table(self.model, self.prunables, scores, self.data.input_shape)
 
     def prune(
         self, pruner: Pruner, density: float | None = None, start: float = 1.0, *, ablate: bool = True
@@ -101,11 +129,6 @@ class Subject:
             shuffle_masks(self.prunables, self.options.seed)
         apply_masks(self.prunables)
 
-    def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take over the weights and statistics of `state`, and its masks if it has any; masks are written to the weights."""
-        load_state(self.model, state)
-        apply_masks(self.prunables)
-
     def _scoring_batches(self) -> list[Batch]:
         self.data.load()
         return self.data.subset_batches(self.subset, self.options.prune_batch_size)
@@ -145,7 +168,7 @@ def mask(model: nn.Module, options: argparse.Namespace) -> list[Prunable]:
     )
 
 
-def prepare(options: argparse.Namespace, device: torch.device, data: Dataset) -> Subject:
+def prepare(options: argparse.Namespace, device: torch.device, data: Dataset) -> MaskedNetwork:
     """Draw the scoring subset and the network, in Synaptic-Flow's order, so that a seed gives its subset and its weights.
 
     Raises:
@@ -158,14 +181,14 @@ def prepare(options: argparse.Namespace, device: torch.device, data: Dataset) ->
         load_weights(model, options.weights)
     prunables = mask(model, options)
     use_threads(model, options, data.input_shape)
-    subject = Subject(model.to(device), prunables, data, subset, options, device)
+    network = MaskedNetwork(model.to(device), prunables, data, device, options, subset)
     if not prunables:
         raise Refused(f"--model {options.model}: no Conv2d or Linear layer is left to prune")
     check_budget(options, layers_of(prunables))
-    return subject
+    return network
 
 
-def set_up(options: argparse.Namespace, pruner: Pruner, datasets: Datasets, *, read: bool = True) -> tuple[Subject, Clock]:
+def set_up(options: argparse.Namespace, pruner: Pruner, datasets: Datasets, *, read: bool = True) -> tuple[MaskedNetwork, Clock]:
     """The network and its data, ready to be trained or pruned, and the clock of the run; `read` reads the data now."""
     device = choose_device(options)
     clock = Clock(device)
@@ -176,9 +199,9 @@ def set_up(options: argparse.Namespace, pruner: Pruner, datasets: Datasets, *, r
             data.load()
     print(f"Creating {options.model_class}-{options.model} model.")
     Precision.of(options, device).announce()
-    subject = prepare(options, device, data)
+    network = prepare(options, device, data)
     print_note(pruner, options)
-    return subject, clock
+    return network, clock
 
 
 def check_budget(options: argparse.Namespace, layers: Sequence[Layer]) -> None:

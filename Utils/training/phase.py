@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -11,17 +11,17 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from Models.masking import Prunable, apply_masks, hold_masks, load_state
+from Models.masking import apply_masks, hold_masks, load_state
 from Pruners._shared.updates import MaskUpdates
 from Utils.base.errors import RunFailed
 from Utils.base.seeds import derive
 from Utils.compute import processes
 from Utils.compute.clock import Clock
 from Utils.compute.precision import Precision
-from Utils.data.datasets import Dataset
 from Utils.data.sharding import batch_sizes
 from Utils.training.early_stopping import VALIDATION, best_index, is_over
 from Utils.training.loops import evaluate, train_epoch
+from Utils.training.network import MaskedNetwork
 from Utils.training.optimizers import make_optimizer, make_schedule
 
 COLUMNS = ("epoch", "train_loss", "test_loss", "top1_accuracy", "top5_accuracy", "lr", "seconds")
@@ -46,6 +46,7 @@ class Training:
     the statistics that are tested and saved are those of rank 0.
 
     Args:
+        network: the network that is trained, on the data that it is for.
         phase: what the seconds are booked under, and the name of a failure.
         order: the name of the data order; default: the phase.
         first: the epoch that the network stands at, where it was rewound to a later one than 0.
@@ -56,10 +57,7 @@ class Training:
 
     def __init__(
         self,
-        model: nn.Module,
-        prunables: Sequence[Prunable],
-        data: Dataset,
-        options: Any,
+        network: MaskedNetwork,
         phase: str,
         clock: Clock,
         *,
@@ -69,19 +67,20 @@ class Training:
         updates: MaskUpdates | None = None,
         watch: Callable[[Training, int], None] | None = None,
     ) -> None:
-        self.model, self.data, self.options, self.phase, self.clock = model, data, options, phase, clock
+        self.model, self.data, self.options = network.model, network.data, network.options
+        self.phase, self.clock, options = phase, clock, network.options
         self.order, self.first, self.updates = order or phase, first, updates
-        self.optimizer = make_optimizer(model, options.optimizer, options.lr, options.weight_decay)
+        self.optimizer = make_optimizer(network.model, options.optimizer, options.lr, options.weight_decay)
         if epochs is None:
             epochs = getattr(options, "pre_epochs" if phase == "pre_train" else "post_epochs", 0)
         self.scheduler = make_schedule(self.optimizer, options, epochs)
-        self.precision = Precision.of(options, next(model.parameters()).device)
+        self.precision = Precision.of(options, network.device)
         self.rows: list[tuple[float | None, ...]] = []
-        self.columns = COLUMNS + (VALIDATION if data.val_size else ())
+        self.columns = COLUMNS + (VALIDATION if self.data.val_size else ())
         self.patience = getattr(options, "patience", None)
         self._best: dict[str, torch.Tensor] | None = None
-        self.prunables, self.watch = prunables, watch
-        hold_masks(self.optimizer, prunables)
+        self.prunables, self.watch = network.prunables, watch
+        hold_masks(self.optimizer, network.prunables)
 
     @property
     def epoch(self) -> int:

@@ -25,8 +25,8 @@ INFERENCE = min(10 * PASS, 5 + 2 * PASS) + 70 * TEST
 def timed(monkeypatch):
     """Every step takes 2 s, every test batch half a second, every scoring pass 7; returns the networks and methods timed."""
     networks, methods = [], []
-    monkeypatch.setattr(module, "_train_and_test", lambda subject: (networks.append(subject.options.model), (STEP, TEST))[1])
-    monkeypatch.setattr(module, "_score", lambda subject, pruner: (methods.append(subject.options.pruner), SCORE if subject.options.pruner == "synflow" else 0.0)[1])
+    monkeypatch.setattr(module, "_train_and_test", lambda masked: (networks.append(masked.options.model), (STEP, TEST))[1])
+    monkeypatch.setattr(module, "_score", lambda masked, pruner: (methods.append(masked.options.pruner), SCORE if masked.options.pruner == "synflow" else 0.0)[1])
     return networks, methods
 
 

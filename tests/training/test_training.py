@@ -19,6 +19,7 @@ from Utils.data.datasets import open_dataset
 from Utils.runs.summary import class_frequency_loss, training_summary
 from Utils.training.loops import evaluate, train_epoch
 from Utils.training.loops import test_sums as sums_over
+from Utils.training.network import MaskedNetwork
 from Utils.training.optimizers import make_optimizer
 from Utils.training.phase import COLUMNS, Diverged, Training
 
@@ -92,7 +93,8 @@ def small_run(epochs=2, disturb=False, **kwargs):
     model = nn.Sequential(nn.Flatten(), nn.Linear(36, 20), nn.ReLU(), nn.Dropout(0.5), nn.Linear(20, 3))
     if disturb:
         torch.manual_seed(12345)
-    table = Training(model, add_masks(model), data, setting(**kwargs), "post_train", Clock(torch.device("cpu"))).run(epochs)
+    cpu = torch.device("cpu")
+    table = Training(MaskedNetwork(model, add_masks(model), data, cpu, setting(**kwargs)), "post_train", Clock(cpu)).run(epochs)
     return table, model
 
 

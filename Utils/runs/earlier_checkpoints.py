@@ -1,0 +1,40 @@
+"""Checkpoints of earlier versions, read as those of `stages.py`: a run that was left half-way by one of them is gone on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from Utils.compute.processes import decided
+from Utils.runs.printing import read_table
+
+TRAINING = ("rows", "model", "optimizer", "scheduler", "scaler", "best", "updates")  # see `Training.state`
+
+
+def in_stages(saved: dict[str, Any] | None, path: Path | None) -> dict[str, Any]:
+    """Arrange a checkpoint by stages: "done", "half" and what lies beside them; without a checkpoint nothing is done.
+
+    `path` is the run's folder, which holds the tables that earlier checkpoints lacked, or the file of a dense network.
+    """
+    if saved is None:
+        return {"done": {}, "half": {}}
+    if "done" in saved:
+        return saved
+    half = {key: saved[key] for key in TRAINING if key in saved}
+    if "rewind" in saved:
+        done = {} if saved["rewind"] is None else {"rewind": saved["rewind"]}
+        return {"done": done, "half": {"dense": half}}
+    beside = {"clock": saved["clock"], "network": saved.get("whole")}
+    if "level" not in saved:
+        tables = decided(lambda: [read_table(path / f"{name}.csv") for name in ("pre-train", "compression")])
+        return {"done": {"prune": tables}, "half": {"post-train": half}} | beside
+    last = saved["level"]
+    table = decided(lambda: read_table(path / f"compression-level-{last}.csv"))
+    done: dict[str, Any] = {"begin": None}
+    for level, left in enumerate(saved["counts"][1:], 1):
+        done |= {f"prune-{level}": [left, table if level == last else None]}
+        if level < last:
+            done |= {f"level-{level}": pd.DataFrame(saved["trained"][level])}
+    return {"done": done | {f"rewind-{last}": None}, "half": {f"train-{last}": half}} | beside

@@ -1,0 +1,26 @@
+"""Dynamic sparse training: the updates of the masks for methods whose masks move while the network trains."""
+
+from __future__ import annotations
+
+from Pruners._shared.base import Pruner
+from Pruners._shared.updates import MaskUpdates
+from Utils.data.sharding import batch_sizes
+from Utils.training.network import MaskedNetwork
+
+
+def mask_updates(pruner: Pruner, network: MaskedNetwork) -> MaskUpdates | None:
+    """Plan the mask updates of the training after pruning (`--update-interval`); None where the method's masks stay.
+
+    Says so where the interval is longer than the training that may move the masks.
+    """
+    if pruner.growth is None:
+        return None
+    options = network.options
+    steps = len(batch_sizes(network.data.train_size, options.train_batch_size))
+    updates = MaskUpdates(
+        network.prunables, pruner.growth, options.seed, steps=steps * options.post_epochs, steps_per_epoch=steps,
+        interval=options.update_interval, drop_fraction=options.drop_fraction, end_fraction=options.update_end_fraction,
+    )  # fmt: skip
+    if not updates.due(options.update_interval):
+        print(f"NOTE: the masks stay: --update-interval {options.update_interval} is longer than the training that may move them")
+    return updates
