@@ -31,7 +31,7 @@ from Utils.options.experiments import EXPERIMENTS
 from Utils.runs.manifest import OwnFiles
 from Utils.runs.reopen import reopen
 from Utils.runs.run_files import alone_in
-from Utils.runs.saved import MODEL, saved_networks
+from Utils.runs.saved import MODEL, failures, saved_networks
 from Utils.runs.writer import Sums
 from Utils.training.network import MaskedNetwork, build_dense
 
@@ -53,37 +53,31 @@ def run(options: argparse.Namespace) -> None:
     folders = saved_networks(options.run)
     if not has_onnx():
         print("NOTE: no compact.onnx without its packages: pip install -r requirements-onnx.txt")
-    errors: dict[Path, Exception] = {}
-    for folder in folders:
-        try:
-            _compact(folder, options)
-        except Exception as error:  # a network of one's own may raise anything
-            if options.verbose:
-                traceback.print_exc()
-            errors[folder] = error
-            if len(folders) > 1:
-                print(f"{shown(folder)}: failed: {_reason(error, options)}")
+    errors = failures(folders, lambda folder: _compact(folder, options), lambda _, error: _failure(error, options))
     if errors:
-        _give_up(errors, len(folders), options)
+        _give_up(errors, len(folders))
 
 
-def _give_up(errors: Mapping[Path, Exception], runs: int, options: argparse.Namespace) -> None:
+def _failure(error: Exception, options: argparse.Namespace) -> Exception:
+    """The reason why a run has no compact network: a network of one's own may raise anything."""
+    if options.verbose:
+        traceback.print_exception(error)
+    text = " ".join(str(error).split())
+    if isinstance(error, Refused | RunFailed):
+        return (Refused if isinstance(error, Refused) else RunFailed)(text)
+    if out_of_memory(error):
+        return RunFailed(f"out of memory with --test-batch-size {options.test_batch_size}, or with {LARGE} images to measure")
+    return RunFailed(f"{type(error).__name__}: {text}")
+
+
+def _give_up(errors: Mapping[Path, Exception], runs: int) -> None:
     """End with what happened to the only run, or with how many failed."""
     kind = Refused if len(errors) == runs and all(isinstance(e, Refused) for e in errors.values()) else RunFailed
     if runs == 1:
         ((folder, error),) = errors.items()
-        raise kind(_reason(error, options) if kind is Refused else f"{folder}: {_reason(error, options)}") from error
+        raise kind(str(error) if kind is Refused else f"{folder}: {error}") from error
     names = ", ".join(str(folder) for folder in list(errors)[:SHOWN]) + ", ..." * (len(errors) > SHOWN)
     raise kind(f"{len(errors)} of {runs} runs have no compact network: {names}")
-
-
-def _reason(error: Exception, options: argparse.Namespace) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, Refused | RunFailed):
-        return text
-    if out_of_memory(error):
-        return f"out of memory with --test-batch-size {options.test_batch_size}, or with {LARGE} images to measure"
-    return f"{type(error).__name__}: {text}"
 
 
 def _compact(folder: Path, options: argparse.Namespace) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import traceback
 
 import pandas as pd
 import torch
@@ -21,11 +20,10 @@ from Utils.base.seeds import derive
 from Utils.compute.clock import Clock
 from Utils.compute.device import choose_device
 from Utils.compute.precision import Precision
-from Utils.data.datasets import Dataset
 from Utils.measure.score_balance import fit
-from Utils.options.failures import failure
 from Utils.runs.folder import RunFolder
-from Utils.runs.summary import costs, failed_summary
+from Utils.runs.lifecycle import attempt
+from Utils.runs.summary import costs
 from Utils.studies.conservation import square_table
 from Utils.studies.study import dense_options, print_saved_study, print_study, save_study
 from Utils.training.loops import evaluate, train_epoch
@@ -49,30 +47,28 @@ def run(options: argparse.Namespace) -> None:
         data.load()
         print(f"Creating {options.model_class}-{options.model} model.")
         network = prepare(dense_options(options), device, data)
-        precision, clock = Precision.of(options, device), Clock(device)
+        precision = Precision.of(options, device)
         precision.announce()
         print(f"Training for {options.post_epochs} epochs.")
         folder.begin(device)
-        try:
-            table = _train(network, data, options, precision, clock)
-            with clock("eval"):
-                loss, top1, _ = evaluate(network.model, data.test_batches(options.test_batch_size), precision)
-        except Exception as error:  # a network of one's own may raise anything; --verbose shows where
-            if options.verbose:
-                traceback.print_exc()
-            reason = failure(error, options)
-            folder.finish(failed_summary(folder, reason))
-            raise RunFailed(reason) from error
-        from Utils.figures.conservation import training_figure
+        attempt(lambda: _train_and_save(network, precision, folder), folder)
 
-        slopes = {int(epoch): fit(rows)[0] for epoch, rows in table.groupby("epoch")}
-        findings = [f"epoch {epoch}: average squared weight against size has slope {slopes[epoch]:.3f}" for epoch in slopes]
-        findings.append(f"after training: test loss {loss:.4f}, top-1 {top1:.2f} %")
-        print_study(first_and_last(table), findings)
-        figure = training_figure(table, f"Squared weights in training: {options.model}, {options.dataset}")
-        results = {"findings": findings, "slopes": slopes, "test_loss_last": loss, "top1_last": top1}
-        results |= {"precision": str(precision)} | costs(clock)
-        save_study(folder, device, {"imp-conservation": table}, figure, results)
+
+def _train_and_save(network: MaskedNetwork, precision: Precision, folder: RunFolder) -> None:
+    from Utils.figures.conservation import training_figure
+
+    options, clock = folder.options, Clock(network.device)
+    table = _train(network, precision, clock)
+    with clock("eval"):
+        loss, top1, _ = evaluate(network.model, network.data.test_batches(options.test_batch_size), precision)
+    slopes = {int(epoch): fit(rows)[0] for epoch, rows in table.groupby("epoch")}
+    findings = [f"epoch {epoch}: average squared weight against size has slope {slopes[epoch]:.3f}" for epoch in slopes]
+    findings.append(f"after training: test loss {loss:.4f}, top-1 {top1:.2f} %")
+    print_study(first_and_last(table), findings)
+    figure = training_figure(table, f"Squared weights in training: {options.model}, {options.dataset}")
+    results = {"findings": findings, "slopes": slopes, "test_loss_last": loss, "top1_last": top1}
+    results |= {"precision": str(precision)} | costs(clock)
+    save_study(folder, network.device, {"imp-conservation": table}, figure, results)
 
 
 def first_and_last(table: pd.DataFrame) -> pd.DataFrame:
@@ -80,8 +76,9 @@ def first_and_last(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["epoch"].isin([table["epoch"].min(), table["epoch"].max()])]
 
 
-def _train(network: MaskedNetwork, data: Dataset, options: argparse.Namespace, precision: Precision, clock: Clock) -> pd.DataFrame:
-    """Rows of every layer before training and after each epoch, from the training set itself."""
+def _train(network: MaskedNetwork, precision: Precision, clock: Clock) -> pd.DataFrame:
+    """Rows of every layer before training and after each epoch, from the training set itself: nothing is tested in between."""
+    options, data = network.options, network.data
     optimizer = make_optimizer(network.model, options.optimizer, options.lr, options.weight_decay)
     scheduler = make_schedule(optimizer, options, options.post_epochs)
     tables = [_measure(network, 0)]

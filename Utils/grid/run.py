@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from Pruners._shared.layerwise import Layer, layers_of
 from Utils.base.errors import Refused, RunFailed
+from Utils.base.files import check_writable
 from Utils.compute.device import device_of
 from Utils.compute.environment import environment
 from Utils.grid.cell import Outcome, run_cell
@@ -23,11 +24,11 @@ from Utils.grid.tables import print_cells, print_means, write_ablation
 from Utils.grid.workers import Workers
 from Utils.options.grid import Cell
 from Utils.runs.dense_cache import dense_path
-from Utils.runs.folder import check_same, check_writable
 from Utils.runs.manifest import GRID, OwnFiles, names_of
 from Utils.runs.places import path_of
 from Utils.runs.progress import work_of
 from Utils.runs.run_files import alone_in, tidy
+from Utils.runs.saved_options import check_same
 from Utils.training.network import Datasets, check_budget, load_pruner, prepare
 
 CPU = torch.device("cpu")

@@ -51,7 +51,7 @@ def study(start: PrunedNetwork, stages: Stages, clock: Clock, budget: int) -> tu
     tuned = {"control": finetune(start, stages, clock, "control", 0, start.options.regrow_finetune_epochs)}
     for name, capacity in caps.items():
         tuned[name] = regrow_alone(start, stages, clock, name, min(budget, capacity))
-        if stages.stages[-1] == f"tune-{name}":
+        if stages.last == f"tune-{name}":
             print(f"{name}: {min(budget, capacity)} weights, validation top-1 {tuned[name]['after']:.2f} % at once")
     tested = {name: _test(start, clock, network) for name, network in tuned.items()}  # the test set, after all choices
     start.load(start.state)

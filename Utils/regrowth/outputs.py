@@ -13,7 +13,7 @@ from Utils.base.csv_files import as_named, read_csv
 from Utils.base.json_files import read_json
 from Utils.base.text import shown
 from Utils.regrowth.controller import Settings
-from Utils.regrowth.finetune import TOP1, VALIDATION
+from Utils.regrowth.finetune import VALIDATION
 from Utils.regrowth.search import Found
 from Utils.regrowth.start import PrunedNetwork
 
@@ -78,8 +78,9 @@ def read_places(tensors: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Ten
 
 
 def report_json(
-    start: PrunedNetwork, steps: Sequence[Mapping[str, Any]], rows: pd.DataFrame, asked: int, method: str, environment: Mapping[str, Any]
-) -> dict[str, Any]:
+    start: PrunedNetwork, steps: Sequence[Mapping[str, Any]], rows: pd.DataFrame, asked: int, method: str,
+    environment: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
     """`regrow.json`: what was asked and spent, where, why there, how long it took, and with what."""
     spent = sum(sum(step["allocation"].values()) for step in steps)
     options = start.options
@@ -93,11 +94,6 @@ def report_json(
         "plain_pruning": method, "networks": rows.to_dict("records"), "notes": start.notes,
         "seed": options.seed, "split_seed": options.split_seed, **environment,
     }  # fmt: skip
-
-
-def last_top1(network: Mapping[str, Any]) -> float:
-    """The validation accuracy in percent after the last epoch of fine-tuning."""
-    return float(network["rows"][-1][TOP1])
 
 
 def print_regrowth(rows: pd.DataFrame, layers: pd.DataFrame, method: str) -> None:

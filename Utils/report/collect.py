@@ -13,7 +13,8 @@ from Utils.base.errors import Refused, RunFailed
 from Utils.base.json_files import read_json
 from Utils.grid.grid_folder import state_of
 from Utils.options.report_choices import check
-from Utils.options.table import INCIDENTAL, defaults
+from Utils.options.table import INCIDENTAL
+from Utils.runs.saved_options import saved_options
 from Utils.runs.validate import check_options, is_number
 
 DEPTH = 4  # folders below a named one that are searched for runs
@@ -192,16 +193,13 @@ def _settings(grid: Path, options: Mapping[str, Any], found: Collection) -> dict
 
 def _read(folder: Path) -> Run:
     try:
-        options = read_json(folder / "args.json")
+        options = vars(saved_options(folder))
         state = state_of(folder)
-        known = defaults(str(options.get("experiment")))
-        check_options({**known, **options}, str(options["experiment"]))
+        check_options(options, str(options["experiment"]))
     except Refused as error:
         return Run(folder, {}, {}, "damaged", " ".join(str(error).split()))
-    except KeyError:
-        return Run(folder, {}, {}, "damaged", f"no experiment has the name {options.get('experiment')!r}")
     if options["experiment"] in PRUNING and options.get("compression") is None:  # it has no place in any table
         status = "damaged" if state.status == "done" else state.status
         return Run(folder, {}, {}, status, "args.json: no compression")
     summary = state.summary if state.status == "done" else {}
-    return Run(folder, {**known, **options}, summary, state.status, " ".join(state.reason.split()))
+    return Run(folder, options, summary, state.status, " ".join(state.reason.split()))

@@ -38,10 +38,9 @@ def reopen(folder: Path, options: argparse.Namespace) -> MaskedNetwork:
     for name in ("args.json", MODEL):
         check_file(folder / name)
     saved = saved_options(folder)
-    saved.model = network_of_run(folder, vars(saved), options.model if was_given(options, "model") else None)
-    for place in PLACES:
-        if was_given(options, place):
-            setattr(saved, place, getattr(options, place))
+    named = network_of_run(folder, vars(saved), options.model if was_given(options, "model") else None)
+    places = {place: getattr(options, place) for place in PLACES if was_given(options, place)}
+    saved = argparse.Namespace(**vars(saved) | places | {"model": named})
     if note := changed_images(vars(saved)):
         print(note)
     device = choose_device(options)

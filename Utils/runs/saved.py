@@ -45,22 +45,38 @@ def do_each(folders: Sequence[Path], work: Callable[[Path], None]) -> None:
         Refused: no run could be read, so that nothing was written.
         RunFailed: the work failed in some.
     """
-    errors: list[Exception] = []
-    for folder in folders:
-        try:
-            work(folder)
-        except (Refused, RunFailed) as error:
-            errors.append(error)
-        except OSError as error:
-            errors.append(Refused(f"{error.filename or folder} cannot be read: {error.strerror or error}"))
-        else:
-            continue
-        if len(folders) > 1:
-            print(f"{shown(folder)}: failed: {errors[-1]}")
+    errors = list(failures(folders, work, _failure).values())
     if len(errors) == len(folders) and (len(folders) == 1 or all(isinstance(e, Refused) for e in errors)):
         raise errors[0]
     if errors:
         raise RunFailed(f"{len(errors)} of {len(folders)} runs failed: {errors[0]}") from errors[0]
+
+
+def failures(
+    folders: Sequence[Path], work: Callable[[Path], None], failure: Callable[[Path, Exception], Exception | None]
+) -> dict[Path, Exception]:
+    """Do `work` in the folder of each run, and name each that fails; returns the failures by folder.
+
+    `failure` turns an exception into a Refused or RunFailed; where it returns None, the exception ends all work.
+    """
+    errors: dict[Path, Exception] = {}
+    for folder in folders:
+        try:
+            work(folder)
+        except Exception as error:
+            found = failure(folder, error)
+            if found is None:
+                raise
+            errors[folder] = found
+            if len(folders) > 1:
+                print(f"{shown(folder)}: failed: {found}")
+    return errors
+
+
+def _failure(folder: Path, error: Exception) -> Exception | None:
+    if isinstance(error, OSError):
+        return Refused(f"{error.filename or folder} cannot be read: {error.strerror or error}")
+    return error if isinstance(error, Refused | RunFailed) else None
 
 
 def _runs(folder: Path) -> list[Path]:

@@ -30,7 +30,9 @@ TABLE = "columns of a table"  # the key that a table has in a checkpoint
 class Store(Protocol):
     """The place of a checkpoint: a `RunFolder`, or a `CacheEntry`."""
 
-    path: Path | None
+    @property
+    def path(self) -> Path | None:
+        """The run's folder, or the file of the shared result."""
 
     def resume(self) -> dict[str, Any] | None:
         """Read the last checkpoint, on all ranks; None where the work is to begin anew."""
@@ -66,9 +68,9 @@ class Cadence:
 class Stages:
     """The results of the stages of a run by name, and the state of the stage that is half done.
 
-    Stages either say everything in their results, as those of regrowth do: then a checkpoint is written after whatever took
-    two seconds, and once ten seconds have passed. Or they change one `network` in place, as training and pruning do: then
-    their results are written with the next half state, which has the network too.
+    The stages of regrowth say everything in their results: a checkpoint is written after a stage that took two seconds, and
+    after any once ten seconds have passed. The stages of a run that prunes and trains change one `network` in place: their
+    results are written together with the next half state of a training, which has the network too.
 
     Args:
         store: where checkpoints are. A run folder need not have begun.
@@ -103,6 +105,11 @@ class Stages:
                 self._write()
         return self._done[name]
 
+    @property
+    def last(self) -> str | None:
+        """The name of the last stage that is done."""
+        return next(reversed(self._done), None)
+
     def half(self, name: str) -> Any:
         """The state in which stage `name` was left, or None."""
         return self._half.get(name)
@@ -136,7 +143,7 @@ class Stages:
             training: a new training, whose network stands where the training begins.
             epochs: the last epoch.
             begins: the line to print where the training begins.
-            of: what to call the training in the line that is printed where it goes on; default: no line.
+            of: the end of the line "Going on after epoch 3 of ...", which is printed where it goes on; default: no line.
             save_rows: called with the rows so far before each checkpoint.
             state: makes a half state; default: `training.state`.
             followed: whether other stages follow; then a checkpoint is written at the end too, unless `every` is 0.

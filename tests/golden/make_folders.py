@@ -1,7 +1,8 @@
 """Make `tests/golden/folders`: run folders that later versions must find finished, report, evaluate and go on with.
 
 `python tests/golden/make_folders.py COPY` runs `COMMANDS` with the `main.py` of another copy of the project, and keeps their folders here.
-They were made once, by the commit that `folders/*/args.json` names, before the packages of `Utils/` were arranged anew.
+They were made once, by the commit that `folders/*/args.json` names, before the packages of `Utils/` were arranged anew, and
+`half_levels` after that, before all experiments had one way to resume.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 FOLDERS = HERE / "folders"
+LEVELS = HERE / "half_levels"
 NETWORK = HERE / "network.py"  # a few hundred weights, so that the folders are small
 PRUNED = ["--model", "network.py:network", "--dataset", "synthetic:1x4x4:3:60", "--prune-epochs", "2"]
 MODEL = [*PRUNED, "--train-batch-size", "10", "--lr", "0.03"]
@@ -31,6 +33,9 @@ COMMANDS = {
     "study": ["--experiment", "layer-conservation", *PRUNED, "--pruner-list", "synflow", "mag", "--expid", "study"],
 }
 HALF = [*SHOT, "--seed", "7", "--expid", "half"]  # killed before the last of its three epochs after pruning
+# Killed in its last level; made by the commit after that of the others.
+HALF_LEVELS = ["--experiment", "multishot", *MODEL, "--pruner", "mag", "--prune-amount", "0.2", "--level-list", "3", "--pre-epochs", "1",
+               "--post-epochs", "2", "--compact", "--checkpoint-every", "1", "--seed", "7", "--expid", "half"]  # fmt: skip
 
 
 def main() -> None:
@@ -45,7 +50,10 @@ def main() -> None:
         subprocess.run([sys.executable, "killed.py", "3", *HALF], cwd=place, check=False)
         shutil.rmtree(FOLDERS, ignore_errors=True)
         shutil.copytree(Path(place, "Results", "data"), FOLDERS)
-    for file in FOLDERS.rglob(".lock"):
+        subprocess.run([sys.executable, "killed.py", "6", *HALF_LEVELS, "--result-dir", "half"], cwd=place, check=False)
+        shutil.rmtree(LEVELS, ignore_errors=True)
+        shutil.copytree(Path(place, "half"), LEVELS)
+    for file in (*FOLDERS.rglob(".lock"), *LEVELS.rglob(".lock")):
         file.unlink()
 
 

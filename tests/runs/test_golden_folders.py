@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from golden.make_folders import COMMANDS, FOLDERS, HALF, NETWORK
+from golden.make_folders import COMMANDS, FOLDERS, HALF, HALF_LEVELS, LEVELS, NETWORK
 
 from Utils.base.json_files import read_json
 
@@ -64,6 +64,20 @@ def test_a_killed_run_goes_on(command):
     assert command(*HALF[:-1], "whole", "--result-dir", "new").status == 0
     whole = pd.read_csv("new/singleshot/whole/post-train.csv")
     pd.testing.assert_frame_equal(after.drop(columns="seconds"), whole.drop(columns="seconds"), rtol=1e-4, atol=1e-5)
+
+
+def test_killed_levels_go_on(command):
+    """The levels before stay to the last digit; the whole run again ends alike, up to rounding of another processor."""
+    shutil.copytree(LEVELS, "half")
+    cell = Path("half/multishot/half/level=3")
+    rows = pd.read_csv(cell / "pre-train.csv")
+    assert command(*HALF_LEVELS, "--result-dir", "half").status == 0
+    assert "Going on after epoch 1 of level 3." in (cell / "log.txt").read_text()
+    pd.testing.assert_frame_equal(pd.read_csv(cell / "pre-train.csv"), rows, check_exact=True)
+    assert command(*HALF_LEVELS, "--result-dir", "new").status == 0
+    for name in ("pre-train", "post-train", "levels", "compression"):
+        tables = [pd.read_csv(folder / cell.relative_to("half") / f"{name}.csv") for folder in (Path("half"), Path("new"))]
+        pd.testing.assert_frame_equal(*(table.drop(columns="seconds", errors="ignore") for table in tables), rtol=1e-4, atol=1e-5)
 
 
 def test_each_is_evaluated_and_reported(command):

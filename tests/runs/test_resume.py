@@ -16,7 +16,7 @@ from forked import Forked
 from tests.crash.numbers import differences, numbers
 from Utils.base.locks import Lock, is_locked
 from Utils.base.tensor_files import seal, unseal
-from Utils.runs.dense_cache import Checkpoints
+from Utils.runs import stages
 
 CONV = ["--dataset", "synthetic:3x8x8:3:60", "--model", "resnet20", "--pruner", "snip", "--compression", "0.5", "--optimizer", "momentum",
         "--lr-drops", "2", "--pre-epochs", "3", "--post-epochs", "3", "--checkpoint-every", "1", "--augment", "crop-flip"]  # fmt: skip
@@ -83,22 +83,18 @@ def test_a_kill_between_the_rows_and_the_checkpoint(command):
 
 def test_checkpoint_every(monkeypatch):
     """Each epoch by default, unless it takes under 2 s: then once 10 s have passed."""
-    from types import SimpleNamespace
-
-    from Utils.runs import dense_cache
-
-    def written(every, seconds):
+    def due(every, seconds):
         clock, found = [0.0], []
-        monkeypatch.setattr(dense_cache.time, "monotonic", lambda: clock[0])
-        keep = Checkpoints(lambda training: found.append(training.epoch), every)
+        monkeypatch.setattr(stages.time, "monotonic", lambda: clock[0])
+        cadence = stages.Cadence(every)
         for epoch, duration in enumerate(seconds, 1):
             clock[0] += duration
-            keep(SimpleNamespace(epoch=epoch))
+            found += [epoch] * cadence.is_due(epoch)
         return found
 
-    assert written(None, [2, 2, 1, 1, 3]) == [1, 2, 5]
-    assert written(None, [1] * 25) == [10, 20]
-    assert written(3, [5] * 7) == [3, 6] and written(0, [50] * 3) == []
+    assert due(None, [2, 2, 1, 1, 3]) == [1, 2, 5]
+    assert due(None, [1] * 25) == [10, 20]
+    assert due(3, [5] * 7) == [3, 6] and due(0, [50] * 3) == []
 
 
 def test_sealed_states(tmp_path):

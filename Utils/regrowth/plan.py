@@ -1,0 +1,80 @@
+"""The plan of a regrowth: how many weights each step turns on, or which ones, where an earlier regrowth is replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from Utils.base.errors import Refused
+from Utils.regrowth.allocation import even_parts
+from Utils.regrowth.controller import Settings
+from Utils.regrowth.outputs import read_places
+from Utils.regrowth.start import PrunedNetwork, budget
+from Utils.regrowth.step import check_places
+from Utils.runs.checkpoint_reader import read_checkpoint
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a regrowth.
+
+    Attributes:
+        counts: the number of weights of each step.
+        places: of each step, layer -> flat places of the weights, with `--regrow-replay`; else empty.
+    """
+
+    counts: list[int]
+    places: list[dict[str, torch.Tensor]] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """The number of weights of all steps."""
+        return sum(self.counts)
+
+    def check_spent(self, steps: Sequence[Mapping[str, Any]]) -> None:
+        """Stop where other than the planned number of weights was regrown; a replay may find some alive already."""
+        spent = sum(sum(step["allocation"].values()) for step in steps)
+        if not self.places and spent != self.total:
+            raise AssertionError(f"{spent} weights were regrown, the budget is {self.total}")
+
+
+def make_plan(start: PrunedNetwork) -> Plan:
+    """Plan the regrowth that the options ask for.
+
+    Raises:
+        Refused: the budget cannot be spent, a step has nothing to regrow, or the file of `--regrow-replay` does not fit.
+    """
+    options = start.options
+    places = _replayed(start) if options.regrow_replay else []
+    counts = [sum(map(len, p.values())) for p in places] if places else even_parts(budget(start), options.regrow_steps)
+    if not all(counts):
+        raise Refused(f"--regrow-steps {options.regrow_steps}: there are {sum(counts)} weights to regrow")
+    return Plan(counts, places)
+
+
+def _replayed(start: PrunedNetwork) -> list[dict[str, torch.Tensor]]:
+    """Read the places that `--regrow-replay` names, step by step."""
+    file = start.options.regrow_replay
+    found = read_places(read_checkpoint(file).tensors)
+    if not found:
+        raise Refused(f"--regrow-replay {file}: it says of no weight that it was regrown")
+    for places in found:
+        check_places(start, places)
+    return found
+
+
+def announce(start: PrunedNetwork, plan: Plan) -> None:
+    """Print the plan: weights, steps, sparsities, and the methods."""
+    options, kept = start.options, start.kept
+    how = f"allocation {options.regrow_allocation}, selection {options.regrow_selection}"
+    how = f"as {options.regrow_replay} says" if plan.places else how
+    print(
+        f"Regrowing {plan.total} of {start.size} weights in {len(plan.counts)} step{'s' * (len(plan.counts) > 1)}, from sparsity "
+        f"{1 - kept / start.size:.6g} to {1 - (kept + plan.total) / start.size:.6g}: {how}, init {options.regrow_init}; "
+        f"{options.regrow_finetune_epochs} epochs after each step."
+    )
+    if options.regrow_allocation == "rl" and not plan.places:
+        print(f"Controller: {Settings().text()}, episodes {options.regrow_episodes}, mini-epochs {options.regrow_mini_epochs}.")
