@@ -9,7 +9,6 @@ network is trained for `--pre-epochs`, and every level fine-tunes for `--post-ep
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +17,13 @@ import pandas as pd
 from Pruners._shared.base import Pruner
 from Utils.compact.trained import TrainedNetwork
 from Utils.compute.clock import Clock
-from Utils.measure.counting import totals, with_effective
+from Utils.measure.counting import with_effective
 from Utils.runs.dense_cache import copied, train_densely, without_masks
 from Utils.runs.folder import RunFolder
+from Utils.runs.levels import counts_of_level, levels_table, rows_by_level
 from Utils.runs.lifecycle import run_once
 from Utils.runs.outputs import Results, save_and_print
 from Utils.runs.stages import Stages
-from Utils.training.early_stopping import kept_row, validation_summary
 from Utils.training.network import Datasets, MaskedNetwork, set_up
 from Utils.training.phase import Diverged, Training
 
@@ -45,7 +44,7 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
     initial, start = folder.snapshot(network.model), copied(without_masks(Training(network, "pre_train", clock).state()))
     print(f"Pre-Train for {options.pre_epochs} epochs.")
     dense = train_densely(network, clock, folder.events.watch())
-    left = [_left(network, 0, 1.0, network.compression_table([p.mask for p in network.prunables]))]
+    counts = [counts_of_level(network, 0, 1.0, network.compression_table([p.mask for p in network.prunables]))]
     stages = Stages(folder, options.checkpoint_every, clock, network)
     ladder = _Ladder(pruner, folder, network, clock, stages, dense.rewind or start, [dense.rows])
 
@@ -53,7 +52,7 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
         folder.begin(network.device)
         folder.write_state("initial.pt", initial)
         folder.write_state("dense.pt", folder.snapshot(network.model) if options.pre_epochs else None)
-        folder.write_rows("pre-train.csv", _by_level(ladder.trained))
+        folder.write_rows("pre-train.csv", rows_by_level(ladder.trained))
 
     stages.once("begin", begin)
     for level in range(1, options.level):
@@ -63,12 +62,11 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
     ladder.trained.append(training.table())
 
     pruned = [ladder.prune(level) for level in range(1, options.level + 1)]
-    left += [found for found, _ in pruned]
+    counts += [found for found, _ in pruned]
     # As in Synaptic-Flow the scores are those before ablations; which units live is known only after them.
     table = with_effective(pruned[-1][1], network.model, network.prunables, network.data.input_shape)
     folder.write_table("compression.csv", table)
-    outcomes = [_outcome(rows, options.patience) for rows in ladder.trained]
-    levels = pd.DataFrame([counts | outcome for counts, outcome in zip(left, outcomes, strict=True)])
+    levels = levels_table(counts, ladder.trained, options.patience)
     save_and_print(folder, clock, trained, training, Results(ladder.trained[0], ladder.trained[-1], table, levels))
 
 
@@ -100,10 +98,10 @@ class _Ladder:
         try:
             rows = self.stages.train(f"train-{level}", training, epochs, of=f"level {level}", followed=not last)
         except Diverged as error:
-            error.rows = pd.concat([_by_level(self.trained), error.rows.assign(level=level)])
+            error.rows = pd.concat([rows_by_level(self.trained), error.rows.assign(level=level)])
             raise
         trained.write_back()
-        self.folder.write_rows("pre-train.csv", _by_level(self.trained if last else [*self.trained, rows]))
+        self.folder.write_rows("pre-train.csv", rows_by_level(self.trained if last else [*self.trained, rows]))
         return trained, training
 
     def prune(self, level: int) -> tuple[dict[str, float], pd.DataFrame | None]:
@@ -118,7 +116,7 @@ class _Ladder:
         table = network.compression_table(scores)
         self.folder.write_table(f"compression-level-{level}.csv", table)
         self.folder.write_state(f"masks-level-{level}.pt", {p.name: p.mask.bool() for p in network.prunables})
-        return _left(network, level, density, table), table if level == options.level else None
+        return counts_of_level(network, level, density, table), table if level == options.level else None
 
     def _density(self, level: int) -> float:
         """The density after `level` levels."""
@@ -142,24 +140,3 @@ class _Ladder:
         if not options.no_rewind:
             training.restore(trained.shrink(copied(self.start) | {"rows": [], "model": self.network.model.state_dict()}))
         return training
-
-
-def _by_level(trained: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The rows of trainings one below the other; `level` is that of the pruning before, 0 in the dense network."""
-    return pd.concat([rows.assign(level=level) for level, rows in enumerate(trained)], ignore_index=True)
-
-
-def _left(network: MaskedNetwork, level: int, density: float, table: pd.DataFrame) -> dict[str, float]:
-    """Count what the pruning of `level` to `density` left."""
-    kept = int(table.loc[table["prunable"], "kept"].sum())
-    counts = {name: count for name, count in totals(table).items() if not name.endswith("_total")}
-    return {"level": level, "density_asked": density, "density": kept / network.size, **counts}
-
-
-def _outcome(rows: pd.DataFrame, patience: int | None) -> dict[str, float]:
-    """What the training of one level's network came to; `epochs` is the last one, `top1_best` as in the summary."""
-    last, validated = kept_row(rows, patience), validation_summary(rows, patience)
-    ends = {"test_loss_last": last["test_loss"], "top1_last": last["top1_accuracy"], "top5_last": last["top5_accuracy"]}
-    best = rows.loc[rows["val_top1" if validated else "top1_accuracy"].idxmax(), "top1_accuracy"]
-    chosen = {key: validated[key] for key in ("val_top1_last", "kept_epoch") if key in validated}
-    return {"epochs": int(rows["epoch"].iloc[-1])} | ends | {"top1_best": best} | chosen

@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 
 from Pruners._shared.base import Pruner
-from Pruners._shared.loop import NonFiniteScores
-from Utils.base.errors import Refused
-from Utils.measure.counting import compression_table
 from Utils.runs.folder import RunFolder
 from Utils.runs.lifecycle import run_once
 from Utils.runs.printing import print_pruning, print_warnings
@@ -29,12 +26,9 @@ def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, dataset
     network, clock = set_up(options, pruner, datasets, read=pruner.needs_data)
     initial = folder.snapshot(network.model)
     print_target(options)
-    try:
-        with clock("prune"):
-            scores = network.prune(pruner)
-    except NonFiniteScores as error:
-        raise Refused(str(error)) from error
-    table = compression_table(network.model, network.prunables, scores, network.data.input_shape)
+    with clock("prune"):
+        scores = network.prune(pruner)
+    table = network.compression_table(scores)
     summary = pruning_summary(folder, network, table, clock) | untrained_summary()
     print_pruning(table, summary)
     print_warnings(summary)
