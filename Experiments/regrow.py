@@ -68,9 +68,7 @@ def _run(options: argparse.Namespace, folder: RunFolder, datasets: Datasets) -> 
     save_regrowth(start, folder, clock, networks, rows, steps, plan.total)
 
 
-def _regrow(
-    start: PrunedNetwork, stages: Stages, clock: Clock, plan: Plan
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _regrow(start: PrunedNetwork, stages: Stages, clock: Clock, plan: Plan) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Turn weights on and fine-tune, step by step; the regrown network is loaded afterwards.
 
     Returns:

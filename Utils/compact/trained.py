@@ -53,7 +53,7 @@ def _images(data: Dataset) -> torch.Tensor:
 
 
 class TrainedNetwork:
-    """What a run trains: its whole network, or with `--compact` the small one made from it as it is now.
+    """The network that a run trains: the whole one, or with `--compact` the small one made from it as it is now.
 
     Attributes:
         whole: the whole network.

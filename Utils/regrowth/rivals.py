@@ -1,4 +1,4 @@
-"""What regrowth has to beat: the same fine-tuning without it, and plain pruning to the sparsity that it ends at."""
+"""The rivals of regrowth: the same fine-tuning without it, and plain pruning to the sparsity that it ends at."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from Utils.runs.stages import Stages
 from Utils.training.network import MaskedNetwork, load_pruner
 
 CACHE = "regrow-rivals"
-# What a rival does not depend on.
+# The options that a rival does not depend on.
 VARYING = (
     "regrow_allocation", "regrow_selection", "regrow_init", "regrow_reference", "regrow_layers", "regrow_replay", "regrow_to",
     "regrow_fraction", "regrow_ssim_batches", "regrow_score_batches", "regrow_episodes", "regrow_mini_epochs", "contents",

@@ -1,4 +1,4 @@
-"""Where regrowth begins: the sparse network with its masks, the images it may look at, and what is known of pruned weights."""
+"""The sparse network that regrowth begins with, the images it may look at, and what is known of the pruned weights."""
 
 from __future__ import annotations
 

@@ -35,15 +35,13 @@ RECIPE = (
 
 @dataclass
 class DenseNetwork:
-    """What dense training came to: its rows, and the state at `--rewind-epoch` if that is not 0 (see `Training.state`)."""
+    """The outcome of dense training: its rows, and the state at `--rewind-epoch` if that is not 0 (see `Training.state`)."""
 
     rows: pd.DataFrame
     rewind: dict[str, Any] | None
 
 
-def train_densely(
-    network: MaskedNetwork, clock: Clock, watch: Callable[[Training, int], None] | None = None
-) -> DenseNetwork:
+def train_densely(network: MaskedNetwork, clock: Clock, watch: Callable[[Training, int], None] | None = None) -> DenseNetwork:
     """Train `network` for `--pre-epochs`, or take it from the cache where this was done before, by whichever run.
 
     A training that was broken off, by whichever run, goes on from its last checkpoint. `watch` is that of `Training`.

@@ -23,9 +23,7 @@ def counts_of_level(network: MaskedNetwork, level: int, density: float, table: p
     return {"level": level, "density_asked": density, "density": kept / network.size, **counts}
 
 
-def levels_table(
-    counts: Sequence[Mapping[str, float]], trained: Sequence[pd.DataFrame], patience: int | None
-) -> pd.DataFrame:
+def levels_table(counts: Sequence[Mapping[str, float]], trained: Sequence[pd.DataFrame], patience: int | None) -> pd.DataFrame:
     """Make `levels.csv`: for each level, the dense network first, its counts and the outcome of its training."""
     pairs = zip(counts, trained, strict=True)
     return pd.DataFrame([{**left, **_outcome(rows, patience)} for left, rows in pairs])

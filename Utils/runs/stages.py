@@ -79,9 +79,7 @@ class Stages:
         network: what the stages change in place.
     """
 
-    def __init__(
-        self, store: Store, every: int | None, clock: Clock | None = None, network: MaskedNetwork | None = None
-    ) -> None:
+    def __init__(self, store: Store, every: int | None, clock: Clock | None = None, network: MaskedNetwork | None = None) -> None:
         self._store, self._every, self._clock, self._network = store, every, clock, network
         saved = in_stages(store.resume(), store.path)
         self._done: dict[str, Any] = _unpacked(saved["done"])

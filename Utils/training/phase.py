@@ -92,9 +92,7 @@ class Training:
         """Whether `--patience` is at its end."""
         return is_over(self._accuracies(), self.patience)
 
-    def run(
-        self, epochs: int, after_epoch: Callable[[Training], None] | None = None, *, whole: bool = True
-    ) -> pd.DataFrame:
+    def run(self, epochs: int, after_epoch: Callable[[Training], None] | None = None, *, whole: bool = True) -> pd.DataFrame:
         """Evaluate, then train up to epoch `epochs`, evaluating after each; a row of `columns` for each evaluation.
 
         The first row is before training; `seconds` are those of training, without evaluation. `after_epoch` is called after
