@@ -17,8 +17,9 @@ from tqdm import tqdm
 
 from Models.reach import has_path
 from Pruners._shared.loop import NonFiniteScores
-from Pruners._shared.masks import SCHEDULES, kept_count
+from Pruners._shared.masks import kept_count
 from Pruners._shared.problem import Problem
+from Pruners._shared.schedules import SCHEDULES
 from Utils.base.errors import Refused
 from Utils.compute.device import choose_device
 from Utils.runs.folder import RunFolder
@@ -70,7 +71,7 @@ def _prune_all(network: MaskedNetwork, compressions: Sequence[float], counts: Se
     shape = network.data.input_shape
     problem = Problem(network.model, network.prunables, shape, seed=network.options.seed)
     parts = []
-    cells = list(product(sorted(SCHEDULES, reverse=True), compressions, counts))
+    cells = list(product(SCHEDULES, compressions, counts))
     for schedule, compression, count in tqdm(cells, desc="schedules", unit="schedule", leave=False, disable=None):
         rows = schedule_rounds(problem, 10**-compression, count, schedule, network.options.verbose)
         rows = rows.assign(collapsed=not has_path(network.model, network.prunables, shape))

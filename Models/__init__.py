@@ -1,4 +1,4 @@
-"""Networks: plain torch modules, found by name through `Models.registry`, which imports torch only to build one."""
+"""Networks: plain torch modules, found by name. `Models.registry` imports torch only when it builds one."""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
 """A network without its dead units: smaller layers that compute the same function, in training and in evaluation.
 
-Which units are dead is `Models/effective.py`'s to say. Which layers have to give up a channel together (residual streams,
-depthwise convolutions, a flattened map before a linear layer) is found by torch-pruning's dependency graph, which also cuts.
-It cuts a copy whose tensors hold places instead of values, so that for every number of the small network the place in the
-large one is known afterwards.
+`Models/effective.py` finds the dead units. The dependency graph of torch-pruning finds the layers that have to give up a channel
+together (residual streams, depthwise convolutions, a flattened map before a linear layer), and cuts them. It cuts a copy whose
+tensors hold places instead of values, so that afterwards the place in the large network is known for every number of the small
+one.
 
-A unit that no path leads to may still say something: a constant, from its bias or its norm's shift. It stays where a layer
-that is heard would listen to that; otherwise removing it changes nothing, in any mode. Also kept: one channel of an emptied
-layer, the network's outputs, and channels that a layer other than Conv, Linear, BatchNorm and `Identity2d` works on.
+A unit that no path leads to may still put out a constant, from its bias or the shift of its norm. The unit stays if that constant
+can reach the output through a kept weight; otherwise removing it changes nothing, in any mode. These stay too: one channel of a
+layer without live units, the outputs of the network, and channels that a layer other than Conv, Linear, BatchNorm and
+`Identity2d` reads.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Compact:
 
     Attributes:
         model: the small network, with the values, masks, modes and device of the large one.
-        prunables: what of it is masked, in the order of the large one.
+        prunables: its masked parameters, in the order of the large one.
         places: for each tensor of the `state_dict` the places of its numbers in the large tensor, flat: int64, small shape.
     """
 
@@ -50,11 +51,11 @@ class Compact:
     places: Mapping[str, torch.Tensor]
 
     def shrink(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """A `state_dict` of the large network as one of the small network."""
+        """Turn a `state_dict` of the large network into one of the small network."""
         return {n: picked(t, self.places[n]) if n in self.places else t for n, t in state.items()}
 
     def expand(self, state: Mapping[str, torch.Tensor], large: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """A `state_dict` of the small network written into a copy of `large`, one of the large network."""
+        """Write a `state_dict` of the small network into a copy of `large`, a `state_dict` of the large network."""
         whole = {name: tensor.clone() for name, tensor in large.items()}
         for name, tensor in state.items():
             own = whole[name]
@@ -67,12 +68,12 @@ class Compact:
 
 
 def picked(tensor: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """The numbers of `tensor` at flat `places`, in the shape of those; a checkpoint's may lie on another device than they."""
+    """Return the numbers of `tensor` at flat `places`, in the shape of `places`; the two may lie on different devices."""
     return tensor.flatten()[places.to(tensor.device)]
 
 
 def compact(model: nn.Module, prunables: Sequence[Prunable], paths: Paths, input_shape: tuple[int, ...]) -> Compact:
-    """`model` without its dead units; it is left as it was. Masks must be written to the weights.
+    """Build `model` without its dead units; `model` itself does not change. Masked weights must be zero.
 
     Raises:
         RuntimeError: torch-pruning cannot follow this network, or cut it.
@@ -95,7 +96,7 @@ def compact(model: nn.Module, prunables: Sequence[Prunable], paths: Paths, input
 
 
 def _places_for_values(model: nn.Module, prunables: Sequence[Prunable]) -> nn.Module:
-    """A copy whose tensors of numbers hold their own places, without masks. float64 holds places below 2^53 exactly."""
+    """Copy `model` without masks, each float tensor filled with its own flat places; float64 is exact below 2^53."""
     index = copy.deepcopy(model).double()
     for p in prunables:
         delattr(index.get_submodule(p.module_name), f"{p.param}_mask")
@@ -109,9 +110,9 @@ def _places_for_values(model: nn.Module, prunables: Sequence[Prunable]) -> nn.Mo
 
 
 def _said(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, torch.Tensor]:
-    """What each layer is told, by its name: bool [inputs], whether anything but zero, in evaluation or in training.
+    """Find the inputs of each layer, by its name, that are not zero in evaluation or in training: bool [inputs].
 
-    One batch tells of all images for the units that no path leads to: what they say is constant.
+    One batch is enough for the units that no path leads to, because their outputs are the same constant for every image.
     """
     heard: dict[str, torch.Tensor] = {}
 
@@ -141,9 +142,9 @@ def _said(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, torch.Ten
 
 
 def _without_rounding(norm: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-    """What a norm says, without what the processor rounds off where a channel is taken away as a whole.
+    """Return the output of a norm with rounding errors removed, so that a channel that is exactly zero in theory is zero.
 
-    In training it makes of a constant channel its shift; in evaluation what is far below its terms is zero.
+    In training the output of a constant channel is its shift; in evaluation a sum far below its terms is zero.
     """
     x, shape = inputs[0], [-1 if d == 1 else 1 for d in range(output.dim())]
     shift = torch.zeros_like(output) if norm.bias is None else norm.bias.view(shape)
@@ -159,7 +160,7 @@ def _without_rounding(norm: nn.Module, inputs: tuple[torch.Tensor, ...], output:
 def _wanted(
     model: nn.Module, prunables: Sequence[Prunable], paths: Paths, input_shape: tuple[int, ...]
 ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Of each layer the units and the inputs that must stay for its sake, by its name: bool [units], bool [inputs]."""
+    """Find the units and the inputs of each layer, by its name, that the layer needs: bool [units], bool [inputs]."""
     masks = {p.name: p.mask for p in prunables}
     wanted = {}
     for name, said in _said(model, input_shape).items():
@@ -181,7 +182,7 @@ def _wanted(
 def _dead_channels(
     graph: DependencyGraph, group: Group, names: Mapping[nn.Module, str], wanted: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 ) -> list[int]:
-    """The channels of a group, numbered as in its first layer, that can be cut from all its layers; one is always left."""
+    """List the channels of a group, numbered as in its first layer, that all its layers can lose; one always stays."""
     channels = set(group[0].idxs)
     stay: set[int] = set()
     listeners = 0
@@ -206,7 +207,7 @@ def _dead_channels(
 
 
 class _IdentityCutter(BasePruningFunc):
-    """How `Identity2d` gives up channels."""
+    """The rule by which torch-pruning cuts channels of `Identity2d`."""
 
     def prune_out_channels(self, layer: Identity2d, idxs: Sequence[int]) -> nn.Module:
         """Cut the channels `idxs`."""
@@ -218,14 +219,14 @@ class _IdentityCutter(BasePruningFunc):
     prune_in_channels = prune_out_channels
 
     def get_out_channels(self, layer: Identity2d) -> int:
-        """How many channels there are."""
+        """Return the number of channels."""
         return layer.num_features
 
     get_in_channels = get_out_channels
 
 
 def _with_values(index: nn.Module, model: nn.Module, prunables: Sequence[Prunable]) -> Compact:
-    """The small network with the large one's values in the places that it holds."""
+    """Replace the places in the small network by the values that the large network has there."""
     places = {name: t.detach().long() for name, t in index.state_dict().items() if t.is_floating_point()}
     small, large = index.float(), model.state_dict()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""How far two networks that should compute the same are apart."""
+"""The difference between the outputs of two networks that should compute the same."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ NORMS = nn.modules.batchnorm._BatchNorm
 
 
 def largest_difference(large: nn.Module, small: nn.Module, images: torch.Tensor) -> float:
-    """The largest difference of what two networks make of `images` [B, C, H, W], over the largest output, in both modes.
+    """Return the largest difference of two networks' outputs for `images` [B, C, H, W], over the largest output.
 
-    Computed in float64, in evaluation and with the batch statistics of training; dropout is off. Both are left as they were.
+    Computed in float64, in evaluation and with the batch statistics of training; dropout is off. Neither network changes.
     """
     worst = 0.0
     for training in (False, True):

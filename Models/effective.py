@@ -1,12 +1,12 @@
-"""Effective masks: what is left of a mask when weights that lie on no path from the input to the output are removed.
+"""Effective masks: a mask without the weights that lie on no path from the input to the output.
 
 A unit (a channel, or an output of a linear layer) is live when a path of kept weights leads to it from the input and another
-from it to the output; all others are dead, and no weight that touches a dead unit changes what the network makes of its
-input. The share of weights that touch live units alone is the effective density (Vysogorets and Kempe 2021, "Connectivity
-matters: neural network pruning through the lens of effective sparsity", arXiv 2107.02306).
+from it to the output. All other units are dead, and no weight that touches a dead unit changes the output. The share of weights
+that touch live units alone is the effective density (Vysogorets and Kempe 2021, "Connectivity matters: neural network pruning
+through the lens of effective sparsity", arXiv 2107.02306).
 
-Paths are followed by running the network itself, once forward and once backward, on an image of ones: every layer passes on
-whether a unit is reached, one or zero, and nothing of how much. A kernel connects two channels if any of its taps is kept.
+The network itself runs once forward and once backward on an image of ones, with layers that only pass on whether a unit is
+reached (one or zero). A kernel connects two channels if any of its taps is kept.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ PASSING = (
     F.leaky_relu, F.elu, F.selu, F.celu, F.mish, F.softplus, F.prelu, F.softsign, F.tanh, torch.tanh, torch.Tensor.tanh,
     F.local_response_norm, torch.neg, torch.Tensor.neg, torch.Tensor.__neg__,
 )  # fmt: skip
-# Functions that give something where nothing arrives: what they multiply passes.
+# Functions that are not zero where nothing arrives: they pass on the tensor that they multiply.
 GATES = (
     F.sigmoid, torch.sigmoid, torch.Tensor.sigmoid, F.hardsigmoid, F.softmax, torch.softmax, torch.Tensor.softmax,
 )  # fmt: skip
-# What two paths say may cancel out; that both lead here may not.
+# Differences: two paths may cancel out, but both lead here, so that they are added.
 MINUS = (
     torch.sub, torch.subtract, torch.Tensor.sub, torch.Tensor.sub_, torch.Tensor.__sub__, torch.Tensor.__isub__,
 )  # fmt: skip
@@ -50,28 +50,28 @@ TIMES = (torch.mul, torch.Tensor.mul, torch.Tensor.mul_, torch.Tensor.__mul__, t
 
 
 def _layer_means(x: torch.Tensor, normalized_shape: Sequence[int], *_rest: Any, **_named: Any) -> torch.Tensor:
-    """What the units of a layer norm have in common, in their places."""
+    """Return the mean over the units of a layer norm, which each of them reaches."""
     return x.mean([*range(-len(normalized_shape), 0)], keepdim=True)
 
 
 def _group_means(x: torch.Tensor, num_groups: int, *_rest: Any, **_named: Any) -> torch.Tensor:
-    """What the units of each group of a group norm have in common, in their places."""
+    """Return, in the place of each unit, the mean over the units of its group."""
     grouped = x.unflatten(1, (num_groups, -1))
     return grouped.mean(2, keepdim=True).expand_as(grouped).flatten(1, 2)
 
 
-# What a unit says moves the mean and the variance, and so what these norms make of the other units.
+# Norms in which a unit moves the mean and the variance, and so the outputs of the other units.
 MIXING = {F.layer_norm: _layer_means, F.group_norm: _group_means}
 
 
 @dataclass(frozen=True)
 class Paths:
-    """What of a network lies on a path from its input to its output, by full parameter name.
+    """The entries of a network's parameters that lie on a path from its input to its output, by full parameter name.
 
     Attributes:
-        live: of every parameter the entries that do: bool, the parameter's shape. A bias, and a scale or shift of a norm, is
+        live: for every parameter the entries on a path: bool, the parameter's shape. A bias, and a scale or shift of a norm, is
             live when its unit is.
-        heard: of the weight of every layer that was used the units from which a path leads to the output: bool [units].
+        heard: for the weight of every layer that was used the units from which a path leads to the output: bool [units].
     """
 
     live: Mapping[str, torch.Tensor]
@@ -79,14 +79,14 @@ class Paths:
 
 
 def find_paths(model: nn.Module, prunables: Sequence[Prunable], input_shape: tuple[int, ...]) -> Paths:
-    """The paths of kept weights through `model` for images of `input_shape`; the network is left as it was.
+    """Follow the paths of kept weights through `model` for images of `input_shape`; the network does not change.
 
     BatchNorm passes each unit on by itself; in layer and group norms a path leads from every unit to all that are normalised
-    with it. Squeeze-and-excitation and other gates pass what they multiply. Parameters outside layers, norms and `Identity2d`
-    are all live.
+    with it. Squeeze-and-excitation and other gates pass on the tensor that they multiply. All parameters outside layers, norms
+    and `Identity2d` are live.
 
     Raises:
-        RuntimeError: the network does something with its tensors that cannot be followed.
+        RuntimeError: the network uses an operation that cannot be followed.
     """
     masks = {p.name: p.mask for p in prunables}
     owners = {name: model.get_submodule(name.rpartition(".")[0]) for name, _ in model.named_parameters()}
@@ -110,7 +110,7 @@ def find_paths(model: nn.Module, prunables: Sequence[Prunable], input_shape: tup
 
 
 def _stand_in(owner: nn.Module, name: str, tensor: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """What a parameter is replaced by: its connections as ones and zeros; zeros for what is added, not multiplied."""
+    """Make the stand-in of a parameter: ones and zeros for its connections, zeros for a parameter that is added."""
     like = torch.zeros(tensor.shape, device=tensor.device)
     if name.endswith("weight") and isinstance(owner, CONNECTING):
         like = torch.ones_like(like) if mask is None else _any_tap(mask != 0).expand_as(mask).to(like)
@@ -122,7 +122,7 @@ def _stand_in(owner: nn.Module, name: str, tensor: torch.Tensor, mask: torch.Ten
 def _live(
     owner: nn.Module, name: str, gradient: torch.Tensor, mask: torch.Tensor | None, live: Mapping[str, torch.Tensor]
 ) -> torch.Tensor:
-    """The live entries of a parameter, from the gradient of its stand-in and the live entries of weights."""
+    """Return the live entries of a parameter, from the gradient of its stand-in and the live entries of weights."""
     weight = f"{name.removesuffix('bias')}weight"
     if name.endswith("bias") and isinstance(owner, CONNECTING | NORMS) and weight in live:
         found = live[weight].flatten(1).any(1) if live[weight].dim() > 1 else live[weight]
@@ -138,15 +138,18 @@ def _live(
 
 
 def _any_tap(connected: torch.Tensor) -> torch.Tensor:
-    """[units, inputs, ...] -> the same with dimensions of size one after the second: whether any tap is set."""
+    """Tell whether any tap of a kernel is set: [units, inputs, ...] -> [units, inputs, 1, ...]."""
     for dimension in range(2, connected.dim()):
         connected = connected.any(dimension, keepdim=True)
     return connected
 
 
 class _Connect(torch.autograd.Function):
-    """Before a product: one where something arrives. On the way back the gradients that it gets are whole numbers, up to what a
-    kernel that transforms its numbers (Winograd's) rounds off: `CONNECTED` tells them from zero."""
+    """Before a product: one where something arrives.
+
+    The gradients on the way back are whole numbers, up to the rounding errors of kernels that transform their numbers
+    (Winograd's); `CONNECTED` tells them from zero.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
@@ -170,10 +173,10 @@ class _Reached(torch.autograd.Function):
 
 
 class _Following(TorchFunctionMode):
-    """While it is on, functions pass on from where to where paths lead, instead of computing what they are for.
+    """A mode in which functions pass on which units are reached, instead of computing their values.
 
-    `ends` are, for each use of a layer's weight, its name and a zero that was added to each of its units. `zeros` names the
-    parameters outside layers and norms, which count as one where they scale something.
+    `ends` holds, for each use of a layer's weight, its name and a zero that was added to each of its units. `zeros` names the
+    parameters outside layers and norms, which count as one where they scale a tensor.
     """
 
     def __init__(self, tensors: Mapping[str, torch.Tensor], zeros: Collection[str]) -> None:
@@ -220,11 +223,11 @@ class _Following(TorchFunctionMode):
         return _Reached.apply(product + (end if units == -1 else end.view(-1, *[1] * (product.dim() - 2))))
 
     def _scales(self, value: Any) -> bool:
-        """Whether it is a parameter whose stand-in is zero."""
+        """Tell whether `value` is a parameter whose stand-in is zero."""
         return self._names.get(id(value)) in self._zeros
 
     def _heads(self, query: Any, key: Any, value: Any, *rest: Any, **kwargs: Any) -> torch.Tensor:
-        """Attention: what any place says of a value comes out at every place, whatever the queries and keys."""
+        """Follow attention: a value at any place reaches the output at every place, whatever the queries and keys."""
         weight, out = rest[2], rest[8]
         if weight is None:
             raise RuntimeError("attention with separate projections cannot be followed")

@@ -15,9 +15,9 @@ from Models.torchvision_models import replace_first_conv
 
 
 def network(builder: str, input_shape: InputShape, num_classes: int, dense_classifier: bool = False) -> nn.Module:
-    """torchvision's `builder` with `num_classes` outputs: [B, *input_shape] -> [B, num_classes].
+    """Build torchvision's `builder` with `num_classes` outputs: [B, *input_shape] -> [B, num_classes].
 
-    With other than three input channels the first convolution is drawn anew, by the rule of these networks.
+    The first convolution is drawn anew, by the rule of these networks, unless there are three input channels.
     `dense_classifier` changes nothing here.
     """
     model = getattr(torchvision.models, builder)(weights=None, num_classes=num_classes)

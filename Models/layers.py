@@ -1,4 +1,4 @@
-"""What several networks share: the prunable identity, pooling over the whole map, the initialisations."""
+"""Parts of several networks: the prunable identity, pooling over the whole map, the initialisations."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ InputShape = tuple[int, int, int]
 class Identity2d(nn.Module):
     """An identity shortcut as a multiplier per channel, so that it is counted and can be pruned.
 
-    `weight` is [C, 1, 1], all ones, and never trained; what is written to it through `.data`, which torch does not count, may go
-    unseen. [B, C, H, W] -> [B, C, H, W].
+    `weight` is [C, 1, 1], all ones, and never trained. The layer may miss a change of it through `.data`, which torch does not
+    count as a new version. [B, C, H, W] -> [B, C, H, W].
     """
 
     _read: tuple[torch.Tensor, int, bool] | None = None  # the weight that was looked at, its version, whether it was all ones
@@ -34,7 +34,7 @@ class Identity2d(nn.Module):
         return x if self._is_one() else x * self.weight.to(x.dtype)
 
     def _is_one(self) -> bool:
-        """Whether the weights are the module's own, fixed, unmasked, and all one; they are read when they were written to."""
+        """Tell whether the weights are the module's own, fixed, unmasked, and all one; reads them after each change only."""
         weight = self.weight
         own = isinstance(weight, nn.Parameter) and not weight.requires_grad and not hasattr(self, "weight_mask")
         if not own or weight.is_meta or weight.is_inference() or torch.compiler.is_compiling():
@@ -47,22 +47,22 @@ class Identity2d(nn.Module):
         return {name: value for name, value in vars(self).items() if name != "_read"}  # a copy's versions begin anew
 
     def extra_repr(self) -> str:
-        """The number of channels, for `print(model)`."""
+        """Return the number of channels, for `print(model)`."""
         return str(self.num_features)
 
 
 def average_whole_map(x: torch.Tensor) -> torch.Tensor:
-    """Adaptive average pooling to 1x1, flattened: [B, C, H, W] -> [B, C], for any H and W.
+    """Average each channel over the whole map: [B, C, H, W] -> [B, C], for any H and W.
 
-    Not `adaptive_avg_pool2d`, which rounds otherwise in the last bit than the pooling with which published masks were made.
+    `adaptive_avg_pool2d` would differ in the last bit from the pooling with which published masks were made.
     """
     return F.avg_pool2d(x, x.shape[-2:]).flatten(1)
 
 
 def last_linear(in_features: int, num_classes: int, dense_classifier: bool) -> nn.Linear:
-    """The classifier [B, in_features] -> [B, num_classes] of the networks that Synaptic-Flow builds twice when it stays dense.
+    """Make the classifier [B, in_features] -> [B, num_classes]; twice with `dense_classifier`, as Synaptic-Flow does.
 
-    The first one is thrown away but has drawn from the generator: without it the same seed would give other weights.
+    The first one only draws from the generator, so that the same seed gives the same weights as there.
     """
     if dense_classifier:
         nn.Linear(in_features, num_classes)
@@ -70,7 +70,7 @@ def last_linear(in_features: int, num_classes: int, dense_classifier: bool) -> n
 
 
 def init_lottery(model: nn.Module) -> None:
-    """Weights of Conv2d and Linear by He's normal rule over the fan-in, biases zero (He et al. 2015; OpenLTH)."""
+    """Draw weights of Conv2d and Linear by He's normal rule over the fan-in, and set biases to zero (He et al. 2015)."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight)
@@ -79,7 +79,7 @@ def init_lottery(model: nn.Module) -> None:
 
 
 def init_fan_out(model: nn.Module, linear: Callable[[torch.Tensor], object] | None = None) -> None:
-    """Convolutions by He's normal rule over the fan-out with zero biases; Linear weights by `linear`, if given.
+    """Draw convolutions by He's normal rule over the fan-out, Linear weights by `linear` if given; set biases to zero.
 
     This is torchvision's rule, in the order of `model.modules()`.
     """

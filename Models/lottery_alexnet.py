@@ -10,7 +10,7 @@ from Models.layers import InputShape, init_lottery
 
 
 class AlexNet(nn.Module):
-    """[B, channels, H, W] -> [B, num_classes] with H and W at least 15.
+    """AlexNet for small images: [B, channels, H, W] -> [B, num_classes], H and W at least 15.
 
     The last map is 2x2 for images of 32x32, and is averaged to that for other sizes.
     """
@@ -36,7 +36,7 @@ class AlexNet(nn.Module):
         init_lottery(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Scores per class, [B, num_classes]."""
+        """Return scores per class, [B, num_classes]."""
         x = self.features(x)
         if x.shape[-2:] != (2, 2):  # the gradient of adaptive pooling is not deterministic on CUDA: only where it is needed
             x = F.adaptive_avg_pool2d(x, (2, 2))
@@ -44,5 +44,5 @@ class AlexNet(nn.Module):
 
 
 def alexnet(input_shape: InputShape, num_classes: int, dense_classifier: bool = False) -> AlexNet:
-    """The network for images of `input_shape` = (channels, height, width); `dense_classifier` changes nothing here."""
+    """Build the network for images of `input_shape` = (channels, height, width); `dense_classifier` changes nothing here."""
     return AlexNet(input_shape[0], num_classes)

@@ -36,7 +36,11 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """[B, channels, H, W] -> [B, num_classes], any H and W; raises ValueError for a depth that is not 6 n + 2."""
+    """A ResNet for small images: [B, channels, H, W] -> [B, num_classes], any H and W.
+
+    Raises:
+        ValueError: the depth is not 6 n + 2.
+    """
 
     def __init__(self, depth: int, width: int, channels: int, num_classes: int, dense_classifier: bool) -> None:
         super().__init__()
@@ -55,12 +59,16 @@ class ResNet(nn.Module):
         init_lottery(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Scores per class, [B, num_classes]."""
+        """Return scores per class, [B, num_classes]."""
         return self.fc(average_whole_map(self.blocks(torch.relu_(self.bn(self.conv(x))))))
 
 
 def resnet(depth: int, input_shape: InputShape, num_classes: int, dense_classifier: bool = False, *, width: int = 16) -> ResNet:
-    """A ResNet of `depth` layers for images of `input_shape` = (channels, height, width); ValueError unless depth is 6 n + 2."""
+    """Build a ResNet of `depth` layers for images of `input_shape` = (channels, height, width).
+
+    Raises:
+        ValueError: the depth is not 6 n + 2.
+    """
     return ResNet(depth, width, input_shape[0], num_classes, dense_classifier)
 
 

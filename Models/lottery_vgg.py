@@ -28,7 +28,7 @@ class ConvUnit(nn.Module):
 
 
 class VGG(nn.Module):
-    """[B, channels, H, W] -> [B, num_classes] with H and W at least 16; the last map is averaged over all its places."""
+    """A VGG for small images: [B, channels, H, W] -> [B, num_classes], H and W at least 16; the last map is averaged."""
 
     def __init__(self, depth: int, batch_norm: bool, channels: int, num_classes: int, dense_classifier: bool) -> None:
         super().__init__()
@@ -44,14 +44,14 @@ class VGG(nn.Module):
         init_lottery(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Scores per class, [B, num_classes]."""
+        """Return scores per class, [B, num_classes]."""
         return self.fc(average_whole_map(self.layers(x)))
 
 
 def vgg(
     depth: int, input_shape: InputShape, num_classes: int, dense_classifier: bool = False, *, batch_norm: bool = False
 ) -> VGG:
-    """A VGG of `depth` 11, 13, 16 or 19 for images of `input_shape` = (channels, height, width)."""
+    """Build a VGG of `depth` 11, 13, 16 or 19 for images of `input_shape` = (channels, height, width)."""
     return VGG(depth, batch_norm, input_shape[0], num_classes, dense_classifier)
 
 

@@ -18,7 +18,7 @@ from Models.layers import Identity2d
 
 @dataclass(frozen=True, eq=False)
 class Prunable:
-    """One prunable parameter. Holds the module, not the tensors: `.to()` and rewinding may replace those."""
+    """One prunable parameter. Holds the module, not the tensors, because `.to()` and rewinding may replace them."""
 
     module: nn.Module
     module_name: str
@@ -107,11 +107,11 @@ def hold_masks(optimizer: torch.optim.Optimizer, prunables: Sequence[Prunable]) 
 
 
 def load_state(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    """Load a `state_dict` that may lack masks: the network keeps its own then. The invariant is the caller's to restore."""
+    """Load a `state_dict`; if it lacks masks, the network keeps its own. The caller has to restore the invariant."""
     masks = {name: tensor for name, tensor in model.state_dict().items() if name.endswith("_mask")}
     model.load_state_dict(masks | state)
 
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that an optimizer may change: all but the fixed multipliers of `Identity2d`."""
+    """List the parameters that an optimizer may change: all except for the fixed multipliers of `Identity2d`."""
     return [p for p in model.parameters() if p.requires_grad]

@@ -1,8 +1,8 @@
-"""Operations of torch, by how their results depend on their arguments (for `Models/reach.py`)."""
+"""Lists of torch operations, by how results depend on arguments (for `Models/reach.py`)."""
 
 from __future__ import annotations
 
-# Operations that place, add up, average, or choose the largest of numbers: applied to zeros and ones they tell what arrives.
+# Operations that place, add up, average, or choose the largest of numbers: of zeros and ones they make what is reached.
 PLACING = frozenset({
     "_unsafe_view", "_reshape_copy", "clone", "_to_copy", "contiguous", "cat", "stack", "index", "index_select", "gather", "take",
     "repeat", "roll", "flip", "tril", "triu", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d",

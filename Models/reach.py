@@ -1,9 +1,9 @@
-"""Reach: which numbers that a network computes depend on its image, followed through the operations themselves.
+"""Reach: the numbers that depend on the image, followed through the operations of one forward pass.
 
-Beside every tensor of one forward pass lies another of its shape: one where the image can change the number, zero where it
-cannot. Operations carry it on by what they are, not by what they compute, so that neither rounding nor a vanishing
-derivative decides: a convolution connects by its mask, a pointwise function passes on what any of its arguments has, a view is
-the same view. What no rule knows passes everything on: a doubt is a path.
+Every tensor of the pass has a companion of its shape: one where the image can change the number, zero where it cannot. A rule for
+each operation computes the companion of its result, so that neither rounding nor a vanishing derivative decides: a convolution
+connects by its mask, a result of a pointwise function is reached if any of its arguments is, and a view is the same view. The
+results of an operation without a rule all count as reached.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ CONNECTED = 0.5  # sums of zeros and ones, less what a kernel that transforms th
 
 
 def has_path(model: nn.Module, prunables: Sequence[Prunable], input_shape: tuple[int, ...]) -> bool:
-    """Whether any path of kept weights leads from the image, of shape `input_shape`, to the output of `model`.
+    """Tell whether a path of kept weights leads from the image, of shape `input_shape`, to the output of `model`.
 
-    Without a path the network is constant. The network is left as it was. One of which nothing is pruned, and one whose forward
-    pass fails, count as having one.
+    Without a path the network is constant. The network does not change. A network of which nothing is pruned, and one whose
+    forward pass fails, count as having a path.
     """
     if all(bool(p.mask.all()) for p in prunables):
         return True
@@ -59,7 +59,7 @@ def has_path(model: nn.Module, prunables: Sequence[Prunable], input_shape: tuple
 
 
 class _Leaving(TorchFunctionMode):
-    """While it is on, it notes whether numbers that the image reaches become Python's or numpy's, where none can follow them."""
+    """A mode that notes whether reached numbers become numbers of Python or numpy, where no rule can follow them."""
 
     def __init__(self, following: _Following) -> None:
         super().__init__()
@@ -74,10 +74,10 @@ class _Leaving(TorchFunctionMode):
 
 
 class _Following(TorchDispatchMode):
-    """While it is on, every operation also says which numbers of its results `image` reaches.
+    """A mode in which every operation also notes the numbers of its results that `image` reaches.
 
-    `masked` are pairs of a weight and its mask; both are known through views. All that is noted are float32 tensors of zeros and
-    ones with the strides of what they belong to, so that views and writes in place act on them alike.
+    `masked` are pairs of a weight and its mask; both are known through views. Every note is a float32 tensor of zeros and ones
+    with the strides of its tensor, so that views and writes in place act on both alike.
     """
 
     def __init__(self, image: torch.Tensor, masked: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
@@ -88,7 +88,7 @@ class _Following(TorchDispatchMode):
             self._kept[weight] = (mask != 0).float()
 
     def reaches(self, tensor: torch.Tensor) -> bool:
-        """Whether any number of `tensor` depends on the image."""
+        """Tell whether any number of `tensor` depends on the image."""
         return bool(self._of(tensor).any())
 
     def __torch_dispatch__(
@@ -119,7 +119,7 @@ class _Following(TorchDispatchMode):
         return found
 
     def _mask(self, tensor: torch.Tensor) -> torch.Tensor:
-        """What a factor lets through: the mask of a weight, everything otherwise."""
+        """Return the entries of a factor that let through: the mask of a weight, ones for any other tensor."""
         found = self._kept.get(tensor)
         return torch.ones_like(tensor, dtype=torch.float32) if found is None else found
 
@@ -134,7 +134,7 @@ class _Following(TorchDispatchMode):
         return results
 
     def _carry(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], results: Any) -> torch.Tensor | None:
-        """Where the image arrives in the first result, of any shape that broadcasts to it; None: everywhere."""
+        """Return the reached numbers of the first result, in a shape that broadcasts to it; None: all."""
         name = func.overloadpacket.__name__.rstrip("_")
         rule: Callable[..., torch.Tensor | None] | None = RULES.get(name)
         if rule is not None:
@@ -148,7 +148,7 @@ class _Following(TorchDispatchMode):
         return self._along(args[0], args[1]) if name in SPREADING else None
 
     def _any_of(self, args: Any, kwargs: Any) -> torch.Tensor:
-        """For pointwise functions."""
+        """Rule for pointwise functions: reached where any argument is."""
         total: Any = 0.0
         for tensor in tree_leaves((args, kwargs)):
             if isinstance(tensor, torch.Tensor):
@@ -181,7 +181,7 @@ class _Following(TorchDispatchMode):
         return reach.amax(dims, keepdim=True).expand_as(reach)
 
     def _times(self, a: Any, b: Any) -> torch.Tensor:
-        """A product entry by entry: what one factor brings passes where the other is kept."""
+        """Rule for a product entry by entry: one factor passes where the other is kept."""
         pairs = [(a, b), (b, a)]
         parts = [
             self._of(x) * (self._mask(y) if isinstance(y, torch.Tensor) else 1.0) for x, y in pairs if isinstance(x, torch.Tensor)
@@ -189,7 +189,7 @@ class _Following(TorchDispatchMode):
         return (sum(parts) > 0).float()
 
     def _matrix(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """A product of matrices, or of batches of them."""
+        """Rule for a product of matrices, or of batches of them."""
         total = self._of(a) @ self._mask(b)
         if self._of(b).any():
             total = total + self._mask(a) @ self._of(b)

@@ -40,10 +40,10 @@ NATURAL = {
 
 
 def resolve(name: str, model_class: str | None, dataset: str) -> tuple[str, str]:
-    """The class and the name of the network that `--model name`, `--model-class` and `--dataset` mean.
+    """Find the class and the name of the network that `--model name`, `--model-class` and `--dataset` mean.
 
-    Without a class it is the one that the dataset implies, else default, then lottery, then the only other one that has
-    the name; torchvision is never implied. `FILE.py:FUNCTION` is of the class `user`.
+    Without a class it is the class that the dataset implies, else default, then lottery, then the only other class that has the
+    name; torchvision is never implied. `FILE.py:FUNCTION` is of the class `user`.
 
     Raises:
         Refused: unknown class or name, a name that several classes have, a class given with a file.
@@ -82,7 +82,11 @@ def _factory_path(name: str, model_class: str) -> str:
 
 
 def factory(name: str, model_class: str) -> Callable[..., nn.Module]:
-    """The function f(input_shape, num_classes, dense_classifier=False) of a registered network; Refused if there is none."""
+    """Import the function f(input_shape, num_classes, dense_classifier=False) of a registered network.
+
+    Raises:
+        Refused: no network has this class and name.
+    """
     module, _, function = _factory_path(name, model_class).partition(":")
     return getattr(importlib.import_module(module), function)
 
@@ -97,9 +101,9 @@ def build(
     pretrained: bool = False,
     download: bool = True,
 ) -> nn.Module:
-    """The network on the CPU in float32, drawn from torch's global generator: [B, *input_shape] -> [B, num_classes].
+    """Build the network on the CPU in float32 from torch's global generator: [B, *input_shape] -> [B, num_classes].
 
-    `dense_classifier` only keeps the order of Synaptic-Flow's draws; leaving the last layer out is the masks' concern.
+    `dense_classifier` only keeps the order of Synaptic-Flow's draws; `Models/masking.py` leaves the last layer out.
 
     Raises:
         Refused: unknown name, a shape that it cannot take, weights that cannot be had, a user's file that fails.
@@ -141,7 +145,7 @@ def _construct(
 
 
 def check_shape(model: nn.Module, input_shape: tuple[int, int, int], num_classes: int, name: str) -> None:
-    """Raise Refused, in one line, unless `model` maps one image to [1, num_classes]; nothing of it is changed."""
+    """Refuse, in one line, a model that does not map one image to [1, num_classes]; the model does not change."""
     import torch
 
     from Models.shapes import dry_run
@@ -161,7 +165,7 @@ def _text(input_shape: tuple[int, int, int]) -> str:
 
 
 def describe() -> list[tuple[str, str, int]]:
-    """(class, name, number of parameters) of every registered network at the shape that its class was made for."""
+    """List (class, name, number of parameters) of every registered network at the shape that its class was made for."""
     import torch
 
     rows = []

@@ -1,4 +1,4 @@
-"""Dry runs: what a network makes of one image, without computing it and without touching the network."""
+"""Dry runs: the shapes of a network's outputs for one image, without their values and without changing the network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from torch import nn
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Every module in eval mode, and back in its own mode afterwards (a model's own `train` may do more than set flags)."""
+    """Set every module to eval mode, and back to its own mode afterwards.
+
+    Sets the flags themselves, because a model's own `train` may do more than that.
+    """
     modes = {module: module.training for module in model.modules()}
     try:
         for module in modes:
@@ -23,9 +26,10 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def dry_run(model: nn.Module, input_shape: tuple[int, ...]) -> object:
-    """The output for one image, from the `meta` device: shapes without values. Model and random numbers stay as they are.
+    """Return the output for one image on the `meta` device, shapes without values.
 
-    A network that cannot run there, such as one that keeps a tensor outside its buffers, is run on zeros.
+    Neither the model nor the random numbers change. A network that cannot run there, such as one that keeps a tensor outside its
+    buffers, runs on zeros.
     """
     shape = (1, *input_shape)
     with eval_mode(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -37,7 +41,7 @@ def dry_run(model: nn.Module, input_shape: tuple[int, ...]) -> object:
 
 
 def outputs_for_one_image(model: nn.Module, input_shape: tuple[int, ...]) -> list[tuple[str, nn.Module, tuple[int, ...]]]:
-    """(name, module, shape of the output) for every call of a module with parameters of its own, in order of execution."""
+    """List (name, module, output shape) for every call of a module with parameters of its own, in order of execution."""
     calls: list[tuple[str, nn.Module, tuple[int, ...]]] = []
     started: list[int] = []
 
@@ -62,7 +66,7 @@ def outputs_for_one_image(model: nn.Module, input_shape: tuple[int, ...]) -> lis
 
 
 def _functional(model: nn.Module, make: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor) -> object:
-    """`model(image)` with every parameter and buffer replaced by what `make` gives, so that none can be changed."""
+    """Compute `model(image)` with the result of `make` in place of every parameter and buffer, so that none can change."""
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     # Attributes are put back as well: a network may keep a table that it made for the images it saw.
     attributes = [(vars(module), dict(vars(module))) for module in model.modules()]
@@ -75,7 +79,7 @@ def _functional(model: nn.Module, make: Callable[[torch.Tensor], torch.Tensor], 
 
 
 def image_format(model: nn.Module) -> torch.memory_format:
-    """The memory format in which `model` wants its images: channels last for convolutions on a CPU, a third quicker there."""
+    """Return the memory format of images for `model`: channels last for convolutions on a CPU, a third quicker there."""
     convolves = any(isinstance(m, nn.Conv2d) for m in model.modules())
     on_cpu = next(model.parameters()).device.type == "cpu"
     return torch.channels_last if convolves and on_cpu else torch.contiguous_format

@@ -1,6 +1,6 @@
-"""ResNets in four stages without the first pooling, for 64x64 images (He et al. 2016; wide: Zagoruyko and Komodakis 2016).
+"""ResNets in four stages without the first pooling, for 64x64 images (He et al. 2016).
 
-The wide forms have twice the channels inside each block, not between blocks.
+The wide forms (Zagoruyko and Komodakis 2016) have twice the channels inside each block, not between blocks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def _conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn
 
 
 class _Block(nn.Module):
-    """What both kinds share: ReLU(residual + shortcut), [B, inputs, H, W] -> [B, outputs, H / stride, W / stride]."""
+    """The base of both blocks: ReLU(residual + shortcut), [B, inputs, H, W] -> [B, outputs, H / stride, W / stride]."""
 
     def __init__(self, residual: list[nn.Module], inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Bottleneck(_Block):
 
 
 class ResNet(nn.Module):
-    """[B, channels, H, W] -> [B, num_classes], any H and W. `counts` are the blocks of the four stages."""
+    """A ResNet: [B, channels, H, W] -> [B, num_classes], any H and W. `counts` are the blocks of the four stages."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class ResNet(nn.Module):
         init_fan_out(self)  # the linear layer keeps PyTorch's own draw
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Scores per class, [B, num_classes]."""
+        """Return scores per class, [B, num_classes]."""
         x = self.conv5_x(self.conv4_x(self.conv3_x(self.conv2_x(self.conv1(x)))))
         return self.fc(self.avg_pool(x).flatten(1))
 
@@ -99,7 +99,7 @@ PLANS = {
 
 
 def resnet(depth: int, input_shape: InputShape, num_classes: int, dense_classifier: bool = False, *, widen: int = 1) -> ResNet:
-    """A ResNet of `depth` 18, 34, 50, 101 or 152 for images of `input_shape` = (channels, height, width)."""
+    """Build a ResNet of `depth` 18, 34, 50, 101 or 152 for images of `input_shape` = (channels, height, width)."""
     block, counts = PLANS[depth]
     return ResNet(block, counts, widen, input_shape[0], num_classes, dense_classifier)
 

@@ -12,9 +12,12 @@ from Models.lottery_vgg import CONVOLUTIONS, WIDTHS
 
 
 class VGG(nn.Module):
-    """[B, *input_shape] -> [B, num_classes]; raises ValueError for images smaller than 32x32.
+    """A VGG for 64x64 images: [B, *input_shape] -> [B, num_classes].
 
     The map is halved after each of the five stages, so 512 * (H // 32) * (W // 32) numbers enter the classifier.
+
+    Raises:
+        ValueError: the images are smaller than 32x32.
     """
 
     def __init__(self, depth: int, batch_norm: bool, input_shape: InputShape, num_classes: int) -> None:
@@ -45,14 +48,18 @@ class VGG(nn.Module):
         init_fan_out(self, linear=partial(nn.init.normal_, std=0.01))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Scores per class, [B, num_classes]."""
+        """Return scores per class, [B, num_classes]."""
         return self.classifier(self.features(x).flatten(1))
 
 
 def vgg(
     depth: int, input_shape: InputShape, num_classes: int, dense_classifier: bool = False, *, batch_norm: bool = False
 ) -> VGG:
-    """A VGG of `depth` 11, 13, 16 or 19; `dense_classifier` changes nothing here; ValueError below 32x32."""
+    """Build a VGG of `depth` 11, 13, 16 or 19; `dense_classifier` changes nothing here.
+
+    Raises:
+        ValueError: the images are smaller than 32x32.
+    """
     return VGG(depth, batch_norm, input_shape, num_classes)
 
 

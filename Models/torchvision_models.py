@@ -19,20 +19,21 @@ from Utils.base.tensor_files import tensors_alone
 
 
 def names() -> list[str]:
-    """The names of torchvision's classification networks."""
+    """List the names of torchvision's classification networks."""
     return torchvision.models.list_models(module=torchvision.models)
 
 
 def network(
     name: str, input_shape: InputShape, num_classes: int, *, pretrained: bool = False, download: bool = True
 ) -> nn.Module:
-    """The network called `name` (dashes or underscores): [B, *input_shape] -> [B, num_classes].
+    """Build the network called `name` (dashes or underscores): [B, *input_shape] -> [B, num_classes].
 
-    With `pretrained` the weights are torchvision's default ones; the last layer is a new one where `num_classes` is not
-    theirs, and with other than three input channels the first convolution's weights are their mean, repeated.
+    With `pretrained` it has torchvision's default weights. The last layer is a new one if `num_classes` is not theirs. For other
+    than three input channels the weights of the first convolution are their mean, repeated.
 
     Raises:
-        Refused: unknown name; weights that cannot be had; sizes that torchvision itself rejects raise ValueError.
+        Refused: unknown name, or weights that cannot be downloaded.
+        ValueError: sizes that torchvision itself rejects.
     """
     builder = name.replace("-", "_")
     if builder not in names():
@@ -87,8 +88,10 @@ def _one_line(error: Exception) -> str:
 def replace_first_conv(model: nn.Module, channels: int, *, average: bool = False) -> nn.Conv2d:
     """Give the first convolution of `model` `channels` input channels, in place, and return the new layer.
 
-    The weights are drawn anew, or with `average` are the mean over the old input channels, [out, 1, k, k], repeated.
-    Raises ValueError when there is no convolution or it is grouped.
+    The weights are drawn anew; with `average` they are the mean over the old input channels, [out, 1, k, k], repeated.
+
+    Raises:
+        ValueError: there is no convolution, or the first one is grouped.
     """
     path, old = next(((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d)), ("", None))
     if old is None or old.groups != 1:
@@ -113,7 +116,7 @@ def replace_first_conv(model: nn.Module, channels: int, *, average: bool = False
 
 
 def replace_last_layer(model: nn.Module, num_classes: int) -> nn.Linear | nn.Conv2d:
-    """Replace the last Linear or Conv2d layer of `model`, its classifier, by a new one with `num_classes` outputs, in place."""
+    """Replace the last Linear or Conv2d layer of `model` by a new one with `num_classes` outputs, in place."""
     path, old = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
     bias = old.bias is not None
     if isinstance(old, nn.Linear):

@@ -90,7 +90,7 @@ def _materialise(model: nn.Module, input_shape: InputShape) -> None:
 
 @contextmanager
 def _importable(folder: str) -> Iterator[None]:
-    """Let the file import its neighbours. Searched last: a neighbour called `torch.py` hides nothing."""
+    """Let the file import its neighbours; the folder is searched last, so that a `torch.py` there hides nothing."""
     if folder in sys.path:
         yield
         return
@@ -103,7 +103,7 @@ def _importable(folder: str) -> Iterator[None]:
 
 @contextmanager
 def _refusing(name: str, file: str) -> Iterator[None]:
-    """Turn an exception of the user's code into one line that says where in the file it arose."""
+    """Turn an exception of the user's code into one line with the line number in the file."""
     try:
         yield
     except (Exception, SystemExit) as error:

@@ -16,11 +16,11 @@ SHOWN = 3
 
 
 def load_weights(model: nn.Module, file: str | os.PathLike[str]) -> None:
-    """Copy the tensors of `file` into `model`, in place; nothing is changed when the file is refused.
+    """Copy the tensors of `file` into `model`, in place; a file that is refused changes nothing.
 
     The file holds a `state_dict`, or a dictionary with one under a key such as `model`. A mask (`NAME_mask` beside
     `NAME`) of ones alone is dropped, any other is multiplied into `NAME`; masks that `model` itself has stay as they are.
-    It is read without running any code from it.
+    Reading the file runs no code from it.
 
     Raises:
         Refused: unreadable or unsafe file, missing or unexpected keys, other shapes; one line with the file's name.
@@ -29,10 +29,10 @@ def load_weights(model: nn.Module, file: str | os.PathLike[str]) -> None:
 
 
 def copy_tensors(model: nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:
-    """Copy `tensors`, which hold no masks, into `model`, in place; the masks that it has stay as they are.
+    """Copy `tensors`, which hold no masks, into `model`, in place; the masks of `model` do not change.
 
     Raises:
-        Refused: missing or unexpected keys, other shapes; one line that begins with `source`. Nothing is changed then.
+        Refused: missing or unexpected keys, or other shapes, in one line that begins with `source`. Then nothing changes.
     """
     own = model.state_dict()
     expected = {key: value for key, value in own.items() if not _is_mask(key, own)}
@@ -73,7 +73,7 @@ def _read(file: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
 
 
 def _unmasked(tensors: dict[str, torch.Tensor], file: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
-    """The tensors without masks; a mask that is not all ones is multiplied into its tensor."""
+    """Return the tensors without masks; a mask that is not all ones is multiplied into its tensor."""
     result = {key: value for key, value in tensors.items() if not _is_mask(key, tensors)}
     for key in tensors.keys() - result.keys():
         name, mask = key.removesuffix("_mask"), tensors[key]

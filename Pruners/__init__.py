@@ -1,7 +1,7 @@
-"""Pruning methods, one file each; `_shared/` has what they share: scores, budgets, masks, rounds.
+"""Pruning methods, one file each; `_shared/` holds the parts that they share: schedules, budgets, masks, rounds.
 
-`Pruners/NAME.py` with a subclass of `Pruner` in it is the whole of a new method: the command line finds it by its file
-name (dashes in the flag are underscores there).
+A file `Pruners/NAME.py` with a subclass of `Pruner` is all that a new method needs. The command line finds it by its file name;
+dashes in the flag are underscores there.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def names() -> tuple[str, ...]:
-    """The methods' names as `--pruner` takes them, read off the folder: nothing is imported, torch least of all.
+    """List the names that `--pruner` takes, from the names of the files; none is imported, so that this needs no torch.
 
-    `base`, and names that begin with an underscore, are not methods.
+    `base`, and names that begin with an underscore, are no methods.
     """
     # No `set` here: the method of that name becomes an attribute of this module when it is imported.
     found = [m.name for m in pkgutil.iter_modules(__path__) if m.name != "base" and not m.name.startswith("_")]
@@ -25,7 +25,7 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str) -> type[Pruner]:
-    """The class of method `name`.
+    """Import the class of the method `name`.
 
     Raises:
         ValueError: its file defines no subclass of `Pruner`, or several.

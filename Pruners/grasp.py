@@ -8,11 +8,11 @@ from Pruners.base import Problem, Pruner
 
 
 class GraSP(Pruner):
-    """Score w * (H g) / |sum of all|, with g = dL/dw, H the Hessian of L, L on logits divided by 200.
+    """Score w * (H g) / |sum of all|, with g = dL/dw and H the Hessian of L; L is taken on logits divided by 200.
 
-    The largest stay: removing a weight with a large w * (H g) would reduce the gradient flow g.g most (Wang, Zhang and
-    Grosse 2020, arXiv 2002.07376, equation 8 and algorithm 2; the paper's score is the negative, of which it removes the
-    largest). Needs data: g is summed over the scoring batches first, then H g over the same batches again.
+    The largest stay: removing a weight with a large w * (H g) would reduce the gradient flow g.g most. Wang, Zhang and Grosse
+    2020, arXiv 2002.07376, equation 8 and algorithm 2; the paper writes the negative score, and removes the largest of those.
+    Needs data: a first pass over the scoring batches adds up g, a second pass H g.
     """
 
     needs_data = True
@@ -22,7 +22,7 @@ class GraSP(Pruner):
     epsilon = 1e-10
 
     def score(self, problem: Problem) -> list[torch.Tensor]:
-        """Normalised Hessian-gradient products, of either sign."""
+        """Return normalised Hessian-gradient products, of either sign."""
         weights = problem.weights()
         stopped: list[torch.Tensor] | None = None
         if len(problem.batches) > 1:  # with one batch the gradients of the second pass are the sum already

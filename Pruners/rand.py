@@ -1,4 +1,4 @@
-"""Random pruning, the baseline every method has to beat."""
+"""Random pruning, the baseline that every method has to beat."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from Pruners.base import Problem, Pruner
 
 
 class Rand(Pruner):
-    """Score z ~ N(0, 1), independent per weight; the largest stay, so every layer keeps about the same density.
+    """Score z ~ N(0, 1), independent per weight; the largest stay, so that every layer keeps about the same density.
 
-    No data. The draws come from a stream of their own (seed, "scores") on the CPU: all devices agree, and training
+    Needs no data. The draws come from a stream of their own (seed, "scores") on the CPU, so that all devices agree and training
     sees the same random numbers as with any other pruner.
     """
 
@@ -18,5 +18,5 @@ class Rand(Pruner):
     source = "baseline"
 
     def score(self, problem: Problem) -> list[torch.Tensor]:
-        """Normal draws of each weight's shape."""
+        """Draw a normal number for each weight."""
         return [torch.randn(p.weight.shape, generator=problem.generator).to(problem.device) for p in problem.prunables]

@@ -17,12 +17,12 @@ LARGEST, SMALLEST = 1e30, 1e-30  # outside of these, float32 is about to leave i
 
 
 class SynFlow(Pruner):
-    """Score |w dR/dw| where R is the sum of the outputs for one image of ones, in the network of absolute values.
+    """Score |w dR/dw|, where R is the sum of the outputs for one image of ones in the network of absolute values.
 
-    The largest stay; 100 rounds (Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, equation 2 and algorithm 1).
-    No data. Every parameter and every float buffer is replaced by its absolute value, biases and BatchNorm included. A
-    round is computed in float32 and repeated in float64 where float32 leaves its range, which deep networks do. ReLU6 counts
-    as ReLU: nearly every unit of such a network of absolute values would stand at the ceiling, where no gradient passes.
+    The largest stay; 100 rounds (Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, equation 2 and algorithm 1). Needs no
+    data. The absolute value replaces every parameter and every float buffer, biases and BatchNorm included. A round is computed
+    in float32, and again in float64 if it leaves the range of float32, as it does in deep networks. ReLU6 counts as ReLU: in a
+    network of absolute values nearly every unit would reach the ceiling of 6, where the gradient is zero.
     """
 
     rounds = 100
@@ -30,9 +30,9 @@ class SynFlow(Pruner):
     source = "Tanaka et al. 2020, arXiv 2006.05467, eq. 2"
 
     def score(self, problem: Problem) -> list[torch.Tensor]:
-        """Synaptic flow through each weight, float32 or float64.
+        """Return the synaptic flow through each weight, float32 or float64.
 
-        Reads the device once a round (twice where float64 is needed), to see whether float32 was enough.
+        Reads from the device once a round, to see whether float32 was enough.
         """
         scores, flow = self.flow(problem, torch.float32)
         if not _in_range(scores, flow):
@@ -41,7 +41,7 @@ class SynFlow(Pruner):
 
     @staticmethod
     def flow(problem: Problem, dtype: torch.dtype) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """The scores in `dtype`, and R (scalar tensor). Reads nothing back from the device."""
+        """Return the scores in `dtype`, and R (scalar tensor). Reads nothing from the device."""
         weights = [w.detach().abs_().requires_grad_() for w in problem.weights(dtype)]
         state = problem.state(torch.abs, dtype)
         with _NoCeiling():
@@ -53,7 +53,7 @@ class SynFlow(Pruner):
 
 
 class _NoCeiling(TorchFunctionMode):
-    """While it is on, ReLU6 is ReLU."""
+    """A mode in which ReLU6 computes ReLU."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -65,7 +65,7 @@ class _NoCeiling(TorchFunctionMode):
 
 
 def _in_range(scores: list[torch.Tensor], flow: torch.Tensor) -> bool:
-    """Whether R and all scores are finite, none above 1e30 and none but zeros below 1e-30; R = 0 may be an underflow."""
+    """Tell whether R > 0 is finite (0 may be an underflow) and all scores are zeros or lie between 1e-30 and 1e30."""
     largest = torch.stack([s.max() for s in scores]).max()
     smallest = torch.stack([_smallest_positive(s) for s in scores]).min()
     r, high, low = torch.stack([flow, largest, smallest]).double().tolist()
@@ -73,7 +73,7 @@ def _in_range(scores: list[torch.Tensor], flow: torch.Tensor) -> bool:
 
 
 def _smallest_positive(score: torch.Tensor) -> torch.Tensor:
-    """The smallest entry above zero, infinite if there is none; `score` has no negative entry."""
+    """Return the smallest entry above zero, infinity if there is none; `score` has no negative entry."""
     if score.dtype != torch.float32:
         return torch.where(score > 0, score, torch.inf).min()
     # Floats above zero are ordered as the integers of their bits. Less one and with the sign turned, zero comes last.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from Pruners._shared import distributions
 from Pruners.mag import Mag
 
 
@@ -12,6 +13,6 @@ class Uniform(Mag):
     `--mask-scope local` is the same up to rounding: here the budgets add up to that of the whole network.
     """
 
-    distribution = "uniform"
+    distribution = distributions.Uniform()
     formula = "|w| in each layer; the same share of each stays"
     source = "Zhu and Gupta 2017, arXiv 1710.01878"

@@ -1,1 +1,1 @@
-"""What the methods share: scores, budgets, masks and the loop of rounds."""
+"""The parts that all methods share: schedules, budgets of layers, scopes, masks, and the loop of rounds."""

@@ -1,27 +1,36 @@
-"""A pruning method is a score per weight; everything else (budget, scope, schedule, masks) exists once, elsewhere."""
+"""The base class of all pruning methods: a method is a score per weight, and a choice of shared parts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from Pruners._shared import schedules
+from Pruners._shared.schedules import Schedule
+
 if TYPE_CHECKING:
     import torch
 
+    from Pruners._shared.distributions import Distribution
+    from Pruners._shared.dynamics import Growth
     from Pruners._shared.problem import Problem
 
 
 class Pruner:
-    """Base of all methods. A subclass lives in a file named after its flag and says what the class attributes ask.
+    """A pruning method. A subclass lives in a file of `Pruners/` named after its flag, and sets class attributes.
+
+    Schedule, distribution and growth are frozen objects of `Pruners/_shared/`, objects of a class of your own with the same
+    method, or names.
 
     Attributes:
         rounds: default of `--prune-epochs`, the number of score-and-prune rounds.
-        needs_data: whether `problem.batches` is read; data-free methods run without a dataset.
+        needs_data: whether `problem.batches` is read; methods without data run without a dataset.
         formula: the score in one line, for `--list pruners`.
         source: the paper.
         untrained_note: a line to print when the weights to be scored are untrained, if that matters.
-        distribution: the budgets of the layers (`Pruners/_shared/layerwise.py`) if `--mask-distribution` names none; None: as
-            `--mask-scope` says.
-        growth: what grows where the masks move in training (`Pruners/_shared/updates.py`): random or gradient; None: they stay.
+        schedule: the densities of the rounds (`schedules.py`), unless `--compression-schedule` names another than its default.
+        distribution: the budgets of the layers (`distributions.py`), unless `--mask-distribution` names others; None: no budgets
+            of layers, `--mask-scope` ranks.
+        growth: what grows where the masks move in training (`dynamics.py`); None: the masks stay.
         one_each: whether the scores keep a weight of every layer, so that a smaller budget is refused.
     """
 
@@ -30,10 +39,11 @@ class Pruner:
     formula: ClassVar[str] = ""
     source: ClassVar[str] = ""
     untrained_note: ClassVar[str] = ""
-    distribution: ClassVar[str | None] = None
-    growth: ClassVar[str | None] = None
+    schedule: ClassVar[Schedule | str] = schedules.DEFAULT
+    distribution: ClassVar[Distribution | str | None] = None
+    growth: ClassVar[Growth | str | None] = None
     one_each: ClassVar[bool] = False
 
     def score(self, problem: Problem) -> list[torch.Tensor]:
-        """One tensor per entry of `problem.prunables`, of its shape, finite; the largest scores stay."""
+        """Return one tensor per entry of `problem.prunables`, of its shape, finite; the largest scores stay."""
         raise TypeError(f"{type(self).__name__} has no method score")

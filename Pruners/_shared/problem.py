@@ -1,4 +1,4 @@
-"""What a pruner sees: the network, its masked weights, a few fixed batches, the loss. Scoring never changes the model."""
+"""The problem that a pruner scores: network, masked weights, a few fixed batches, loss. The model never changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class Problem:
-    """A network to be scored. Pruners read from it and hand tensors to `forward`; they never touch the model.
+    """A network to be scored. Pruners read from it and hand tensors to `forward`; they never change the model.
 
     Attributes:
         model: the network; its prunable weights are raw, the masks lie beside them.
@@ -44,7 +44,11 @@ class Problem:
 
     @cached_property
     def batches(self) -> list[Batch]:
-        """The scoring images, normalised, never augmented, and their labels, in one fixed order; read once."""
+        """The scoring images, normalised, never augmented, and their labels, in one fixed order; read once.
+
+        Raises:
+            ValueError: the pruner does not say that it needs data.
+        """
         if self._read is None:
             raise ValueError("this problem has no data: the pruner must say `needs_data = True`")
         return self._read()
@@ -56,15 +60,15 @@ class Problem:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are, and where scores are expected."""
+        """The device of the weights; scores are expected there."""
         return self.prunables[0].weight.device
 
     def weights(self, dtype: torch.dtype | None = None) -> list[torch.Tensor]:
-        """The masked weights w * m, one tensor per prunable parameter: fresh leaves that `torch.autograd.grad` accepts."""
+        """Return the masked weights w * m, one per prunable parameter, as fresh leaves that `torch.autograd.grad` accepts."""
         return [(p.weight.detach() * p.mask).to(dtype).requires_grad_() for p in self.prunables]
 
     def state(self, transform: Callable[[torch.Tensor], torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
-        """Every other float parameter and buffer, detached, transformed and in `dtype`: what `forward` takes as `state`."""
+        """Return every other float parameter and buffer, detached, transformed and in `dtype`, as `forward` takes them."""
         own = {p.name for p in self.prunables} | {f"{p.name}_mask" for p in self.prunables}
         tensors = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
         floats = {name: t for name, t in tensors.items() if name not in own and t.is_floating_point()}
@@ -73,9 +77,10 @@ class Problem:
     def forward(
         self, weights: Sequence[torch.Tensor], images: torch.Tensor, state: dict[str, torch.Tensor] | None = None
     ) -> torch.Tensor:
-        """The network's output [B, classes] for `images` [B, C, H, W] with `weights` in place of the prunable parameters.
+        """Compute the output [B, classes] for `images` [B, C, H, W] with `weights` in place of the prunable parameters.
 
-        In train mode the buffers (BatchNorm's statistics) are copies, so that the model's own stay as they are.
+        `state` replaces other parameters and buffers by name. In train mode the buffers (BatchNorm's statistics) are copies, so
+        that those of the model stay as they are.
         """
         tensors = {name: b.clone() for name, b in self.model.named_buffers()} if self.train_mode else {}
         tensors |= state or {}
@@ -83,19 +88,19 @@ class Problem:
         return functional_call(self.model, tensors, (images,))
 
     def gradients(self, value: torch.Tensor, weights: Sequence[torch.Tensor], create_graph: bool = False) -> list[torch.Tensor]:
-        """d value / d weights, masked; zeros for a weight that `value` does not depend on."""
+        """Return d value / d weights, masked; zeros for a weight that `value` does not depend on."""
         found = torch.autograd.grad(value, list(weights), create_graph=create_graph, allow_unused=True)
         return [
             torch.zeros_like(w) if g is None else g * p.mask for g, w, p in zip(found, weights, self.prunables, strict=True)
         ]
 
     def ones(self, dtype: torch.dtype) -> torch.Tensor:
-        """One image of ones, [1, C, H, W]."""
+        """Return one image of ones, [1, C, H, W]."""
         return torch.ones(1, *self.input_shape, dtype=dtype, device=self.device)
 
     @contextmanager
     def scoring(self, round_index: int) -> Iterator[None]:
-        """Mode and random numbers for one round of scoring, all put back afterwards.
+        """Set mode and random numbers for one round of scoring, and put them back afterwards.
 
         Raises:
             RuntimeError: the pruner wrote to a parameter or buffer.

@@ -1,13 +1,12 @@
 """Dynamic sparse training: masks that move while the network trains, at a constant count in every layer.
 
-After every `--update-interval`-th step each layer drops its smallest weights and grows as many others. The share f of a layer's
-active weights falls with the step t from a = `--drop-fraction` to 0 at T_end = `--update-end-fraction` of all steps:
-f = a/2 (1 + cos(pi t / T_end)) (Evci, Gale, Menick, Castro and Elsen 2020, arXiv 1911.11134, section 3).
+`Pruners/_shared/dynamics.py` says when masks move and what grows. In each layer as many weights grow as are dropped. A weight
+that grows was inactive before the update, so that a dropped weight cannot come back at once. It starts at 0, and the optimizer's
+state of every entry that moved is cleared.
 
-What is grown was inactive before the update, so that what it dropped does not come back at once; it starts at 0, and the
-optimizer's state of every entry that moved is cleared. In RigL's algorithm 1 an update takes the place of a step; here it follows
-one, with that step's gradients, so that every method takes the same number of steps. An update is a function of the
-network, the seed and the step.
+In RigL (Evci, Gale, Menick, Castro and Elsen 2020, arXiv 1911.11134, algorithm 1) an update takes the place of a training step;
+here it follows one, with the gradients of that step, so that every method takes the same number of steps. An update is a
+function of the network, the seed and the step.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ import pandas as pd
 import torch
 
 from Models.masking import Prunable
+from Pruners._shared.dynamics import DropAndGrow
 from Pruners._shared.masks import keep_largest
 from Utils.base.seeds import generator
 
-GROWTHS = ("random", "gradient")
 COLUMNS = ("step", "epoch", "fraction", "module", "param", "active", "dropped", "grown")
 
 
@@ -31,40 +30,29 @@ class MaskUpdates:
     """The updates of one training of `steps` steps, `steps_per_epoch` an epoch.
 
     Attributes:
-        rows: a row of `COLUMNS` for every layer of every update; `fraction` is f, `active` the layer's count before and after.
+        rows: a row of `COLUMNS` for every layer of every update. `fraction` is the share of the active weights that is replaced,
+            `active` the layer's count before and after.
     """
 
     def __init__(
-        self,
-        prunables: Sequence[Prunable],
-        growth: str,
-        seed: int,
-        *,
-        steps: int,
-        steps_per_epoch: int,
-        interval: int = 100,
-        drop_fraction: float = 0.3,
-        end_fraction: float = 0.75,
+        self, prunables: Sequence[Prunable], dynamics: DropAndGrow, seed: int, *, steps: int, steps_per_epoch: int
     ) -> None:
-        if growth not in GROWTHS:
-            raise ValueError(f"growth {growth!r}: choose from {', '.join(GROWTHS)}")
-        self._prunables, self._growth, self._seed = list(prunables), growth, seed
-        self._interval, self._drop, self._end = interval, drop_fraction, end_fraction * steps
+        self._prunables, self._dynamics, self._seed, self._steps = list(prunables), dynamics, seed, steps
         self.steps_per_epoch = steps_per_epoch
         self.rows: list[tuple[Any, ...]] = []
         self._explored = [p.mask > 0 for p in self._prunables]
 
     def due(self, step: int) -> bool:
-        """Whether masks move after step `step`, counted from 1."""
-        return step % self._interval == 0 and step < self._end
+        """Tell whether masks move after step `step`, counted from 1."""
+        return self._dynamics.due(step, self._steps)
 
     def fraction(self, step: int) -> float:
-        """f, the share of a layer's active weights that an update after `step` replaces."""
-        return self._drop / 2 * (1 + math.cos(math.pi * step / self._end))
+        """Return the share of a layer's active weights that an update after `step` replaces."""
+        return self._dynamics.fraction(step, self._steps)
 
     @torch.no_grad()
     def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Move the masks, if an update is due; the parameters have the gradients of the batch of this step."""
+        """Move the masks, if an update is due; the parameters must still have the gradients of this step."""
         if not self.due(step):
             return
         share, draws = self.fraction(step), generator(self._seed, "grow", step)
@@ -77,12 +65,12 @@ class MaskUpdates:
     def _move(
         self, prunable: Prunable, share: float, draws: torch.Generator, optimizer: torch.optim.Optimizer
     ) -> tuple[int, int]:
-        """Update one layer; returns how many weights are active, and how many of them are new."""
+        """Update one layer; return how many weights are active, and how many of them are new."""
         weight, mask = prunable.weight, prunable.mask
         before = mask.clone()
         active = int(torch.count_nonzero(before))
         count = min(math.floor(share * active + 1e-6), before.numel() - active)
-        scores = self._scores(weight, draws)
+        scores = self._dynamics.growth.scores(weight, draws)
         grown = 1 - before
         keep_largest([scores], [grown], count, floor=count)
         keep_largest([weight.detach().abs()], [mask], active - count, floor=active - count)
@@ -96,32 +84,24 @@ class MaskUpdates:
                 value.masked_fill_(moved, 0)
         return active, count
 
-    def _scores(self, weight: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
-        """What the largest of grow: uniform draws, made on the CPU, or |dL/dw|; an overflow of float16 counts as 0."""
-        if self._growth == "random":
-            return torch.rand(weight.shape, generator=draws).to(weight.device)
-        if weight.grad is None:
-            return torch.zeros_like(weight)
-        return weight.grad.abs().nan_to_num(nan=0.0, posinf=0.0)
-
     def table(self) -> pd.DataFrame:
-        """The rows as a table."""
+        """Return the rows as a table of `COLUMNS`."""
         return pd.DataFrame(self.rows, columns=COLUMNS)
 
     def summary(self) -> dict[str, Any]:
-        """How often masks moved, and which share of the weights was active at some time.
+        """Return how often masks moved (`mask_updates`), and the share of the weights that were ever active (`explored`).
 
-        The latter is R_s of Liu, Yin, Mocanu and Pechenizkiy 2021, arXiv 2102.02887.
+        The share is R_s of Liu, Yin, Mocanu and Pechenizkiy 2021, arXiv 2102.02887.
         """
         seen, size = sum(int(e.sum()) for e in self._explored), sum(e.numel() for e in self._explored)
         return {"mask_updates": len({row[0] for row in self.rows}), "explored": seen / size}
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint needs beside network and optimizer."""
+        """Return the state that a checkpoint keeps beside network and optimizer."""
         return {"rows": self.rows, "explored": self._explored}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to `state`."""
+        """Take over a state that `state()` returned."""
         self.rows = [tuple(row) for row in state["rows"]]
         for own, saved in zip(self._explored, state["explored"], strict=True):
             own.copy_(saved)

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from Pruners._shared.layerwise import Layer, layers_of
+from Pruners._shared.distributions import Layer
+from Pruners._shared.scopes import layers_of
 from Utils.base.errors import Refused, RunFailed
 from Utils.base.files import check_writable
 from Utils.compute.device import device_of

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import Pruners
+from Pruners._shared.distributions import DISTRIBUTIONS
+from Pruners._shared.schedules import DEFAULT, SCHEDULES
 from Utils.options.experiments import EXPERIMENTS
 from Utils.options.flags import integer, name, number, option_pair, override
 
@@ -121,11 +123,11 @@ def table() -> tuple[Option, ...]:
         Option("--density", "prune", "the same as kept over total", None, DENSITY),
         Option("--sparsity", "prune", "the same as 1 - density", None, SPARSITY),
         Option("--prune-epochs", "prune", "rounds of scoring; default: the method's (100 for synflow, else 1)", None, POSITIVE),
-        Option("--compression-schedule", "prune", "densities of the rounds", "exponential", choices=("linear", "exponential")),
+        Option("--compression-schedule", "prune", "densities of the rounds", DEFAULT, choices=tuple(SCHEDULES)),
         Option("--mask-scope", "prune", "rank all weights together or each layer's; methods with budgets for each layer, and "
                "--mask-distribution, rank each layer's", "global", choices=("global", "local")),
         Option("--mask-distribution", "prune", "budgets of the layers, in which the method's scores choose; default: by method",
-               None, choices=("erk", "uniform", "uniform-plus")),
+               None, choices=tuple(DISTRIBUTIONS)),
         Option("--prune-dataset-ratio", "prune", "scoring images per class", 10, POSITIVE),
         Option("--prune-batch-size", "prune", "images per scoring step", 256, POSITIVE),
         Option("--prune-bias", "prunable", "prune biases too", False, None),

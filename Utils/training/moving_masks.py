@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from Pruners._shared.base import Pruner
+from Pruners._shared.dynamics import DropAndGrow
 from Pruners._shared.updates import MaskUpdates
 from Utils.data.sharding import batch_sizes
 from Utils.training.network import MaskedNetwork
@@ -17,10 +18,10 @@ def mask_updates(pruner: Pruner, network: MaskedNetwork) -> MaskUpdates | None:
         return None
     options = network.options
     steps = len(batch_sizes(network.data.train_size, options.train_batch_size))
+    dynamics = DropAndGrow(pruner.growth, options.update_interval, options.drop_fraction, options.update_end_fraction)
     updates = MaskUpdates(
-        network.prunables, pruner.growth, options.seed, steps=steps * options.post_epochs, steps_per_epoch=steps,
-        interval=options.update_interval, drop_fraction=options.drop_fraction, end_fraction=options.update_end_fraction,
-    )  # fmt: skip
+        network.prunables, dynamics, options.seed, steps=steps * options.post_epochs, steps_per_epoch=steps
+    )
     if not updates.due(options.update_interval):
         print(f"NOTE: the masks stay: --update-interval {options.update_interval} is longer than the training that may move them")
     return updates

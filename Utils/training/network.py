@@ -14,12 +14,13 @@ import Pruners
 from Models import registry
 from Models.masking import Prunable, add_masks, apply_masks, load_state
 from Models.weights import load_weights
-from Pruners._shared import layerwise
 from Pruners._shared.base import Pruner
-from Pruners._shared.layerwise import Layer, layers_of
+from Pruners._shared.distributions import Layer
 from Pruners._shared.loop import NonFiniteScores, prune_loop, shuffle_masks
 from Pruners._shared.masks import kept_count
 from Pruners._shared.problem import Batch, Problem
+from Pruners._shared.schedules import DEFAULT
+from Pruners._shared.scopes import choose_scope, layers_of
 from Utils.base.errors import Refused, not_deterministic, out_of_memory
 from Utils.base.seeds import derive
 from Utils.compute.clock import Clock
@@ -108,8 +109,8 @@ class MaskedNetwork:
         try:
             scores = prune_loop(
                 problem, pruner, options.density if density is None else density, start=start, rounds=options.prune_epochs,
-                schedule=options.compression_schedule, scope=options.mask_scope, distribution=options.mask_distribution,
-                invert=options.invert, verbose=options.verbose,
+                schedule=None if options.compression_schedule == DEFAULT else options.compression_schedule,
+                scope=options.mask_scope, distribution=options.mask_distribution, invert=options.invert, verbose=options.verbose,
             )  # fmt: skip
         except (NonFiniteScores, RuntimeError) as error:
             if out_of_memory(error) or not_deterministic(error):
@@ -205,16 +206,20 @@ def set_up(options: argparse.Namespace, pruner: Pruner, datasets: Datasets, *, r
 
 
 def check_budget(options: argparse.Namespace, layers: Sequence[Layer]) -> None:
-    """Refuse a density that keeps no prunable weight at all, or fewer than the method or `--mask-distribution` has to."""
+    """Refuse a density that keeps no prunable weight at all, or fewer than the method or `--mask-distribution` always keeps.
+
+    Raises:
+        Refused: one line that names the numbers.
+    """
     size = sum(layer.size for layer in layers)
     kept = kept_count(size, options.density)
     if kept < 1:
         raise Refused(f"--compression {options.compression:g} keeps none of the {size} prunable weights")
     if "pruner" in options:
         pruner = Pruners.load(options.pruner)
-        one_each = pruner.one_each and options.mask_scope == "global" and not options.invert
+        scope = choose_scope(options.mask_scope, options.mask_distribution or pruner.distribution)
         try:
-            layerwise.check_budget(options.mask_distribution or pruner.distribution, layers, kept, one_each)
+            scope.check(layers, kept, pruner.one_each and not options.invert)
         except Refused as error:
             raise Refused(f"--pruner {options.pruner}, density {options.density:.6g}: {error}") from error
 

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from Pruners._shared.masks import kept_count, scheduled_density
+from Pruners._shared.masks import kept_count
+from Pruners._shared.schedules import scheduled_density
 
 BASE = ["--experiment", "multishot", "--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--expid", "m", "--pre-epochs", "3",
         "--post-epochs", "3"]  # fmt: skip
@@ -128,8 +129,8 @@ def test_reinitialize_is_not_overwritten_by_rewinding(command):
 
 def test_several_rounds_in_a_level_begin_at_the_level_before(command):
     """They began at density 1 again: with rounds of SNIP the first of them must not bring anything back."""
-    assert [scheduled_density(0.25, k, 2, "exponential", 0.5) for k in (0, 1)] == pytest.approx([0.5**1.5, 0.25])
-    assert [scheduled_density(0.25, k, 2, "linear", 0.5) for k in (0, 1)] == pytest.approx([0.375, 0.25])
+    assert [scheduled_density("exponential", 0.25, k, 2, 0.5) for k in (0, 1)] == pytest.approx([0.5**1.5, 0.25])
+    assert [scheduled_density("linear", 0.25, k, 2, 0.5) for k in (0, 1)] == pytest.approx([0.375, 0.25])
     assert command(*BASE, "--pruner", "synflow", "--prune-epochs", "3", "--level-list", "2", "--compression", "1").status == 0
     first, second = (masks_of(cell("level=2"), level) for level in (1, 2))
     assert all(not (second[n] & ~first[n]).any() for n in first)

@@ -13,10 +13,12 @@ from torch import nn
 import Pruners
 from Models import registry
 from Models.masking import add_masks
-from Pruners._shared.layerwise import DISTRIBUTIONS, Layer, apportion, lamp_scores, layer_budgets, layers_of
+from Pruners._shared.distributions import DISTRIBUTIONS, ErdosRenyiKernel, Layer, Uniform, UniformPlus, apportion
 from Pruners._shared.loop import prune_loop
 from Pruners._shared.masks import kept_count
 from Pruners._shared.problem import Problem
+from Pruners._shared.scopes import choose_scope, layers_of
+from Pruners.lamp import lamp_scores
 from Utils.base.errors import Refused
 
 LAYERWISE = ("lamp", "erk", "uniform", "uniform-plus", "mag")
@@ -75,51 +77,51 @@ def test_apportioning_what_cannot_be():
 def test_erk_by_hand():
     """Dimension sums 3+1+1+3 = 8, 20 and 30; the first has 9 weights and keeps no more than all of them."""
     layers = [layer((3, 1, 1, 3)), layer((10, 10)), layer((15, 15))]
-    assert layer_budgets("erk", layers, 58) == [8, 20, 30]
-    assert layer_budgets("erk", layers, 29) == [4, 10, 15]
-    assert layer_budgets("erk", layers, 109) == [9, 40, 60]
-    assert layer_budgets("erk", layers, 9 + 100 + 151) == [9, 100, 151]
-    assert layer_budgets("erk", layers, 334) == [9, 100, 225]
+    assert ErdosRenyiKernel().budgets(layers, 58) == [8, 20, 30]
+    assert ErdosRenyiKernel().budgets(layers, 29) == [4, 10, 15]
+    assert ErdosRenyiKernel().budgets(layers, 109) == [9, 40, 60]
+    assert ErdosRenyiKernel().budgets(layers, 9 + 100 + 151) == [9, 100, 151]
+    assert ErdosRenyiKernel().budgets(layers, 334) == [9, 100, 225]
 
 
 def test_uniform_by_hand():
     layers = [layer((10, 1)), layer((10, 2), 10), layer((30, 1))]
-    assert layer_budgets("uniform", layers, 25) == [5, 5, 15]
-    assert layer_budgets("uniform", layers, 24) == [5, 5, 14] and layer_budgets("uniform", layers, 50) == [10, 10, 30]
+    assert Uniform().budgets(layers, 25) == [5, 5, 15]
+    assert Uniform().budgets(layers, 24) == [5, 5, 14] and Uniform().budgets(layers, 50) == [10, 10, 30]
 
 
 def test_uniform_plus_by_hand():
     """The first convolution (18) stays; the last layer (50) keeps 10 at least; the middle has the rest."""
     layers = [layer((2, 1, 3, 3)), layer((100, 1)), layer((5, 10))]
-    assert layer_budgets("uniform-plus", layers, 93) == [18, 50, 25]
-    assert layer_budgets("uniform-plus", layers, 48) == [18, 20, 10]
-    assert layer_budgets("uniform-plus", layers, 38) == [18, 10, 10]
-    assert layer_budgets("uniform-plus", layers, 28) == [18, 0, 10]
+    assert UniformPlus().budgets(layers, 93) == [18, 50, 25]
+    assert UniformPlus().budgets(layers, 48) == [18, 20, 10]
+    assert UniformPlus().budgets(layers, 38) == [18, 10, 10]
+    assert UniformPlus().budgets(layers, 28) == [18, 0, 10]
     with pytest.raises(Refused, match="keeps 18 of x and 10 of x: a budget of 27 weights"):
-        layer_budgets("uniform-plus", layers, 27)
+        UniformPlus().budgets(layers, 27)
     linear = [layer((10, 1)), *layers[1:]]
-    assert layer_budgets("uniform-plus", linear, 80) == [5, 50, 25]
+    assert UniformPlus().budgets(linear, 80) == [5, 50, 25]
     pruned_below = [layers[0], layers[1], layer((5, 10), 4)]  # by another method: a negative share there
-    assert layer_budgets("uniform-plus", pruned_below, 72) == [18, 50, 4]
+    assert UniformPlus().budgets(pruned_below, 72) == [18, 50, 4]
 
 
 def test_uniform_plus_of_a_single_convolution():
     with pytest.raises(Refused, match="keeps 18 of x"):
-        layer_budgets("uniform-plus", [layer((2, 1, 3, 3))], 17)
-    assert layer_budgets("uniform-plus", [layer((2, 1, 3, 3)), layer((2,), weighs=False)], 19) == [18, 1]
+        UniformPlus().budgets([layer((2, 1, 3, 3))], 17)
+    assert UniformPlus().budgets([layer((2, 1, 3, 3)), layer((2,), weighs=False)], 19) == [18, 1]
 
 
 shapes = st.one_of(st.tuples(st.integers(1, 9), st.integers(1, 9)), st.tuples(st.integers(1, 5), st.integers(1, 5), *[st.integers(1, 3)] * 2))
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from(DISTRIBUTIONS), st.lists(st.tuples(shapes, st.floats(0, 1)), min_size=1, max_size=7), st.floats(0, 1))
+@given(st.sampled_from(sorted(DISTRIBUTIONS)), st.lists(st.tuples(shapes, st.floats(0, 1)), min_size=1, max_size=7), st.floats(0, 1))
 def test_budgets_add_up_and_nest(distribution, content, share):
     layers = [layer(shape, round(part * math.prod(shape))) for shape, part in content]
     alive = [x.alive for x in layers]
     kept = round(share * sum(alive))
     try:
-        budgets = layer_budgets(distribution, layers, kept)
+        budgets = DISTRIBUTIONS[distribution].budgets(layers, kept)
     except Refused:
         assume(False)
     assert sum(budgets) == kept and all(0 <= n <= a for n, a in zip(budgets, alive, strict=True))
@@ -127,7 +129,7 @@ def test_budgets_add_up_and_nest(distribution, content, share):
 
 def test_an_unknown_distribution():
     with pytest.raises(ValueError, match="'cubic': choose from erk, uniform, uniform-plus"):
-        layer_budgets("cubic", [layer((2, 2))], 1)
+        choose_scope("global", "cubic")
 
 
 def conv():
@@ -143,13 +145,13 @@ def test_the_loop_keeps_exactly_the_budget(name, distribution, density, rounds, 
     p, method = conv(), Pruners.load(name)()
     size = sum(m.numel() for m in p.masks)
     prune_loop(p, method, density, rounds=rounds, distribution=distribution, invert=invert, scope=scope)
-    kept, chosen = [int(m.sum()) for m in p.masks], distribution or method.distribution
+    kept, chosen = [int(m.sum()) for m in p.masks], DISTRIBUTIONS[distribution] if distribution else method.distribution
     if chosen is None and scope == "local":
         assert kept == [kept_count(m.numel(), density) for m in p.masks]
         return
     assert sum(kept) == kept_count(size, density)
     if chosen and rounds == 1:
-        assert kept == layer_budgets(chosen, layers_of(conv().prunables), sum(kept))
+        assert kept == chosen.budgets(layers_of(conv().prunables), sum(kept))
 
 
 def test_within_a_layer_the_largest_stay_and_ties_go_by_position(linear_net):
@@ -193,7 +195,7 @@ def test_vectors_are_layers_of_their_own():
     size = sum(x.size for x in layers)
     assert sum(x.weighs for x in layers) == 3
     for distribution in DISTRIBUTIONS:
-        counts = dict(zip((x.name for x in layers), layer_budgets(distribution, layers, round(0.2 * size)), strict=True))
+        counts = dict(zip((x.name for x in layers), DISTRIBUTIONS[distribution].budgets(layers, round(0.2 * size)), strict=True))
         if distribution == "erk":
             assert all(counts[x.name] == x.size for x in layers if len(x.shape) == 1)
         elif distribution == "uniform":

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from Pruners._shared import masks as selection
-from Pruners._shared.masks import COINCIDENCE, keep_largest, kept_count, scheduled_density
+from Pruners._shared.masks import COINCIDENCE, keep_largest, kept_count
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,6 @@ def test_budgets_worked_out_by_hand(total, density, kept):
 def test_decimal_densities_are_exact(total, thousandths):
     kept = kept_count(total, thousandths / 1000)
     assert kept == -(-total * thousandths // 1000)  # the ceiling, in integers
-
-
-def test_schedules():
-    assert [scheduled_density(0.01, k, 2, "exponential") for k in (0, 1)] == pytest.approx([0.1, 0.01])
-    assert [scheduled_density(0.2, k, 4, "linear") for k in range(4)] == pytest.approx([0.8, 0.6, 0.4, 0.2])
-    assert scheduled_density(0.3, 6, 7, "linear") == 0.3
-    with pytest.raises(ValueError, match="'cubic': choose from exponential, linear"):
-        scheduled_density(0.5, 0, 1, "cubic")
 
 
 def test_equal_scores_are_ordered_by_position_over_all_tensors():

@@ -17,7 +17,9 @@ from torch import nn
 import Pruners
 from Models import registry
 from Models.masking import add_masks, apply_masks
-from Pruners._shared.layerwise import layer_budgets, layers_of
+from Pruners._shared.distributions import DISTRIBUTIONS
+from Pruners._shared.dynamics import DropAndGrow, GradientGrowth, RandomGrowth
+from Pruners._shared.scopes import layers_of
 from Pruners._shared.updates import MaskUpdates
 from Utils.training.optimizers import make_optimizer
 
@@ -45,7 +47,7 @@ def test_an_update_of_rigl_by_hand():
     net, prunables, optimizer = by_hand()
     net(torch.tensor([[1.0, 2.0, 3.0, 9.0]])).sum().backward()
     assert net[0].weight.grad.tolist() == [[5, 10, 15, 45], [1, 2, 3, 9]]
-    updates = MaskUpdates(prunables, "gradient", 1, steps=3, steps_per_epoch=3, interval=1, drop_fraction=2 / 3, end_fraction=1.0)
+    updates = MaskUpdates(prunables, DropAndGrow(GradientGrowth(), 1, 2 / 3, 1.0), 1, steps=3, steps_per_epoch=3)
     assert updates.fraction(1) == pytest.approx(0.5)
     updates.after_step(1, optimizer)
     assert net[0].weight_mask.tolist() == [[0, 0, 1, 1], [1, 0, 0, 1]] and net[0].weight.tolist() == [[0, 0, 0, 0], [3, 0, 0, -4]]
@@ -64,18 +66,18 @@ def test_equal_magnitudes_go_from_the_end_and_equal_gradients_come_from_the_star
         net[0].weight.copy_(torch.tensor([[2.0, -2.0, 0, 0], [2.0, 0, 0, -2.0]]))
     for p in net.parameters():
         p.grad = torch.ones_like(p)
-    MaskUpdates(prunables, "gradient", 1, steps=3, steps_per_epoch=3, interval=1, drop_fraction=2 / 3, end_fraction=1.0).after_step(1, optimizer)
+    MaskUpdates(prunables, DropAndGrow(GradientGrowth(), 1, 2 / 3, 1.0), 1, steps=3, steps_per_epoch=3).after_step(1, optimizer)
     assert net[0].weight_mask.tolist() == [[1, 1, 1, 1], [0, 0, 0, 0]]
 
 
 def test_when_masks_move():
     """f falls as a cosine from a; updates every third step before T_end = 9."""
     _, prunables, _ = by_hand()
-    updates = MaskUpdates(prunables, "random", 1, steps=12, steps_per_epoch=4, interval=3, drop_fraction=0.3, end_fraction=0.75)
+    updates = MaskUpdates(prunables, DropAndGrow("random", 3, 0.3, 0.75), 1, steps=12, steps_per_epoch=4)
     assert [t for t in range(1, 13) if updates.due(t)] == [3, 6]
     assert [updates.fraction(t) for t in (0, 3, 4.5, 9)] == pytest.approx([0.3, 0.225, 0.15, 0])
     with pytest.raises(ValueError, match="'best': choose from random, gradient"):
-        MaskUpdates(prunables, "best", 1, steps=1, steps_per_epoch=1)
+        DropAndGrow("best")
 
 
 @settings(max_examples=80, deadline=None)
@@ -90,7 +92,7 @@ def test_every_update_moves_as_many_in_as_out(growth, density, drop, seed, inter
     apply_masks(prunables)
     counts = [int(p.mask.sum()) for p in prunables]
     optimizer = make_optimizer(net, optimizer_name, 0.05, 0.01)
-    updates = MaskUpdates(prunables, growth, seed, steps=12, steps_per_epoch=4, interval=interval, drop_fraction=drop)
+    updates = MaskUpdates(prunables, DropAndGrow(growth, interval, drop), seed, steps=12, steps_per_epoch=4)
     for step in range(1, 13):
         optimizer.zero_grad()
         nn.functional.cross_entropy(net(torch.randn(5, 6)), torch.randint(0, 4, (5,))).backward()
@@ -134,7 +136,7 @@ def test_a_run(command, pruner, distribution):
         assert table["score_sum"][name] == pytest.approx(float(state[f"{name}.weight"].double().abs().sum()))
     net = registry.build("fc", "default", (1, 8, 8), 3)
     layers = layers_of(add_masks(net))
-    assert table["kept"].tolist() == layer_budgets(distribution, layers, sum(table["kept"]))
+    assert table["kept"].tolist() == DISTRIBUTIONS[distribution].budgets(layers, sum(table["kept"]))
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["mask_updates"] == 8 and 0.2 < summary["explored"] <= 0.2 + rows["grown"].sum() / sum(x.size for x in layers)
     assert "Masks: moved 8 times" in out and "Masks: moved 8 times" in command(*SMALL, "--expid", "x", "--pruner", pruner, *(
@@ -225,4 +227,5 @@ def test_the_gradient_of_a_pruned_weight_is_that_of_switching_it_on():
 
 
 def test_both_say_what_grows():
-    assert {n: Pruners.load(n).growth for n in Pruners.names() if Pruners.load(n).growth} == {"set": "random", "rigl": "gradient"}
+    assert {n: Pruners.load(n).growth for n in Pruners.names() if Pruners.load(n).growth} == {
+        "set": RandomGrowth(), "rigl": GradientGrowth()}  # fmt: skip
