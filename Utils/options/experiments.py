@@ -52,18 +52,18 @@ class Experiment:
 EXPERIMENTS = {
     "singleshot": Experiment(
         "train densely (--pre-epochs), prune once, train (--post-epochs), measure, save",
-        PRUNING | TRAINING | GRID | {"updates"},
+        PRUNING | TRAINING | GRID | {"counting", "updates"},
         writes=(*TRAINED, "updates.csv"),
     ),
     "multishot": Experiment(
         "--level-list: train, prune a little, rewind, and again; then train what is left",
-        PRUNING | TRAINING | GRID | {"levels"},
+        PRUNING | TRAINING | GRID | {"counting", "levels"},
         writes=(*TRAINED, "levels.csv"),
         by_level=True,
     ),
     "prune": Experiment(
         "prune and count: masks and tables, no training; data-free methods need no dataset on disk",
-        PRUNING | GRID,
+        PRUNING | GRID | {"counting"},
         writes=PRUNED,
     ),
     "assignment": Experiment(

@@ -14,7 +14,7 @@ from typing import Any
 from Utils.base.errors import Refused
 from Utils.options.experiments import EXPERIMENTS
 from Utils.options.flags import TRUTH
-from Utils.options.resolve import ADAMW_DECAY, SAME_THING, identity, settle
+from Utils.options.resolve import ADAMW_DECAY, LATE, SAME_THING, identity, settle
 from Utils.options.table import ABLATIONS, defaults, is_axis, read_by, table
 
 BUDGET = (*SAME_THING, "prune_epochs")  # what a network that is not pruned has no use for
@@ -185,7 +185,8 @@ def _grid_name(
     first = next(iter(cells)).options
     told = vars(first) if "regrow_start" in first else shared  # a saved run says what its network is
     models = "models" if "model" in lists else told.get("model", "fc")
-    words = ("grid", models, told.get("dataset", "mnist"), _digest([identity(cell.options, images=False) for cell in cells]))
+    chosen = [{k: v for k, v in identity(cell.options, images=False).items() if v or k not in LATE} for cell in cells]
+    words = ("grid", models, told.get("dataset", "mnist"), _digest(chosen))
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(word))[-60:] for word in words)
 
 

@@ -19,6 +19,8 @@ from Utils.options.table import INCIDENTAL, defaults
 
 # Options that name a file: its content makes two runs different.
 FILES = ("weights", "trace", "regrow_start", "regrow_dense", "regrow_reference", "regrow_replay")
+# Options newer than the names of runs and grids: where they are off, these have the names that they had before.
+LATE = ("thop",)
 ADAMW_DECAY = 0.01  # torch's own, where none is given
 SAME_THING = ("compression", "density", "sparsity", "prune_amount")
 

@@ -15,7 +15,7 @@ NETWORK = ("experiment", "model_class", "model", "dataset", "image_size", "pretr
 SPLIT = (*NETWORK, "dense_classifier", "prune_bias", "prune_batchnorm", "prune_residual", "mask_scope", "compact", "level",
          "rewind_epoch", "no_rewind", "shuffle", "reinitialize", "invert")  # fmt: skip
 VARIED = ("pruner", "compression", "density", "sparsity", "seed")  # what a table varies
-QUIET = ("no_download", "data_mirror", "save_trace", "test_batch_size")  # change no accuracy
+QUIET = ("no_download", "data_mirror", "save_trace", "test_batch_size", "thop")  # change no accuracy
 PRUNING = {o.dest for o in table() if o.reader in ("prune", "updates", "levels")}  # do nothing to a dense network
 Tell = Callable[[Run], str]
 

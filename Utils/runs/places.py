@@ -8,10 +8,10 @@ import json
 import re
 from pathlib import Path
 
-from Utils.options.resolve import identity
+from Utils.options.resolve import LATE, identity
 
 # Options that came late: where they are off, a run has the name that it had before there were any.
-YOUNG = ("deterministic",)
+YOUNG = ("deterministic", *LATE)
 
 
 def run_name(options: argparse.Namespace) -> str:

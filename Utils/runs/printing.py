@@ -51,6 +51,28 @@ def print_pruning(table: pd.DataFrame, sums: Mapping[str, Any]) -> None:
     print_effective(sums)
     if missed := uncounted(table):
         print(f"NOTE: the FLOPs of these layers are not counted, a function of the model uses their weights: {', '.join(missed)}")
+    if "thop" in sums:
+        print_thop(sums["thop"], sums["macs_total"])
+
+
+def print_thop(found: Mapping[str, Any], macs: int) -> None:
+    """Print thop's count (`Utils/measure/thop_count.py`) beside the `macs` counted here, and a line for each cause.
+
+    The line names the layers, each with thop's count and, if it is not 0, the count here.
+    """
+    if "error" in found:
+        return print(f"NOTE: thop cannot count this network: {found['error']}")
+    print(f"MACs of the dense network for one image: {macs} here, {found['macs']} by thop {found['version']}")
+    causes: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in found["differences"]:
+        causes.setdefault((row["class"], row["reason"]), []).append(row)
+    for (kind, reason), rows in causes.items():
+        more = sum(row["macs_thop"] - row["macs"] for row in rows)
+        layers = [f"{row['module']} {row['macs_thop']}" + (f" (here {row['macs']})" if row["macs"] else "") for row in rows]
+        where = f": {', '.join(layers)}" if rows[0]["module"] or len(rows) > 1 else ""
+        print(f"  {more:+} {kind}: {reason}{where}")
+    if not causes:
+        print("  thop counts the same in every layer")
 
 
 def print_effective(sums: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from Utils.compute.clock import Clock
 from Utils.compute.precision import Precision
 from Utils.data.datasets import Dataset
 from Utils.measure.counting import effective_density, emptied_layers, totals
+from Utils.measure.thop_count import thop_summary
 from Utils.runs.folder import SCHEMA, RunFolder
 from Utils.training.early_stopping import kept_row, validation_summary
 from Utils.training.network import MaskedNetwork
@@ -48,6 +49,7 @@ def pruning_summary(folder: RunFolder, network: MaskedNetwork, table: pd.DataFra
             "precision": str(Precision.of(folder.options, network.device)),
             "inference": {},
         }
+        | (thop_summary(table, network.model, network.data.input_shape) if getattr(folder.options, "thop", False) else {})
     )
 
 

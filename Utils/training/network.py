@@ -30,6 +30,7 @@ from Utils.data.datasets import Dataset
 from Utils.data.open_set import Datasets as Datasets
 from Utils.data.open_set import open_data as open_data
 from Utils.measure.counting import compression_table, multiply_adds
+from Utils.measure.thop_count import with_thop
 
 THREADS = torch.get_num_threads()  # what the machine or OMP_NUM_THREADS gives
 SMALL_STEP = 1 << 26  # multiply-adds of a training step's forward pass below which one thread is quicker
@@ -84,8 +85,12 @@ class MaskedNetwork:
         return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
     def compression_table(self, scores: Sequence[torch.Tensor]) -> pd.DataFrame:
-        """Count what is left of each parameter tensor (see `Utils.measure.counting`); `scores` are those of the prunables."""
-        return compression_table(self.model, self.prunables, scores, self.data.input_shape)
+        """Count what is left of each parameter tensor (see `Utils.measure.counting`), with `--thop` by thop too.
+
+        `scores` are those of the prunables.
+        """
+        table = compression_table(self.model, self.prunables, scores, self.data.input_shape)
+        return with_thop(table, self.model, self.data.input_shape) if getattr(self.options, "thop", False) else table
 
     def prune(
         self, pruner: Pruner, density: float | None = None, start: float = 1.0, *, ablate: bool = True
