@@ -14,17 +14,16 @@ import pandas as pd
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
 from Utils.base.locks import is_locked
-from Utils.grid.grid_table import flat, save_table
+from Utils.grid.grid_table import save_table
 from Utils.options.grid import Cell
 from Utils.options.resolve import differences, identity
 from Utils.options.table import ABLATIONS, INCIDENTAL, table
-from Utils.runs.later_measurements import COMPARED, compacted, measured_again
+from Utils.runs import summary_keys
+from Utils.runs.later_measurements import compacted, measured_again
 from Utils.runs.run_files import damaged
 from Utils.runs.validate import check_result
 
 SMALL = 1 << 20  # bytes: files below this are checked each time that a grid is looked at
-# Nested keys of a summary whose numbers become columns.
-MEASURED = ("seconds", "peak_memory_bytes", "inference", "trace", *COMPARED)
 
 
 @dataclass(frozen=True)
@@ -124,13 +123,13 @@ def write_grid(
 ) -> pd.DataFrame:
     """Write `grid.csv`: the cells asked for, then the `earlier_rows`.
 
-    Columns: `cell`, the varying options, the scalar keys of the summaries, `reason`.
+    Columns: `cell`, the varying options, those of the summaries (see `Utils.runs.summary_keys`), `reason`.
     """
     rows = [*(_row(cell.name, vars(cell.options), states[cell.name]) for cell in cells), *earlier]
     axes = columns(cells)
-    if "density" in axes:  # the column of that name holds what was asked
+    for key in (k for k in summary_keys.KEYS if k.twin and k.name in axes):  # the column of that name holds what was asked
         for row in rows:
-            row["summary"]["density_kept"] = row["summary"].get("density")
+            row["summary"][key.twin] = row["summary"].get(key.name)
     keys = dict.fromkeys(k for row in rows for k in row["summary"] if k not in (*axes, "reason"))
     table = [
         {"cell": row["cell"]}
@@ -181,8 +180,5 @@ def _row(name: str, options: Mapping[str, Any], state: State) -> dict[str, Any]:
         found = options.get(axis)
         return " ".join(map(str, found)) if isinstance(found, list) else found
 
-    scalars = {k: v for k, v in state.summary.items() if not isinstance(v, dict | list)}
-    for key in MEASURED:
-        scalars |= flat(key, state.summary.get(key, {}))
-    scalars = {"status": state.status} | scalars | {"status": state.status}
-    return {"cell": name, "value": value, "summary": scalars, "reason": state.reason}
+    numbers = {"status": state.status} | summary_keys.grid_columns(state.summary) | {"status": state.status}
+    return {"cell": name, "value": value, "summary": numbers, "reason": state.reason}

@@ -12,6 +12,7 @@ from Utils.base.csv_files import read_csv, write_csv
 from Utils.base.files import sha256
 from Utils.runs.manifest import OwnFiles
 from Utils.runs.run_files import alone_in
+from Utils.runs.summary_keys import flat
 
 NAME, SUMS = "grid.csv", "grid.csv.sha256"
 
@@ -64,10 +65,3 @@ def _update(own: OwnFiles, cell: str, key: str, content: Mapping[str, Any]) -> N
             frame.insert(frame.shape[1] - (frame.columns[-1] == "reason"), name, "")
         frame.loc[rows, name] = "" if value is None else str(value)
     _write(own, lambda file: frame.to_csv(file, index=False))  # its texts are inert already
-
-
-def flat(key: str, value: Any) -> dict[str, Any]:
-    """`inference: {batch_seconds: {median: 1}}` -> `inference_batch_seconds_median: 1`."""
-    if not isinstance(value, dict):
-        return {key: value}
-    return {k: v for inner, content in value.items() for k, v in flat(f"{key}_{inner}", content).items()}

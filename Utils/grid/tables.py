@@ -1,4 +1,4 @@
-"""What a grid prints: its cells, means over seeds, and what ablations change."""
+"""The tables that a grid prints: its cells, means over seeds, and the change by each ablation."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Sequence
 import pandas as pd
 
 from Utils.runs.manifest import OwnFiles
+from Utils.runs.summary_keys import flags, printed_cells
 
-SHOWN = ("status", "params_kept", "flops_kept", "flops_total", "top1_last", "top1_best", "top5_last")
 ACCURACY = "top1_last"
 
 
 def print_cells(frame: pd.DataFrame) -> None:
-    """Every cell, never shortened; flags stand in the last column."""
-    columns = ["cell", *(c for c in SHOWN if c in frame and frame[c].notna().any())]
-    flags = [f for f in ("collapsed", "untrained") if f in frame]
-    marks = frame[flags].apply(lambda row: " ".join(f for f in flags if row[f] is True or row[f] == 1), axis=1) if flags else ""
+    """Print every cell, never shortened; the flags that are set stand in the last column."""
+    columns = ["cell", *(c for c in printed_cells() if c in frame and frame[c].notna().any())]
+    found = [flag.name for flag in flags() if flag.name in frame]
+    marks = frame[found].apply(lambda row: " ".join(f for f in found if row[f] is True or row[f] == 1), axis=1) if found else ""
     print(frame[columns].assign(flags=marks).to_string(index=False, na_rep="", float_format="%.2f"))
 
 
 def print_means(frame: pd.DataFrame, axes: Sequence[str]) -> None:
-    """Mean, standard deviation and number of the last accuracies over seeds, where seeds vary."""
+    """Print mean, standard deviation and number of the last accuracies over seeds, where seeds vary."""
     others = [a for a in axes if a != "seed"]
     if "seed" not in axes or not others or ACCURACY not in frame or not frame[ACCURACY].notna().any():
         return

@@ -27,6 +27,7 @@ from Utils.report.sections.histograms import histograms
 from Utils.report.sections.inference import inference
 from Utils.report.sections.layers import layers
 from Utils.report.sections.levels import levels
+from Utils.report.sections.measurements import measurements
 from Utils.report.sections.precision import mixed_precision, single_of
 from Utils.report.sections.regrowth import regrowth
 from Utils.report.sections.settings import settings
@@ -56,6 +57,7 @@ def compose(names: Iterable[str | Path], choices: Choices = Choices()) -> Docume
         lambda: tradeoff(masks),
         lambda: inference(tables),
         lambda: flops(masks),
+        lambda: measurements(tables),
         lambda: training_curves(masks),
         lambda: layers(masks, asked.layer_compression),
         lambda: histograms(masks, asked),

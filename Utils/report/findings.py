@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from Utils.report.groups import DENSE, Group
-from Utils.report.pivot import statistics
+from Utils.report.pivot import as_declared, statistics
+from Utils.runs.summary_keys import Key, flags
 
 NEAR = 1.0  # points of accuracy that count as near the dense network
 MEASURED_AT = ("device", "batch_size", "jobs")  # what two times must share before they say anything of the networks
@@ -55,10 +56,9 @@ def _near_dense(pruned: pd.DataFrame, dense: float) -> list[str]:
 
 
 def doubtful(group: Group) -> list[str]:
-    """Runs that collapsed or learnt nothing."""
+    """Name the runs that have a flag, as those that collapsed or learnt nothing."""
     lines = []
-    for word, meaning in (("collapsed", "no path is left from the input to the output"),
-                          ("untrained", "the loss is no better than predicting class frequencies")):  # fmt: skip
+    for word, meaning in ((flag.name, flag.label) for flag in flags()):
         done = group.table[group.table["status"] == "done"]
         done = done.groupby(["pruner", "compression"], sort=False)[word].agg(["sum", "size"])
         where = [
@@ -88,6 +88,19 @@ def inference(group: Group) -> list[str]:
     same = "with the same dense kernels in all of them, this is the measurement's noise"
     reason = "dead units were cut out" if compact else same
     return [f"{text}: a range of {(high - low) / middle:.0%}; {reason}."]
+
+
+def ranked(group: Group, column: str, key: Key) -> list[str]:
+    """Name the method with the best value of a declared number at each compression, and by how much the second differs."""
+    cells, text, lines = statistics(group.table, column), as_declared(column), []
+    extreme = {"higher": "highest", "lower": "lowest"}[key.report.better]
+    for compression, rows in cells[(cells["pruner"] != DENSE) & (cells["n"] > 0)].groupby("compression"):
+        order = rows.sort_values("mean", ascending=key.report.better == "lower")
+        if len(order) < 2 or order["mean"].iloc[0] == order["mean"].iloc[1]:
+            continue
+        first, second = (f"{row['pruner']} ({text(row['mean'], row['std'], 1)})" for _, row in order.iloc[:2].iterrows())
+        lines.append(f"At compression {compression:.6g}, {first} has the {extreme} {key.label or key.name}, {second} the next.")
+    return lines
 
 
 def flops(group: Group) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which runs stand in one table: those that differ in method, budget and seed alone; what else differs is warned of."""
+"""Groups of runs, each a table: its runs differ in method, budget and seed alone; a warning names any other difference."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from Utils.options.table import defaults
 from Utils.report.collect import Collection, Run
 from Utils.report.recipes import DENSE, NETWORK, SPLIT, differences, distance, text_of, unmixed
 from Utils.runs.saved import last_part, shortened
+from Utils.runs.summary_keys import flags, report_columns, value_at
 
 WORDS = {"quantization": "mixed precision", "reinitialize": "weights drawn anew", "shuffle": "shuffled masks",
          "invert": "inverted scores", "compact": "without dead units", "no_rewind": "no rewinding"}  # fmt: skip
@@ -140,29 +141,22 @@ def _network(options: Mapping[str, Any]) -> Hashable:
 
 
 def row(run: Run) -> dict[str, Any]:
-    """One run as the row of a table; what it has no number for is None."""
-    summary = run.summary
-    flops, total = summary.get("flops_kept"), summary.get("flops_total")
-    inference, seconds = summary.get("inference") or {}, summary.get("seconds") or {}
-    return {
+    """One run as the row of a table; a number that it does not have is None.
+
+    Columns: folder, status, pruner, compression and seed, those that `Utils.runs.summary_keys` declares, and `flops_ratio`, the
+    share of the dense network's multiply-adds that is left.
+    """
+    numbers = {name: value_at(run.summary, path) for name, (path, _) in report_columns().items()}
+    numbers |= {flag.name: bool(numbers[flag.name]) for flag in flags()}
+    flops, total = numbers["flops_kept"], numbers["flops_total"]
+    return numbers | {
         "folder": str(run.folder),
         "status": run.status,
         "pruner": run["pruner"],
         "compression": round(float(run["compression"] or 0.0), 9),
         "seed": run["seed"],
-        "accuracy": summary.get("top1_last"),
-        **{name: summary.get(name) for name in ("top1_best", "best_epoch", "top5_last", "test_loss_last", "density",
-                                               "effective_density", "params_kept", "params_total", "flops_kept", "flops_total",
-                                               "flops_effective", "macs_kept", "macs_total")},
         "flops_ratio": flops / total if flops is not None and total else None,
-        "collapsed": bool(summary.get("collapsed")),
-        "untrained": bool(summary.get("untrained")),
-        "inference_seconds": inference.get("total_seconds"),
-        "batch_seconds": (inference.get("batch_seconds") or {}).get("median"),
-        "train_seconds": seconds.get("post_train"),
-        "prune_seconds": seconds.get("prune"),
-        "train_memory": (summary.get("peak_memory_bytes") or {}).get("train"),
-    }  # fmt: skip
+    }
 
 
 def _hashable(key: dict[str, Any]) -> Hashable:

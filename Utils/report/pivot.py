@@ -8,20 +8,23 @@ import pandas as pd
 
 from Utils.report.blocks import Table
 from Utils.report.groups import DENSE, Group
+from Utils.runs.summary_keys import Report, flags, report_columns
 
 NOT_RUN = "not run"
-MARKS = ("collapsed", "untrained")
 JOIN = "\u00a0"  # a space at which no line ends
 Format = Callable[[float, float, int], str]
 
 
-def pivot(group: Group, column: str, name: str, caption: str, text: Format, *, marks: bool = False, dense: bool = True) -> Table:
+def pivot(
+    group: Group, column: str, name: str, caption: str, text: Format | None = None, *, marks: bool = False, dense: bool = True
+) -> Table:
     """A row per compression, a column per method, `text(mean, standard deviation, n)` in the cells; dense networks first.
 
-    With `marks`, cells say whether their networks are collapsed or untrained. The CSV file has a row per cell with mean,
-    standard deviation (of a sample), smallest, largest and n.
+    Without `text` the cells are as the column is declared in `Utils.runs.summary_keys`. With `marks`, cells say whether their
+    networks are collapsed or untrained. The CSV file has a row per cell with mean, standard deviation (of a sample), smallest,
+    largest and n.
     """
-    table = group.table
+    table, text = group.table, text or as_declared(column)
     cells = statistics(table, column)
     several = len(set(cells.loc[cells["n"] > 0, "n"])) > 1
     rows = []
@@ -43,13 +46,28 @@ def statistics(table: pd.DataFrame, column: str) -> pd.DataFrame:
     frame = table.assign(value=pd.to_numeric(table[column]))
     found = frame.groupby(["pruner", "compression"], sort=False)
     cells = found["value"].agg(mean="mean", std="std", min="min", max="max", n="count").reset_index()
-    flags = found[list(MARKS)].sum().reset_index()
-    return cells.merge(flags, on=["pruner", "compression"])
+    marks = found[[flag.name for flag in flags()]].sum().reset_index()
+    return cells.merge(marks, on=["pruner", "compression"])
 
 
 def column_title(column: str) -> str:
     """The word for a column of `Utils.report.groups.row`."""
     return column.replace("_", " ")
+
+
+def as_declared(column: str) -> Format:
+    """The format of a column of `Utils.report.groups.row`."""
+    return format_of(report_columns()[column][1].report)
+
+
+def format_of(report: Report) -> Format:
+    """The format that a declaration asks for: a share in percent, a whole number, or so many digits after the point."""
+    if report.percent:
+        return lambda mean, std, n: percent(mean)
+    if report.digits is None:
+        return lambda mean, std, n: whole(mean / report.divisor, std, n)
+    text = plus_minus(report.digits)
+    return lambda mean, std, n: text(mean / report.divisor, std / report.divisor, n)
 
 
 def percent(share: float) -> str:
@@ -84,7 +102,7 @@ def _cell(own: pd.DataFrame, cells: pd.DataFrame, text: Format, several: bool, m
     words = [f"n{JOIN}={JOIN}{found['n']}"] if several else []
     unfinished = int((own["status"] != "done").sum())
     words += [f"{unfinished} not finished"] if unfinished else []
-    words += [_mark(mark, int(found[mark]), int(found["n"])) for mark in MARKS if marks and found[mark]]
+    words += [_mark(mark, int(found[mark]), int(found["n"])) for mark in (flag.name for flag in flags()) if marks and found[mark]]
     return text(found["mean"], found["std"], int(found["n"])) + (f" ({', '.join(words)})" if words else "")
 
 

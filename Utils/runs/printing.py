@@ -13,13 +13,10 @@ from Utils.base.json_files import read_json
 from Utils.base.text import shown
 from Utils.compute.processes import decided
 from Utils.measure.counting import uncounted
+from Utils.runs import summary_keys
 from Utils.training.early_stopping import VALIDATION, kept_row
 
 TRAIN_COLUMNS = ("train_loss", "test_loss", "top1_accuracy", "top5_accuracy")
-PRUNE_COLUMNS = (
-    "module", "param", "shape", "size", "kept", "density", "effective", "flops", "kept_flops", "score_mean", "score_abs_sum",
-    "prunable",
-)  # fmt: skip
 
 
 def print_training(pre: pd.DataFrame, post: pd.DataFrame, patience: int | None = None) -> None:
@@ -40,9 +37,10 @@ def first_phase(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def print_pruning(table: pd.DataFrame, sums: Mapping[str, Any]) -> None:
-    """Every parameter tensor, never shortened, then the sums."""
-    formats = {"density": "{:.6f}".format, "score_mean": "{:.4g}".format, "score_abs_sum": "{:.4g}".format}
-    print("Prune results:\n", table[[c for c in PRUNE_COLUMNS if c in table]].to_string(formatters=formats))
+    """Print a row for every parameter tensor, never shortened, then the sums."""
+    columns = [column for column in summary_keys.LAYER_COLUMNS if column.printed and column.name in table]
+    formats = {column.name: f"{{:{column.format}}}".format for column in columns if column.format}
+    print("Prune results:\n", table[[column.name for column in columns]].to_string(formatters=formats))
     for word, key in (("Parameter", "params"), ("FLOP", "flops")):
         kept, total = sums[f"{key}_kept"], sums[f"{key}_total"]
         print(f"{word} Sparsity: {kept}/{total} ({kept / total if total else 0:.4f})")
@@ -103,13 +101,10 @@ def print_inference(times: Mapping[str, Any]) -> None:
 
 
 def print_warnings(summary: Mapping[str, Any]) -> None:
-    """What a reader of the numbers must know: emptied layers, no path left, nothing learnt."""
-    if summary["collapsed_layers"]:
-        print(f"WARNING: LAYER COLLAPSE: no weight was kept in {', '.join(summary['collapsed_layers'])}")
-    if summary["collapsed"]:
-        print("WARNING: COLLAPSED: no path is left from the input to the output; the network is constant")
-    if summary.get("untrained"):
-        print("WARNING: UNTRAINED: the test loss is no better than always predicting the class frequencies")
+    """Print a warning for each flag of the network that is set, as one that has learnt nothing, and for emptied layers."""
+    for key in (key for key in summary_keys.KEYS if key.warning and summary.get(key.name)):
+        names = summary[key.name] if key.kind is summary_keys.LIST else ()
+        print(f"WARNING: {key.warning.format(', '.join(map(str, names)))}")
 
 
 def print_levels(levels: pd.DataFrame) -> None:

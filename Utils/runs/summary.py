@@ -1,4 +1,4 @@
-"""`summary.json`: what a run came to, in the keys that README lists."""
+"""The content of `summary.json`; `summary_keys` declares its keys."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from Utils.compute.precision import Precision
 from Utils.data.datasets import Dataset
 from Utils.measure.counting import effective_density, emptied_layers, totals
 from Utils.measure.thop_count import thop_summary
+from Utils.runs import summary_keys
 from Utils.runs.folder import SCHEMA, RunFolder
 from Utils.training.early_stopping import kept_row, validation_summary
 from Utils.training.network import MaskedNetwork
@@ -63,8 +64,8 @@ def costs(clock: Clock) -> dict[str, Any]:
 
 
 def untrained_summary() -> dict[str, Any]:
-    """The keys of `training_summary` where nothing was trained."""
-    return dict.fromkeys(("untrained", "top1_last", "top5_last", "top1_best", "best_epoch", "test_loss_last"))
+    """Give the keys of `training_summary` the value None, for a network that was not trained."""
+    return {key.name: None for key in summary_keys.KEYS if key.trained}
 
 
 def training_summary(post: pd.DataFrame, data: Dataset, patience: int | None = None) -> dict[str, Any]:

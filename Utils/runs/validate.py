@@ -1,24 +1,20 @@
-"""Whether what `args.json` and `summary.json` hold is what runs write: a file that something else wrote, or spoilt, is named."""
+"""Checks of `args.json` and `summary.json` as they are read back: a file that is not what a run writes is named."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from Utils.base.errors import Refused
 from Utils.options.flags import option_pair
 from Utils.options.table import Option, read_by
+from Utils.runs import summary_keys
+from Utils.runs.summary_keys import FLAG, LIST, NESTED, NUMBER, NUMBERS, TEXT, WHOLE, Key, Kind
 
 LARGEST = 1e300  # what arithmetic with a number may not leave
-NUMBERS = (
-    "top1_last", "top1_best", "best_epoch", "top5_last", "test_loss_last", "density", "effective_density", "params_kept",
-    "params_total", "flops_kept", "flops_total", "flops_effective", "macs_kept", "macs_total",
-)  # fmt: skip
-TIMES = ("total_seconds", "dense_total_seconds", "jobs")  # of `inference`, which holds words too
 NO_UNICODE = "text that is no Unicode"
 SHOWN = 40  # letters of a value
-LISTS = ("collapsed_layers", "findings")
 
 
 def check_options(options: Mapping[str, Any], experiment: str) -> None:
@@ -32,17 +28,20 @@ def check_options(options: Mapping[str, Any], experiment: str) -> None:
 
 
 def check_result(summary: Mapping[str, Any], file: str = "summary.json") -> None:
-    """Refuse a summary, or a part of one, in which anything but a finite number, or null, stands for a number.
+    """Refuse a summary, or a part of one, in which a key has a value of another type than `summary_keys` declares.
+
+    Keys that are not declared, of a later version of the program, are left unchecked.
 
     Raises:
         Refused: it names the key and its value.
     """
-    if wrong := _wrong_result(summary):
+    wrong = _wrong_value(summary_keys.KEYS, summary) if _is_unicode(summary) else NO_UNICODE
+    if wrong:
         raise Refused(f"{file}: {wrong}")
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is a number that can be reckoned with."""
+    """Tell whether `value` is a finite number, of a size that sums and ratios do not overflow."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
@@ -59,24 +58,28 @@ def _wrong_option(options: Mapping[str, Any], experiment: str) -> str:
     return "" if isinstance(argv, list) and all(isinstance(word, str) for word in argv) else _said("argv", argv)
 
 
-def _wrong_result(summary: Mapping[str, Any]) -> str:
-    if not _is_unicode(summary):
-        return NO_UNICODE
-    found: dict[str, Any] = {name: summary.get(name) for name in NUMBERS}
-    for name in ("seconds", "peak_memory_bytes", "inference", "files", "load"):
-        if not isinstance(summary.get(name) or {}, dict):
-            return _said(name, summary[name])
-    for name in ("seconds", "peak_memory_bytes", "load"):
-        found |= {f"{name}: {key}": value for key, value in (summary.get(name) or {}).items()}
-    inference = summary.get("inference") or {}
-    found |= {f"inference: {name}": inference.get(name) for name in TIMES}
-    batch = inference.get("batch_seconds") or {}
-    found["inference: batch_seconds"] = batch.get("median") if isinstance(batch, dict) else batch
-    for name, value in found.items():
-        if value is not None and not is_number(value):
+def _wrong_value(keys: Iterable[Key], content: Mapping[str, Any], place: str = "") -> str:
+    """Name the first declared key of `content` with a value of another type; `place` says which mapping it is in."""
+    for key in (key for key in keys if key.name in content):
+        name, value = f"{place}{key.name}", content[key.name]
+        if not _is_kind(key.kind, value) and not (value is None and key.null):
             return _said(name, value)
-    listed = (name for name in LISTS if not isinstance(summary.get(name) or [], list))
-    return next((_said(name, summary[name]) for name in listed), "")
+        if key.kind is NUMBERS:
+            wrong = (_said(f"{name}: {inner}", v) for inner, v in (value or {}).items() if not (v is None or is_number(v)))
+        else:
+            wrong = iter([_wrong_value(key.inner, value, f"{name}: ")] if key.inner and value else [])
+        if found := next(wrong, ""):
+            return found
+    return ""
+
+
+def _is_kind(kind: Kind, value: Any) -> bool:
+    if kind is NUMBER:
+        return is_number(value)
+    if kind is WHOLE:
+        return is_number(value) and value == int(value)
+    types = {FLAG: bool, TEXT: str, LIST: list, **dict.fromkeys(NESTED, dict)}
+    return isinstance(value, types[kind])
 
 
 def _fits(option: Option, value: Any) -> bool:
@@ -92,7 +95,7 @@ def _is_one(option: Option, value: Any) -> bool:
 
 
 def _is_unicode(content: Mapping[str, Any]) -> bool:
-    """JSON may hold half a surrogate pair, which no file takes."""
+    """Tell whether `content` can be written to a file: JSON may hold half a surrogate pair, which is no Unicode."""
     try:
         json.dumps(content, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError:

@@ -6,15 +6,16 @@ from Utils.report import findings
 from Utils.report.blocks import Section, Warnings, slug
 from Utils.report.captions import described, sentences
 from Utils.report.groups import Group
-from Utils.report.pivot import pivot, plus_minus
+from Utils.report.pivot import pivot
+from Utils.runs.summary_keys import report_columns
 
 
 def accuracy(groups: list[Group]) -> Section | None:
     """Top-1 accuracy of the last epoch, a table per network and dataset."""
-    section = Section("Accuracy")
+    section, label = Section("Accuracy"), report_columns()["accuracy"][1].label
     for group in (g for g in groups if g.trained):
-        caption = f"{group.label}: top-1 accuracy (%) on the test set after {_epoch(group)}. {described(group)}"
-        section.blocks.append(pivot(group, "accuracy", slug("accuracy", group.label), caption, plus_minus(2), marks=True))
+        caption = f"{group.label}: {label} on the test set after {_epoch(group)}. {described(group)}"
+        section.blocks.append(pivot(group, "accuracy", slug("accuracy", group.label), caption, marks=True))
         if group.differences:
             recipes = [f"Not the same for all runs of this table: {line}." for line in group.differences]
             section.blocks.append(Warnings(recipes))

@@ -6,18 +6,19 @@ from Utils.report import findings
 from Utils.report.blocks import Section, Table, slug
 from Utils.report.captions import compression_curves, described, sentences
 from Utils.report.groups import Group
-from Utils.report.pivot import percent, pivot, plus_minus, whole
+from Utils.report.pivot import pivot, plus_minus
+from Utils.runs.summary_keys import report_columns
 
 
 def flops(groups: list[Group]) -> Section | None:
     """FLOPs for one image, as counts and as shares of the dense network, and the effective density where it differs."""
-    section = Section("FLOPs")
+    section, label = Section("FLOPs"), report_columns()["flops_kept"][1].label
     for group in (g for g in groups if any(run.done for run in g.runs or g.dense)):
         total = group.table["flops_total"].dropna()
         counted = f"of {int(total.iloc[0]):,} of the dense network" if len(total) else ""
-        caption = f"{group.label}: multiply-adds for one image {counted}, weights, biases and BatchNorm counted"
+        caption = f"{group.label}: {label} {counted}, weights, biases and BatchNorm counted"
         name = slug("flops", group.label)
-        section.blocks.append(pivot(group, "flops_kept", name, f"{caption}. {described(group, False)}", whole, dense=False))
+        section.blocks.append(pivot(group, "flops_kept", name, f"{caption}. {described(group, False)}", dense=False))
         ratio = f"{group.label}: the same as a share of the dense network. {described(group, False)}"
         name = slug("flop-ratio", group.label)
         section.blocks.append(pivot(group, "flops_ratio", name, ratio, plus_minus(4), dense=False))
@@ -33,7 +34,6 @@ def _effective(group: Group) -> Table | None:
     table = group.table.dropna(subset=["effective_density", "density"])
     if table.empty or not (table["density"] - table["effective_density"] > 5e-7).any():
         return None
-    counted = "effective density, which counts weights on a path from input to output alone"
-    caption = f"{group.label}: {counted}. {described(group, False)}"
-    text = lambda mean, std, n: percent(mean)  # noqa: E731
-    return pivot(group, "effective_density", slug("effective-density", group.label), caption, text, dense=False)
+    label = report_columns()["effective_density"][1].label
+    caption = f"{group.label}: {label}. {described(group, False)}"
+    return pivot(group, "effective_density", slug("effective-density", group.label), caption, dense=False)

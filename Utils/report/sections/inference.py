@@ -6,19 +6,20 @@ from Utils.report import findings
 from Utils.report.blocks import Section, slug
 from Utils.report.captions import compression_curves, described, sentences
 from Utils.report.groups import Group
-from Utils.report.pivot import pivot, plus_minus
+from Utils.report.pivot import pivot
+from Utils.runs.summary_keys import report_columns
 
 MASKED = "Masks do not change dense kernels: times of masked networks differ by chance alone."
 
 
 def inference(groups: list[Group]) -> Section | None:
     """Seconds for the whole test set, a table per network and dataset."""
-    section = Section("Inference time")
+    section, label = Section("Inference time"), report_columns()["inference_seconds"][1].label
     for group in (g for g in groups if g.trained and g.table["inference_seconds"].notna().any()):
         caption = f"{group.label}: seconds for one pass over the test set, data on the device, model alone. {_measured(group)}"
         name = slug("inference", group.label)
-        section.blocks.append(pivot(group, "inference_seconds", name, caption, plus_minus(4)))
-        section.blocks += compression_curves(group, "inference_seconds", name, "seconds for the test set")
+        section.blocks.append(pivot(group, "inference_seconds", name, caption))
+        section.blocks += compression_curves(group, "inference_seconds", name, label)
         section.blocks += sentences(findings.inference(group))
     return section if section.blocks else None
 

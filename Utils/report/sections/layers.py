@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -11,11 +11,12 @@ from Utils.report import findings
 from Utils.report.blocks import Block, Figure, Section, Table, slug
 from Utils.report.captions import described, sentences, shown_compression
 from Utils.report.groups import Group
-from Utils.report.pivot import percent
+from Utils.report.pivot import format_of, percent
+from Utils.runs import summary_keys
 from Utils.runs.printing import read_table
+from Utils.runs.summary_keys import Column
 
 WEIGHT = "weight"
-
 
 
 def layers(groups: list[Group], asked: float | None) -> Section | None:
@@ -37,29 +38,49 @@ def _of(group: Group, compression: float, tables: pd.DataFrame) -> list[Block]:
     at = f"{group.label} at compression {compression:.6g}"
     others = sorted(set(tables["compression"]) - {compression})
     more = f" The CSV file has the other compressions too ({', '.join(f'{c:.6g}' for c in others)})." if others else ""
-    caption = f"{at}: density of each layer's weights, mean over seeds. {described(group, False)}{more}"
-    cost = f"{at}: multiply-adds of each layer's weights alone for one image, mean over seeds. {described(group, False)}"
+    labels = {column.name: f"{at}: {column.label}, mean over seeds. {described(group, False)}" for column in _columns()}
     heat = f"Heat map of the densities of {len(density)} layers for {', '.join(density)}; the table has the numbers."
     bars = layer_bars(flops.assign(dense=dense)[["dense", *flops]], at, "multiply-adds of the weights")
     return [
-        Table(slug("layer-density", group.label), caption, density.map(_percent).reset_index(), _long(tables)),
+        Table(slug("layer-density", group.label), f"{labels['density']}{more}", density.map(_percent).reset_index(),
+              _long(tables)),
         Figure(slug("layer-density", group.label), f"{at}: density of each layer, mean over seeds; empty layers are marked.",
                heat, density_heatmap(density, at)),
         *sentences(findings.emptied(group) + findings.extremes(density)),
-        Table(slug("layer-flops", group.label), cost, _flops_text(flops, dense), flops.assign(dense=dense).reset_index()),
+        Table(slug("layer-flops", group.label), labels["kept_flops"], _flops_text(flops, dense),
+              flops.assign(dense=dense).reset_index()),
         Figure(slug("layer-flops", group.label), f"{at}: multiply-adds that each layer keeps, and those of the dense layer.",
                f"Kept multiply-adds of {len(flops)} layers for {', '.join(flops)}; the table has the numbers.", bars),
+        *_tables_of_others(group, own, labels),
     ]  # fmt: skip
 
 
+def _columns() -> list[Column]:
+    """The columns of `compression.csv` that a report shows."""
+    return [column for column in summary_keys.LAYER_COLUMNS if column.report]
+
+
+def _tables_of_others(group: Group, own: pd.DataFrame, labels: Mapping[str, str]) -> list[Block]:
+    """A table of each column that is declared with one, where the runs have it: the mean over seeds by layer and method."""
+    blocks: list[Block] = []
+    for column in (c for c in _columns() if c.report.table and c.name in own and own[c.name].notna().any()):
+        means, text = _by_method(own, column.name, group.methods), format_of(column.report)
+        shown = means.map(lambda v, text=text: "not measured" if pd.isna(v) else text(v, 0.0, 1)).reset_index()
+        blocks.append(Table(slug("layer", column.name, group.label), labels[column.name], shown, means.reset_index()))
+    return blocks
+
+
 def _tables(group: Group) -> pd.DataFrame:
-    """The weights of all runs: layer, size, kept, density, flops, kept_flops, with pruner, compression and seed."""
+    """The weights of all runs: layer, the columns that a report shows, pruner, compression and seed.
+
+    A run that lacks a column which has no figure here, as one of an earlier version does, has none of its numbers.
+    """
     tables = []
     for run in (r for r in group.runs if r.done and r.file("compression.csv")):
         try:
             table = read_table(run.folder / "compression.csv")
             table = table[table["prunable"].astype(bool) & (table["param"] == WEIGHT)]
-            columns = table[["size", "kept", "density", "flops", "kept_flops"]]
+            columns = table[[c.name for c in _columns() if c.name in table or not c.report.table]]
         except (ValueError, KeyError, OSError):
             continue
         place = {"pruner": str(run["pruner"]), "compression": float(run["compression"]), "seed": run["seed"]}
@@ -76,7 +97,7 @@ def _by_method(tables: pd.DataFrame, column: str, methods: Sequence[str]) -> pd.
 
 def _long(tables: pd.DataFrame) -> pd.DataFrame:
     keys = ["compression", "layer", "pruner"]
-    columns = ["size", "kept", "density", "flops", "kept_flops"]
+    columns = [column.name for column in _columns() if column.name in tables]
     return tables.groupby(keys, sort=False).agg(**{c: (c, "mean") for c in columns}, n=("seed", "size")).reset_index()
 
 

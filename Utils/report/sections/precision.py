@@ -10,9 +10,9 @@ from Utils.report.captions import described, sentences
 from Utils.report.groups import Group, nearest
 from Utils.report.pivot import statistics
 from Utils.report.recipes import SPLIT
+from Utils.runs.summary_keys import report_columns
 
-MEGA = 1e6
-QUANTITIES = {"memory": ("train_memory", MEGA, "peak memory (MB)"), "seconds": ("train_seconds", 1.0, "training time (s)")}
+QUANTITIES = {"memory": "train_memory", "seconds": "train_seconds"}  # columns of the table of runs
 
 
 def mixed_precision(groups: list[Group]) -> Section | None:
@@ -37,25 +37,25 @@ def single_of(mixed: Group, groups: list[Group]) -> Group | None:
 def _rows(mixed: Group, single: Group) -> list[dict[str, object]]:
     """A row per method and compression that both have, with means over seeds."""
     rows: dict[tuple[str, float], dict[str, object]] = {}
-    for word, (column, unit, _) in QUANTITIES.items():
+    for word, column in QUANTITIES.items():
+        divisor = report_columns()[column][1].report.divisor
         for suffix, group in (("with", mixed), ("without", single)):
             for cell in statistics(group.table, column).to_dict("records"):
                 place = (cell["pruner"], cell["compression"])
                 row = rows.setdefault(place, {"pruner": place[0], "compression": place[1]})
                 if cell["n"]:
-                    row[f"{word}_{suffix}"], row[f"n_{suffix}"] = cell["mean"] / unit, int(cell["n"])
-    names = [f"{word}_{suffix}" for word in QUANTITIES for suffix in ("with", "without")]
-    return [row for row in rows.values() if any(f"{w}_with" in row and f"{w}_without" in row for w in QUANTITIES) and names]
+                    row[f"{word}_{suffix}"], row[f"n_{suffix}"] = cell["mean"] / divisor, int(cell["n"])
+    return [row for row in rows.values() if any(f"{w}_with" in row and f"{w}_without" in row for w in QUANTITIES)]
 
 
 def _text(rows: list[dict[str, object]]) -> pd.DataFrame:
-    text = []
+    text, declared = [], {word: report_columns()[column][1] for word, column in QUANTITIES.items()}
     for row in rows:
         words = {"method": row["pruner"], "compression": f"{row['compression']:.6g}"}
         for suffix in ("with", "without"):
-            for word, (_, _, title) in QUANTITIES.items():
+            for word, key in declared.items():
                 value = row.get(f"{word}_{suffix}")
-                words[f"{title}, {suffix}"] = "not measured" if value is None else f"{value:.1f}"
+                words[f"{key.label}, {suffix}"] = "not measured" if value is None else f"{value:.{key.report.digits}f}"
         text.append(words | {"n": f"{row.get('n_with')} and {row.get('n_without')}"})
     return pd.DataFrame(text)
 

@@ -10,7 +10,8 @@ from Utils.figures.accuracy import accuracy_figure, flops_accuracy_figure
 from Utils.report.blocks import Block, Data, Figure, Section, Table, slug
 from Utils.report.captions import described
 from Utils.report.groups import DENSE, Group
-from Utils.report.pivot import percent
+from Utils.report.pivot import as_declared, percent
+from Utils.runs.summary_keys import report_columns
 
 
 def tradeoff(groups: list[Group]) -> Section | None:
@@ -43,17 +44,16 @@ def _of(group: Group) -> list[Block]:
 
 def _summary(group: Group, runs: pd.DataFrame) -> Table:
     """A row per compression ratio, and of each method the mean of the best epochs."""
-    rows = []
+    rows, text = [], as_declared("top1_best")
     for compression in sorted(runs["compression"].unique()):
         row = {"ratio": f"{10**compression:.4g}", "alpha": f"{compression:.4g}", "sparsity": percent(1 - 10.0**-compression)}
         for method in group.methods:
             meant = (method, DENSE) if compression == 0 else (method,)
             own = runs[(runs["compression"] == compression) & runs["pruner"].isin(meant)]
-            row[method] = f"{own['top1_best'].astype(float).mean():.2f}" if len(own) else "not run"
+            row[method] = text(own["top1_best"].astype(float).mean(), 0.0, 1) if len(own) else "not run"
         rows.append(row)
-    caption = (
-        f"{group.label}: top-1 accuracy (%) of the best epoch, mean over seeds, {group.n()}. {_choice(group)}"
-    )
+    label = report_columns()["top1_best"][1].label
+    caption = f"{group.label}: {label}, mean over seeds, {group.n()}. {_choice(group)}"
     return Table(slug("best-epoch", group.label), caption, pd.DataFrame(rows), words=3)
 
 
