@@ -27,12 +27,9 @@ from Utils.compact.export import Exported, export, has_onnx
 from Utils.compact.trained import compacted
 from Utils.compute.environment import environment
 from Utils.grid.grid_table import update_cell
-from Utils.options.experiments import EXPERIMENTS
-from Utils.runs.manifest import OwnFiles
+from Utils.runs.later_measurements import Annex
 from Utils.runs.reopen import reopen
-from Utils.runs.run_files import alone_in
 from Utils.runs.saved import MODEL, failures, saved_networks
-from Utils.runs.writer import Sums
 from Utils.training.network import MaskedNetwork, build_dense
 
 STEM = "compact"
@@ -81,7 +78,7 @@ def _give_up(errors: Mapping[Path, Exception], runs: int) -> None:
 
 
 def _compact(folder: Path, options: argparse.Namespace) -> None:
-    OwnFiles(folder).check(EXPERIMENTS[STEM].writes)
+    annex = Annex(folder, STEM)
     run = reopen(folder, options)
     apply_masks(run.prunables)
     with tqdm(total=len(STEPS), desc=folder.name, unit="step", leave=False, disable=None) as bar:
@@ -103,10 +100,10 @@ def _compact(folder: Path, options: argparse.Namespace) -> None:
         rows, repeats = _measure(run, small, plain, folder, images)
         step("writing")
         files = {f"{STEM}.pt": state_file(plain), f"{STEM}.pt2": exported.pt2, f"{STEM}.onnx": exported.onnx}
-        with alone_in(folder) as own:
-            sums = _write(own, {name: content for name, content in files.items() if content is not None}, rows)
-            report = _report(run, small, found, exported) | {"networks": rows, "repeats": repeats, "files": sums}
-            own.write_json(f"{STEM}.json", report)
+        with annex:
+            _write(annex, {name: content for name, content in files.items() if content is not None}, rows)
+            report = _report(run, small, found, exported) | {"networks": rows, "repeats": repeats}
+            annex.finish(report)
         for name, row in rows.items():
             update_cell(folder, name, row)
     _print(folder, report, [name for name, content in files.items() if content is not None])
@@ -151,13 +148,12 @@ def _measure(
     return rows, repeats
 
 
-def _write(own: OwnFiles, files: Mapping[str, bytes], rows: Mapping[str, Mapping[str, Any]]) -> Sums:
-    """Write the networks and the table; returns the files' checksums."""
-    sums: Sums = {}
+def _write(annex: Annex, files: Mapping[str, bytes], rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the networks and the table."""
     for name, content in files.items():
-        sums[name] = own.write_file(name, lambda file, content=content: file.write_bytes(content))
+        annex.write_file(name, lambda file, content=content: file.write_bytes(content))
     table = pd.json_normalize([{"network": name} | row for name, row in rows.items()], sep="_")
-    return sums | {f"{STEM}.csv": own.write_table(f"{STEM}.csv", table)}
+    annex.write_table(f"{STEM}.csv", table)
 
 
 def _report(run: MaskedNetwork, small: Compact, found: Agreement, exported: Exported) -> dict[str, Any]:

@@ -11,15 +11,13 @@ from pathlib import Path
 from Utils.base.errors import Refused
 from Utils.base.text import shown
 from Utils.measure.weight_histogram import Layer, bin_table, layer_table, measure, select
-from Utils.options.experiments import EXPERIMENTS
-from Utils.runs.manifest import OwnFiles
-from Utils.runs.run_files import alone_in, check_file
+from Utils.runs.later_measurements import Annex
+from Utils.runs.run_files import check_file
 from Utils.runs.saved import MODEL, heading, read_tensors, saved_networks
-from Utils.runs.writer import Sums
+from Utils.runs.writer import KINDS
 
 NAME, DEPTH = "histogram", "3d"
 ALL = "all"  # --layer: every layer in a figure of its own
-KINDS = ("png", "pdf")
 LONGEST = 60  # letters of a layer's name in a file name
 
 
@@ -37,13 +35,12 @@ def run(options: argparse.Namespace) -> None:
         layers = measure(read_tensors(folder / MODEL), options.bins, folder / MODEL)
         chosen = _chosen(layers, options.layer, folder)
         figures = [f"{_stem(name)}.{kind}" for name in chosen for kind in KINDS]
-        OwnFiles(folder).check({*EXPERIMENTS[NAME].writes, *figures})
-        runs.append((folder, layers, chosen))
-    for folder, layers, chosen in runs:
-        _print(folder, layers)
-        with alone_in(folder) as own:
-            files = _write(own, layers, chosen, options.log_counts)
-            own.write_json(f"{NAME}.json", {"bins": options.bins, "log_counts": options.log_counts, "files": files})
+        runs.append((Annex(folder, NAME, figures), layers, chosen))
+    for annex, layers, chosen in runs:
+        _print(annex.folder, layers)
+        with annex:
+            _write(annex, layers, chosen, options.log_counts)
+            annex.finish({"bins": options.bins, "log_counts": options.log_counts})
 
 
 def _chosen(layers: Sequence[Layer], names: Sequence[str], folder: Path) -> dict[str, list[Layer]]:
@@ -67,20 +64,19 @@ def _print(folder: Path, layers: Sequence[Layer]) -> None:
         print(f"WARNING: weights that are not finite, which the figures leave out: {', '.join(lost)}")
 
 
-def _write(own: OwnFiles, layers: Sequence[Layer], chosen: dict[str, list[Layer]], log: bool) -> Sums:
-    """Write tables and figures; returns the SHA-256 of each file."""
+def _write(annex: Annex, layers: Sequence[Layer], chosen: dict[str, list[Layer]], log: bool) -> None:
+    """Write tables and figures, and say where the figures are."""
     from Utils.figures.weight_histograms import grid_figure, layer_figure, stacked_figure
 
-    title = f"{heading(own.folder)}, density {sum(a.kept for a in layers) / sum(a.size for a in layers):.4g}"
-    files = {f"{NAME}.csv": own.write_table(f"{NAME}.csv", bin_table(layers))}
-    files[f"{NAME}-{DEPTH}.csv"] = own.write_table(f"{NAME}-{DEPTH}.csv", bin_table(layers, common=True))
-    files |= own.write_figure(NAME, grid_figure(layers, title, log), KINDS)
-    files |= own.write_figure(f"{NAME}-{DEPTH}", stacked_figure(layers, title), KINDS)
-    print(f"Figures: {shown(own.folder / NAME)}.png, {shown(own.folder / NAME)}-{DEPTH}.png")
+    title = f"{heading(annex.folder)}, density {sum(a.kept for a in layers) / sum(a.size for a in layers):.4g}"
+    annex.write_table(f"{NAME}.csv", bin_table(layers))
+    annex.write_table(f"{NAME}-{DEPTH}.csv", bin_table(layers, common=True))
+    annex.write_figure(NAME, grid_figure(layers, title, log))
+    annex.write_figure(f"{NAME}-{DEPTH}", stacked_figure(layers, title))
+    print(f"Figures: {shown(annex.folder / NAME)}.png, {shown(annex.folder / NAME)}-{DEPTH}.png")
     for name, meant in chosen.items():
-        files |= own.write_figure(_stem(name), layer_figure(meant, title, log), KINDS)
-        print(f"Figure: {shown(own.folder / _stem(name))}.png")
-    return files
+        annex.write_figure(_stem(name), layer_figure(meant, title, log))
+        print(f"Figure: {shown(annex.folder / _stem(name))}.png")
 
 
 def _stem(layer: str) -> str:

@@ -11,10 +11,8 @@ from torch import nn
 from Utils.base.errors import Refused
 from Utils.base.seeds import derive
 from Utils.base.text import shown
-from Utils.options.experiments import EXPERIMENTS
-from Utils.runs.manifest import OwnFiles
+from Utils.runs.later_measurements import Annex
 from Utils.runs.reopen import reopen
-from Utils.runs.run_files import alone_in
 from Utils.runs.saved import do_each, heading, saved_networks
 from Utils.studies.class_saliency import ORDERS, class_table, layer_table, measure
 
@@ -36,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
 def _analyse(folder: Path, options: argparse.Namespace) -> None:
     from Utils.figures.saliency import saliency_figure
 
-    OwnFiles(folder).check(EXPERIMENTS[NAME].writes)
+    annex = Annex(folder, NAME)
     opened = reopen(folder, options)
     layers = {p.module_name: p for p in opened.prunables if p.param == "weight" and isinstance(p.module, nn.Conv2d | nn.Linear)}
     if not any(bool(p.mask.any()) for p in layers.values()):
@@ -50,13 +48,12 @@ def _analyse(folder: Path, options: argparse.Namespace) -> None:
         own = table[table["order"] == order]
         worst = own.loc[own["unfairness"].idxmax()]
         print(f"{order} order: the classes differ most in {worst['layer']} (deviation over mean {worst['unfairness']:.3f})")
-    with alone_in(folder) as own:
-        tables = {f"{NAME}.csv": table, f"{NAME}-classes.csv": classes}
-        files = {name: own.write_table(name, content) for name, content in tables.items()}
+    with annex:
+        annex.write_table(f"{NAME}.csv", table)
+        annex.write_table(f"{NAME}-classes.csv", classes)
         for order in ORDERS:
             title = f"Saliency, {order} order: {heading(folder)}"
             figure = saliency_figure(found.maps[order], found.columns, table, classes, order, title)
-            files |= own.write_figure(f"{NAME}-{order}", figure)
-        chosen = {name: value for name, value in vars(options).items() if name.startswith(f"{NAME}_")}
-        own.write_json(f"{NAME}.json", chosen | {"files": files})
+            annex.write_figure(f"{NAME}-{order}", figure)
+        annex.finish({name: value for name, value in vars(options).items() if name.startswith(f"{NAME}_")})
     print(f"Figures: {', '.join(shown(folder / f'{NAME}-{order}.png') for order in ORDERS)}")

@@ -9,14 +9,13 @@ from Utils.base.text import shown
 from Utils.compact.trained import compacted
 from Utils.grid.grid_table import update_cell
 from Utils.measure.inference_time import inference_times
-from Utils.runs.manifest import OwnFiles
+from Utils.runs.later_measurements import Annex
 from Utils.runs.printing import print_inference
 from Utils.runs.reopen import reopen, was_given
-from Utils.runs.run_files import alone_in
 from Utils.runs.saved import do_each, saved_networks
 from Utils.training.network import build_dense
 
-FILE = "time.json"
+NAME = "time"
 
 
 def run(options: argparse.Namespace) -> None:
@@ -33,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _measure(folder: Path, options: argparse.Namespace) -> None:
-    OwnFiles(folder).check([FILE])
+    annex = Annex(folder, NAME)
     run = reopen(folder, options)
     if was_given(options, "test_batch_size") or "test_batch_size" not in run.options:
         run.options.test_batch_size = options.test_batch_size
@@ -41,8 +40,8 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
     model = compacted(run.model, run.prunables, run.data).model if compact else run.model
     dense = build_dense(run.options, run.data, run.device)
     times = inference_times(model, dense, run.data, run.options, run.device)
-    with alone_in(folder) as own:
-        own.write_json(FILE, times)
+    with annex:
+        annex.finish(times)
     update_cell(folder, "inference", times)
     print(shown(folder))
     print_inference(times)

@@ -29,7 +29,6 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 VIRIDIS = colormaps["viridis"]
 LATE = ListedColormap(VIRIDIS(np.linspace(0, 0.9, 256)))  # early to late; without the yellow that is lost on white
 GREY, PALE, LIGHT, FAINT = "#808080", "#D0D0D0", "#E5E5E5", "#EFEFEF"
-KINDS = ("png", "pdf")  # formats that every figure is saved in
 WIDTH, HEIGHT = 3.9, 3.5  # inches of one panel
 SETTINGS = {"pdf.fonttype": 42, "svg.hashsalt": "figure"}  # letters can be searched and edited; the same ids each time
 UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}

@@ -19,6 +19,7 @@ from Utils.base.csv_files import write_csv
 from Utils.base.files import writable
 from Utils.figures.style import draw
 from Utils.report.blocks import Document, Figure, Table
+from Utils.runs.writer import KINDS
 
 TEMPLATES = Path(__file__).parent / "templates"
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
@@ -38,7 +39,7 @@ def markdown(document: Document) -> str:
 
 def save_figure(figure: Figure, write: Callable[[str, Callable[[Path], Any]], None]) -> None:
     """Write a figure as `figures/NAME.png` and `figures/NAME.pdf`."""
-    for kind in ("png", "pdf"):
+    for kind in KINDS:
         if figure.drawing is not None:
             write(f"figures/{figure.name}.{kind}", lambda file, kind=kind: draw(figure.drawing, file, kind))
         elif kind in figure.files:

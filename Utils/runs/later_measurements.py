@@ -1,15 +1,59 @@
-"""What later experiments found out about a saved run: its times measured again, its networks without dead units."""
+"""Later measurements of a saved run: the files that an experiment adds to its folder, and the numbers read from them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
+from Utils.options.experiments import EXPERIMENTS
+from Utils.runs.manifest import OwnFiles
+from Utils.runs.run_files import alone_in
 from Utils.runs.validate import check_result
+from Utils.runs.writer import Sums, Writer
 
 COMPARED = ("dense", "masked", "compact")  # networks in `compact.json`
+
+
+class Annex(Writer):
+    """The files that one experiment adds to the folder of a saved run; the last one, `NAME.json`, has the others' checksums.
+
+    Nothing else in the folder is changed, so that it stays a finished run. As a context it holds the folder's lock.
+
+    Attributes:
+        folder: the folder of the run.
+
+    Raises:
+        Refused: something that this program did not write is in the way of one of the files; nothing was written.
+        RunFailed: another process is working in the folder, or a file cannot be written.
+    """
+
+    def __init__(self, folder: Path, experiment: str, more: Iterable[str] = ()) -> None:
+        """Check that nothing is in the way of the experiment's files, and of `more` that this command writes."""
+        self.folder = folder
+        self._name = experiment
+        self._sums: Sums = {}
+        self._locked = ExitStack()
+        OwnFiles(folder).check({*EXPERIMENTS[experiment].writes, *more})
+
+    def __enter__(self) -> Annex:
+        self._own = self._locked.enter_context(alone_in(self.folder))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._locked.close()
+
+    def write_file(self, name: str, write: Callable[[Path], Any]) -> str:
+        """Have `write` make the file `name` (see `OwnFiles.write_file`), and note its checksum."""
+        self._sums[name] = self._own.write_file(name, write)
+        return self._sums[name]
+
+    def finish(self, content: Mapping[str, Any]) -> None:
+        """Write `content` as `NAME.json`, with the checksums of the files written before it, if there are any, as `files`."""
+        self._own.write_json(f"{self._name}.json", {**content, **({"files": self._sums} if self._sums else {})})
 
 
 def measured_again(folder: Path) -> dict[str, Any]:

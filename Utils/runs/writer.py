@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+KINDS = ("png", "pdf")  # formats that every figure is saved in
 Sums = dict[str, str | None]  # SHA-256 by the name of a file
 
 
@@ -33,7 +34,7 @@ class Writer:
 
         return self.write_file(name, lambda file: write_csv(table, file))
 
-    def write_figure(self, stem: str, figure: Figure, kinds: Iterable[str] = ("png", "pdf")) -> Sums:
+    def write_figure(self, stem: str, figure: Figure, kinds: Iterable[str] = KINDS) -> Sums:
         """Write a figure in each of the formats `kinds`; returns the SHA-256 of each file.
 
         The same figure gives the same bytes.

@@ -81,7 +81,7 @@ def test_every_key_that_runs_write_is_declared(file):
     content, declared = read_json(file), {key.name: key for key in KEYS}
     check_result(content)
     assert set(content) <= set(declared)
-    assert set(content["inference"] if "inference" in content else ()) <= {key.name for key in declared["inference"].inner}
+    assert set(content.get("inference", ())) <= {key.name for key in declared["inference"].inner}
     if (file.parent / "compression.csv").exists():
         assert set(pd.read_csv(file.parent / "compression.csv")) <= {column.name for column in LAYER_COLUMNS}
 

@@ -14,6 +14,7 @@ from Utils.report.blocks import Block, Figure, Section, Table, slug
 from Utils.report.collect import Collection, Run
 from Utils.report.pivot import plus_minus
 from Utils.runs.saved import last_part, shortened
+from Utils.runs.writer import KINDS
 
 # Options that runs of one table share.
 ALIKE = ("model_class", "model", "dataset", "regrow_to", "regrow_fraction", "regrow_steps", "regrow_finetune_epochs", "optimizer",
@@ -105,7 +106,7 @@ def _figures(runs: Sequence[Run], label: str) -> list[Block]:
         shown.setdefault(_choice(run), run)
     blocks: list[Block] = []
     for choice, run in shown.items():
-        files = {kind: path for kind in ("png", "pdf") if (path := run.file(f"regrow.{kind}"))}
+        files = {kind: path for kind in KINDS if (path := run.file(f"regrow.{kind}"))}
         caption = f"{label}: {choice}, seed {run['seed']}."
         if "png" in files:
             description = "Accuracies of the networks, and what each layer was given; the tables have the numbers."
