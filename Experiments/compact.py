@@ -21,7 +21,7 @@ from Models.compact import Compact
 from Models.masking import apply_masks
 from Models.shapes import eval_mode
 from Utils.base.errors import Refused, RunFailed, out_of_memory
-from Utils.base.text import shown
+from Utils.base.text import print_lines, shown
 from Utils.compact.comparison import LARGE, Agreement, agreement, kept_units, latencies, sizes, state_file
 from Utils.compact.export import Exported, export, has_onnx
 from Utils.compact.trained import compacted
@@ -47,7 +47,8 @@ def run(options: argparse.Namespace) -> None:
         Refused: no folder holds a saved network, or none of those that do can be read; nothing was written.
         RunFailed: the network of some run is constant, cannot be cut, or predicts something else without its dead units.
     """
-    folders = saved_networks(options.run)
+    folders, notes = saved_networks(options.run)
+    print_lines(notes)
     if not has_onnx():
         print("NOTE: no compact.onnx without its packages: pip install -r requirements-onnx.txt")
     errors = failures(folders, lambda folder: _compact(folder, options), lambda _, error: _failure(error, options))

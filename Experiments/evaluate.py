@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from Utils.base.json_files import read_json
-from Utils.base.text import shown
+from Utils.base.text import print_lines, shown
 from Utils.compute.precision import Precision
 from Utils.runs.reopen import reopen
 from Utils.runs.saved import do_each, saved_networks
@@ -22,7 +22,9 @@ def run(options: argparse.Namespace) -> None:
         Refused: no folder holds a saved network that can be read.
         RunFailed: some cannot be read; the others are tested.
     """
-    do_each(saved_networks(options.run), lambda folder: _evaluate(folder, options))
+    folders, notes = saved_networks(options.run)
+    print_lines(notes)
+    do_each(folders, lambda folder: _evaluate(folder, options))
 
 
 def _evaluate(folder: Path, options: argparse.Namespace) -> None:

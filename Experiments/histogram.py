@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from Utils.base.errors import Refused
-from Utils.base.text import shown
+from Utils.base.text import print_lines, shown
 from Utils.measure.weight_histogram import Layer, bin_table, layer_table, measure, select
 from Utils.runs.later_measurements import Annex
 from Utils.runs.run_files import check_file
@@ -29,8 +29,10 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         Refused: no folder holds a network, one that does cannot be read, or has no such `--layer`; nothing was written.
     """
+    folders, notes = saved_networks(options.run)
+    print_lines(notes)
     runs = []
-    for folder in saved_networks(options.run):
+    for folder in folders:
         check_file(folder / MODEL)
         layers = measure(read_tensors(folder / MODEL), options.bins, folder / MODEL)
         chosen = _chosen(layers, options.layer, folder)

@@ -7,6 +7,7 @@ import argparse
 import torch
 
 from Utils.base.files import writable
+from Utils.base.text import print_lines
 from Utils.options.report_choices import Choices
 from Utils.report.document import compose, files_of, save
 from Utils.runs.folder import RunFolder
@@ -24,6 +25,7 @@ def run(options: argparse.Namespace) -> None:
     with RunFolder(options, made_anew=True) as folder:
         choices = Choices(options.layer_compression, options.layer, options.bins, options.log_counts)
         document = compose(options.run, choices)
+        print_lines(document.collection.notes)
         for path, reason in document.collection.left_out:
             print(writable(f"Left out: {path}: {reason}"))
         folder.begin(torch.device("cpu"), files_of(document))

@@ -10,7 +10,7 @@ from torch import nn
 
 from Utils.base.errors import Refused
 from Utils.base.seeds import derive
-from Utils.base.text import shown
+from Utils.base.text import print_lines, shown
 from Utils.runs.later_measurements import Annex
 from Utils.runs.reopen import reopen
 from Utils.runs.saved import do_each, heading, saved_networks
@@ -28,7 +28,9 @@ def run(options: argparse.Namespace) -> None:
         Refused: no folder holds a saved network, or none of those that do can be read; nothing was written.
         RunFailed: some run cannot be read; the others are analysed.
     """
-    do_each(saved_networks(options.run), lambda folder: _analyse(folder, options))
+    folders, notes = saved_networks(options.run)
+    print_lines(notes)
+    do_each(folders, lambda folder: _analyse(folder, options))
 
 
 def _analyse(folder: Path, options: argparse.Namespace) -> None:

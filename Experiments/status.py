@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from Utils.base.errors import Refused, RunFailed
 from Utils.base.files import writable
+from Utils.base.text import print_lines
 from Utils.grid.status import Group, Standing, groups_of, seconds_left
 
 STATUSES = ("done", "running", "pending", "failed")
@@ -29,6 +30,7 @@ def run(options: argparse.Namespace) -> None:
         raise RunFailed(f"--run {unreadable[0]}: cannot be read: {bad[unreadable[0]].strerror}")
     if not groups:
         raise Refused(f"--run {' '.join(map(str, options.run))}: no run there (args.json is missing or cannot be read)")
+    print_lines(note for group in groups for row in group.rows for note in row.state.notes)
     for group in groups:
         _print(group)
     for folder, error in bad.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from Utils.base.text import shown
+from Utils.base.text import print_lines, shown
 from Utils.compact.trained import compacted
 from Utils.grid.grid_table import update_cell
 from Utils.measure.inference_time import inference_times
@@ -28,7 +28,9 @@ def run(options: argparse.Namespace) -> None:
         Refused: no folder holds a saved network, or none of those that do can be read; nothing was written.
         RunFailed: some run cannot be read, or was trained without dead units and can no longer be cut; the others are measured.
     """
-    do_each(saved_networks(options.run), lambda folder: _measure(folder, options))
+    folders, notes = saved_networks(options.run)
+    print_lines(notes)
+    do_each(folders, lambda folder: _measure(folder, options))
 
 
 def _measure(folder: Path, options: argparse.Namespace) -> None:

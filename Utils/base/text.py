@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def is_numeral(word: str) -> bool:
     """Whether a word is a number, also one that is not finite."""
@@ -21,3 +23,9 @@ def one_line(text: str) -> str:
 def shown(name: object) -> str:
     """A name, such as a path, as a terminal can show it in one line: with a mark for each control character."""
     return "".join(c if c.isprintable() else "\ufffd" for c in str(name))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print each of `lines`."""
+    for line in lines:
+        print(line)

@@ -1,26 +1,32 @@
-"""Where the cells of a grid stand, read off their folders, and `grid.csv`, one row each."""
+"""The states of the cells of a grid, read off their folders, and `grid.csv`, which has a row for each."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
 from Utils.base.locks import is_locked
+from Utils.base.text import print_lines
+from Utils.compute.device import device_of
+from Utils.compute.environment import environment
 from Utils.grid.grid_table import save_table
 from Utils.options.grid import Cell
 from Utils.options.resolve import differences, identity
 from Utils.options.table import ABLATIONS, INCIDENTAL, table
 from Utils.runs import summary_keys
-from Utils.runs.later_measurements import compacted, measured_again
-from Utils.runs.run_files import damaged
+from Utils.runs.later_measurements import later_numbers
+from Utils.runs.places import path_of
+from Utils.runs.progress import work_of
+from Utils.runs.run_files import alone_in, damaged, tidy
 from Utils.runs.validate import check_result
 
 SMALL = 1 << 20  # bytes: files below this are checked each time that a grid is looked at
@@ -28,23 +34,37 @@ SMALL = 1 << 20  # bytes: files below this are checked each time that a grid is 
 
 @dataclass(frozen=True)
 class State:
-    """`status` is pending, running, done or failed; `reason` says why it failed; `summary` is that of a run that ended."""
+    """The state of a run.
+
+    Attributes:
+        status: pending, running, done or failed.
+        reason: why it failed.
+        summary: of a run that ended, with later measurements in it.
+        notes: a line for each later measurement that cannot be read; whoever asked for the state prints them.
+    """
 
     status: str
     reason: str = ""
     summary: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def state_of(folder: Path) -> State:
-    """The state of the run in `folder`; running is what a living process has locked."""
+    """The state of the run in `folder`; it is running where a living process has locked the folder."""
     if is_locked(folder / ".lock"):
         return State("running")
     if not (folder / "summary.json").exists():
         return State("pending")
     try:
-        summary = read_json(folder / "summary.json") | measured_again(folder) | compacted(folder)
+        summary = read_json(folder / "summary.json")
     except Refused as error:
         return State("failed", str(error))
+    numbers, notes = later_numbers(folder)
+    return replace(_ended(folder, summary | numbers), notes=tuple(notes))
+
+
+def _ended(folder: Path, summary: Mapping[str, Any]) -> State:
+    """The state of a run that has a summary: done, or failed where it or one of its files is not what the run wrote."""
     try:
         check_result(summary)
     except Refused as error:
@@ -57,6 +77,41 @@ def state_of(folder: Path) -> State:
     if file := damaged(folder, summary, SMALL):  # networks are looked at when they are used
         return State("failed", f"{file} is missing or damaged: remove the cell's folder to run it again", summary)
     return State("done", "", summary)
+
+
+def read_states(plan: argparse.Namespace, queued: Mapping[str, State]) -> dict[str, State]:
+    """Read and print how far the cells of `plan` are; what killed processes left in the folders of finished ones goes.
+
+    `queued` are the states of the cells that Slurm has.
+    """
+    states = {cell.name: State("pending") if plan.overwrite else state_of(path_of(cell.options)) for cell in plan.cells}
+    print_lines(note for state in states.values() for note in state.notes)
+    states |= {name: state for name, state in queued.items() if name in states and states[name].status != "done"}
+    for cell in plan.cells:
+        if states[cell.name].status == "done" and not plan.dry_run:
+            tidy(path_of(cell.options))
+    done = sum(state.status == "done" for state in states.values())
+    print(f"Grid {plan.expid}: {len(plan.cells)} cells, {done} done, in {path_of(plan)}")
+    return states
+
+
+def begin_grid(plan: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """Write the grid's `args.json`; returns the rows of the cells that earlier commands asked for and this one does not."""
+    others = earlier_cells(folder, plan)
+    names = [cell.name for cell in plan.cells] + others
+    earlier = earlier_rows(folder, others)
+    print_lines(note for row in earlier for note in row["notes"])
+    work = {cell.name: work_of(cell.options) for cell in plan.cells}
+    with alone_in(folder, -1) as own:
+        if plan.overwrite:
+            own.remove()
+        own.write_json("args.json", vars(plan) | {"cells": names, "work": work} | environment(_device(plan)))
+    return earlier
+
+
+def _device(plan: argparse.Namespace) -> torch.device:
+    """The device that the cells compute on; the CPU of this machine where they run on others."""
+    return device_of(plan.cells[0].options) if plan.launcher == "local" else torch.device("cpu")
 
 
 def check_grid_folder(folder: Path, plan: argparse.Namespace) -> None:
@@ -110,7 +165,7 @@ def earlier_cells(folder: Path, plan: argparse.Namespace) -> list[str]:
 
 
 def earlier_rows(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
-    """The rows of earlier cells, for `write_grid`; those that cannot be read are left out."""
+    """The rows of earlier cells, for `write_grid`, with the `notes` of their states; a cell that cannot be read is left out."""
     rows = []
     for name in names:
         with contextlib.suppress(Refused):
@@ -181,4 +236,4 @@ def _row(name: str, options: Mapping[str, Any], state: State) -> dict[str, Any]:
         return " ".join(map(str, found)) if isinstance(found, list) else found
 
     numbers = {"status": state.status} | summary_keys.grid_columns(state.summary) | {"status": state.status}
-    return {"cell": name, "value": value, "summary": numbers, "reason": state.reason}
+    return {"cell": name, "value": value, "summary": numbers, "reason": state.reason, "notes": state.notes}

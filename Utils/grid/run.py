@@ -14,21 +14,19 @@ from tqdm import tqdm
 
 from Pruners._shared.distributions import Layer
 from Pruners._shared.scopes import layers_of
-from Utils.base.errors import Refused, RunFailed
+from Utils.base.errors import Refused
 from Utils.base.files import check_writable
+from Utils.base.text import print_lines
 from Utils.compute.device import device_of
-from Utils.compute.environment import environment
 from Utils.grid.cell import Outcome, run_cell
 from Utils.grid.estimate import print_estimate
-from Utils.grid.grid_folder import State, check_grid_folder, earlier_cells, earlier_rows, state_of, varying, write_grid
-from Utils.grid.tables import print_cells, print_means, write_ablation
+from Utils.grid.grid_folder import State, begin_grid, check_grid_folder, read_states, state_of, write_grid
+from Utils.grid.tables import save_tables
 from Utils.grid.workers import Workers
 from Utils.options.grid import Cell
 from Utils.runs.dense_cache import dense_path
 from Utils.runs.manifest import GRID, OwnFiles, names_of
 from Utils.runs.places import path_of
-from Utils.runs.progress import work_of
-from Utils.runs.run_files import alone_in, tidy
 from Utils.runs.saved_options import check_same
 from Utils.training.network import Datasets, check_budget, load_pruner, prepare
 
@@ -52,12 +50,7 @@ def run(plan: argparse.Namespace) -> None:
     OwnFiles(folder).check(GRID)
     check_cells(plan, datasets)
     queued = _in_queue(plan, folder)  # before the folders are read: a cell that ends meanwhile is done, not lost
-    states = {cell.name: State("pending") if plan.overwrite else state_of(path_of(cell.options)) for cell in plan.cells}
-    states |= {name: state for name, state in queued.items() if name in states and states[name].status != "done"}
-    for cell in plan.cells:
-        if states[cell.name].status == "done" and not plan.dry_run:
-            tidy(path_of(cell.options))
-    print(f"Grid {plan.expid}: {len(plan.cells)} cells, {_count(states, 'done')} done, in {folder}")
+    states = read_states(plan, queued)
     if plan.dry_run:
         for cell in plan.cells:
             state = states[cell.name]
@@ -67,14 +60,7 @@ def run(plan: argparse.Namespace) -> None:
         return
     if plan.launcher == "slurm":
         _hand_over(plan, folder, states, queued)  # first: a submission that Slurm refuses leaves nothing behind
-    others = earlier_cells(folder, plan)
-    names = [cell.name for cell in plan.cells] + others
-    earlier = earlier_rows(folder, others)
-    work = {cell.name: work_of(cell.options) for cell in plan.cells}
-    with alone_in(folder, -1) as own:
-        if plan.overwrite:
-            own.remove()
-        own.write_json("args.json", vars(plan) | {"cells": names, "work": work} | environment(_device(plan)))
+    earlier = begin_grid(plan, folder)
     if plan.launcher == "local" and plan.jobs > 1:
         del datasets  # each worker reads its own
         with Workers(plan.jobs) as workers:
@@ -82,19 +68,16 @@ def run(plan: argparse.Namespace) -> None:
             _run_all(plan, folder, states, earlier, run_in_processes, lambda: workers.running)
     elif plan.launcher == "local":
         _run_all(plan, folder, states, earlier, lambda cells: _in_turn(cells, datasets), lambda: 1)
-    _report(plan, folder, states, earlier)
-
-
-def _device(plan: argparse.Namespace) -> torch.device:
-    """What the cells compute on; the CPU of this machine where they run on others."""
-    return device_of(plan.cells[0].options) if plan.launcher == "local" else CPU
+    save_tables(plan, folder, states, earlier)
 
 
 def show(options: argparse.Namespace) -> None:
-    """Where a single run is or would be, and how far it is."""
+    """Print where a single run is or would be, and how far it is."""
     if "pruner" in options:
         load_pruner(options)
-    print(f"{path_of(options)}: {state_of(path_of(options)).status}")
+    state = state_of(path_of(options))
+    print_lines(state.notes)
+    print(f"{path_of(options)}: {state.status}")
 
 
 def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
@@ -171,6 +154,7 @@ def _run_all(
                     busy.append(cell)
                     continue
                 state = state_of(path_of(cell.options))
+                print_lines(state.notes)
                 states[cell.name] = state if outcome.status == "done" else State("failed", outcome.reason, state.summary)
                 failed += outcome.status == "failed"
                 ended += 1
@@ -217,23 +201,3 @@ def _in_queue(plan: argparse.Namespace, folder: Path) -> dict[str, State]:
 
     slurm.check(plan)
     return {name: State(status, reason.replace("None", "")) for name, (status, reason) in slurm.waiting(folder).items()}
-
-
-def _report(plan: argparse.Namespace, folder: Path, states: dict[str, State], earlier: Sequence[dict[str, Any]]) -> None:
-    frame = write_grid(folder, plan.cells, states, earlier)
-    axes = varying(plan.cells)
-    print_cells(frame)
-    print_means(frame, axes)
-    with alone_in(folder, -1) as own:
-        write_ablation(own, frame, axes)
-    print(f"{folder / 'grid.csv'}: " + ", ".join(f"{_count(states, s)} {s}" for s in ("done", "running", "pending", "failed")))
-    failed = {name: state for name, state in states.items() if state.status == "failed"}
-    for name, state in failed.items():
-        print(f"FAILED {name}: {state.reason}")
-    if failed:
-        first = ", ".join(list(failed)[:3]) + ", ..." * (len(failed) > 3)
-        raise RunFailed(f"{len(failed)} of {len(states)} cells failed: {first}")
-
-
-def _count(states: dict[str, State], status: str) -> int:
-    return sum(state.status == status for state in states.values())

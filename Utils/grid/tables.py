@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from Utils.base.errors import RunFailed
+from Utils.grid.grid_folder import State, varying, write_grid
 from Utils.runs.manifest import OwnFiles
+from Utils.runs.run_files import alone_in
 from Utils.runs.summary_keys import flags, printed_cells
 
 ACCURACY = "top1_last"
@@ -54,3 +61,25 @@ def write_ablation(own: OwnFiles, frame: pd.DataFrame, axes: Sequence[str]) -> p
     shown = result.to_string(index=False, float_format="%.2f", na_rep="")
     print("Ablations, change of the last top-1 accuracy (points):\n", shown)
     return result
+
+
+def save_tables(plan: argparse.Namespace, folder: Path, states: Mapping[str, State], earlier: Sequence[dict[str, Any]]) -> None:
+    """Write `grid.csv` and `ablation.csv`, print them, and name the cells that failed.
+
+    Raises:
+        RunFailed: some cells failed.
+    """
+    frame = write_grid(folder, plan.cells, states, earlier)
+    axes = varying(plan.cells)
+    print_cells(frame)
+    print_means(frame, axes)
+    with alone_in(folder, -1) as own:
+        write_ablation(own, frame, axes)
+    counts = Counter(state.status for state in states.values())
+    print(f"{folder / 'grid.csv'}: " + ", ".join(f"{counts[s]} {s}" for s in ("done", "running", "pending", "failed")))
+    failed = {name: state for name, state in states.items() if state.status == "failed"}
+    for name, state in failed.items():
+        print(f"FAILED {name}: {state.reason}")
+    if failed:
+        first = ", ".join(list(failed)[:3]) + ", ..." * (len(failed) > 3)
+        raise RunFailed(f"{len(failed)} of {len(states)} cells failed: {first}")

@@ -9,17 +9,19 @@ from Utils.base.errors import Refused, RunFailed
 from Utils.compute import processes
 from Utils.compute.torchrun import process_group
 from Utils.grid import run as alone
-from Utils.grid.grid_folder import check_grid_folder, state_of
+from Utils.grid.grid_folder import begin_grid, check_grid_folder, read_states, state_of
+from Utils.grid.tables import save_tables
 from Utils.runs.folder import check_writable
 from Utils.runs.manifest import GRID, OwnFiles
 from Utils.runs.places import path_of
-from Utils.runs.run_files import alone_in
 from Utils.training.network import Datasets
 from Utils.training.phase import Diverged
 
 
 def run(plan: argparse.Namespace) -> None:
-    """Run the cells of `plan` that are not done; a failure ends all, but for a training that diverged in all processes alike.
+    """Run the cells of `plan` that are not done, then write and print the grid's tables in one process.
+
+    A failure ends all processes, unless a training diverged in all of them alike: then the other cells go on.
 
     Raises:
         Refused: a cell cannot be; nothing was written.
@@ -29,10 +31,10 @@ def run(plan: argparse.Namespace) -> None:
         collects = processes.is_first()
         _run_cells(plan)
     if collects:
-        if plan.overwrite:
-            with alone_in(path_of(plan), -1) as own:
-                own.remove()
-        alone.run(argparse.Namespace(**vars(plan) | {"overwrite": False}))  # all is done, it only makes the tables
+        folder = path_of(plan)
+        earlier = begin_grid(plan, folder)
+        ended = argparse.Namespace(**vars(plan) | {"overwrite": False})  # else its cells would count as pending
+        save_tables(plan, folder, read_states(ended, {}), earlier)
 
 
 def _run_cells(plan: argparse.Namespace) -> None:

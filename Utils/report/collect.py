@@ -1,4 +1,4 @@
-"""Which runs a report is about: every folder that `--run` names or holds, read once; what cannot be read is named."""
+"""The runs that a report is about: every folder that `--run` names or holds, read once; one that cannot be read is named."""
 
 from __future__ import annotations
 
@@ -28,13 +28,23 @@ SETTINGS = ("title", "description", "preset", "scale", "report")  # what an assi
 
 @dataclass(frozen=True)
 class Run:
-    """One run: where it is, every option it was made with, its summary (empty unless it is done) and its state."""
+    """A run.
+
+    Attributes:
+        folder: the folder of the run.
+        options: every option that it was made with.
+        summary: its `summary.json`; empty unless it is done.
+        status: pending, running, done, failed or damaged.
+        reason: why it failed, or what is damaged.
+        notes: a line for each later measurement that cannot be read.
+    """
 
     folder: Path
     options: Mapping[str, Any]
     summary: Mapping[str, Any]
     status: str
     reason: str = ""
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, option: str) -> Any:
         return self.options.get(option)
@@ -62,9 +72,9 @@ class Run:
 
 @dataclass
 class Collection:
-    """What was found: runs with networks, traces, studies, and folders that are left out with the reason.
+    """The runs that were found: with networks, traces, studies, and folders that are left out with the reason.
 
-    `unreadable` says that the system did not let this program read some of them.
+    `unreadable` says that the system did not let this program read some of them; `notes` are those of the runs.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -73,6 +83,7 @@ class Collection:
     regrown: list[Run] = field(default_factory=list)
     left_out: list[tuple[Path, str]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     unreadable: bool = False
 
     @property
@@ -83,6 +94,7 @@ class Collection:
     def add(self, folder: Path) -> None:
         """Sort one run folder in; what cannot be used is left out with its reason, never fatal."""
         run = _read(folder)
+        self.notes += run.notes
         experiment = str(run["experiment"] or "")
         if not run.done:
             self.left_out.append((folder, f"{run.status}{f': {run.reason}' if run.reason else ''}"))
@@ -202,4 +214,4 @@ def _read(folder: Path) -> Run:
         status = "damaged" if state.status == "done" else state.status
         return Run(folder, {}, {}, status, "args.json: no compression")
     summary = state.summary if state.status == "done" else {}
-    return Run(folder, options, summary, state.status, " ".join(state.reason.split()))
+    return Run(folder, options, summary, state.status, " ".join(state.reason.split()), state.notes)

@@ -56,32 +56,38 @@ class Annex(Writer):
         self._own.write_json(f"{self._name}.json", {**content, **({"files": self._sums} if self._sums else {})})
 
 
-def measured_again(folder: Path) -> dict[str, Any]:
-    """What `time.json` has in place of the summary's inference; a damaged one is named and left out."""
-    file = folder / "time.json"
-    if not file.exists():
-        return {}
-    try:
-        times = read_json(file)
-        if "total_seconds" not in times:
-            raise Refused(f"{file}: no inference times")
-        check_result({"inference": times}, str(file))
-    except Refused as error:
-        print(f"NOTE: {' '.join(str(error).split())}; the times of the run itself count")
-        return {}
+def later_numbers(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Read the numbers that replace, or join, those of a run's summary: `inference`, and the networks in `COMPARED`.
+
+    Returns:
+        The numbers, and a note for each file that is damaged, whose numbers are left out.
+    """
+    numbers: dict[str, Any] = {}
+    notes = []
+    for name, read, instead in (
+        ("time.json", _times, "the times of the run itself count"),
+        ("compact.json", _networks, "--experiment compact writes it again"),
+    ):
+        file = folder / name
+        try:
+            numbers |= read(file) if file.exists() else {}
+        except Refused as error:
+            notes.append(f"NOTE: {' '.join(str(error).split())}; {instead}")
+    return numbers, notes
+
+
+def _times(file: Path) -> dict[str, Any]:
+    times = read_json(file)
+    if "total_seconds" not in times:
+        raise Refused(f"{file}: no inference times")
+    check_result({"inference": times}, str(file))
     return {"inference": times}
 
 
-def compacted(folder: Path) -> dict[str, Any]:
-    """What `compact.json` says of each network; a damaged one is named and left out."""
-    file = folder / "compact.json"
-    if not file.exists():
-        return {}
-    try:
-        networks = read_json(file).get("networks")
-        if not isinstance(networks, dict):
-            raise Refused(f"{file}: no networks")
-    except Refused as error:
-        print(f"NOTE: {' '.join(str(error).split())}; --experiment compact writes it again")
-        return {}
-    return {name: networks[name] for name in COMPARED if isinstance(networks.get(name), dict)}
+def _networks(file: Path) -> dict[str, Any]:
+    networks = read_json(file).get("networks")
+    if not isinstance(networks, dict):
+        raise Refused(f"{file}: no networks")
+    found = {name: networks[name] for name in COMPARED if isinstance(networks.get(name), dict)}
+    check_result(found, str(file))
+    return found

@@ -1,4 +1,4 @@
-"""Saved runs that `--run` names: their folders, their networks as plain tensors, and what they are called."""
+"""Saved runs that `--run` names: their folders, their networks as plain tensors, and their titles."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ NO_RUNS = ("report", "slurm")  # folders of a grid that are no cells
 LONGEST = 40  # letters of a part of a title
 
 
-def saved_networks(names: Iterable[str | Path]) -> list[Path]:
+def saved_networks(names: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
     """The run folders among `names` that hold a network, each once; the folder of a grid stands for all its cells.
 
-    Folders without one are named on standard output and left out.
+    Returns:
+        The folders, and a note for each folder without a network, which is left out.
 
     Raises:
         Refused: there is none at all.
@@ -32,10 +33,7 @@ def saved_networks(names: Iterable[str | Path]) -> list[Path]:
     whole = [run for run in found.values() if _is_file(run / MODEL)]
     if not whole:
         raise Refused(f"--run {' '.join(map(str, names))}: no saved network there ({MODEL} is missing)")
-    for run in found.values():
-        if run not in whole:
-            print(f"{shown(run)}: no saved network ({MODEL} is missing)")
-    return whole
+    return whole, [f"{shown(run)}: no saved network ({MODEL} is missing)" for run in found.values() if run not in whole]
 
 
 def do_each(folders: Sequence[Path], work: Callable[[Path], None]) -> None:

@@ -82,7 +82,7 @@ def _states(place: Path) -> tuple[Any, str]:
         table, refusal = read_grid(GRID / "grid.csv").to_csv(), ""
     except ValueError as error:
         table, refusal = "", f"grid.csv: {error}"
-    reasons = [state.reason for state in states]
+    reasons = [text for state in states for text in (state.reason, *state.notes)]
     return [(s.status, {k: v for k, v in s.summary.items() if k != "files"}) for s in states] + [table], " ".join([*reasons, refusal])
 
 
@@ -106,7 +106,7 @@ def _report(place: Path) -> tuple[Any, str]:
             facts.append(measure(run.folder / "trace.json").summary)
     section = regrowth(found)
     facts += [(b.text.to_csv(), b.data.to_csv()) for b in section.blocks if isinstance(b, Table)] if section else []
-    return facts, " ".join(f"{folder}: {reason}" for folder, reason in found.left_out)
+    return facts, " ".join([*found.notes, *(f"{folder}: {reason}" for folder, reason in found.left_out)])
 
 
 def _networks(folder: Path) -> str:
@@ -136,7 +136,8 @@ def _status(place: Path) -> tuple[Any, str]:
     groups, bad = groups_of([place])
     rows = [row for group in groups for row in group.rows]
     facts = [(row.name, row.state.status, row.progress, row.state.summary.get("top1_last")) for row in rows]
-    return facts, " ".join([*(row.state.reason for row in rows), *(f"{folder}: {why}" for folder, why in bad.items())])
+    said = [text for row in rows for text in (row.state.reason, *row.state.notes)]
+    return facts, " ".join([*said, *(f"{folder}: {why}" for folder, why in bad.items())])
 
 
 def _resume(place: Path) -> tuple[Any, str]:

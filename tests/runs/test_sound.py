@@ -74,16 +74,19 @@ def test_such_runs_are_left_out_of_reports_and_failed_in_status(grid, command, t
     assert done.status == 0 and " 2 failed" in done.out
 
 
-def test_a_grid_and_times_of_foreign_types(grid, tmp_path, capsys):
+def test_a_grid_and_times_of_foreign_types(grid, tmp_path, command, capsys):
     mine = tmp_path / "g"
     shutil.copytree(grid, mine)
     foreign = {"cells": 5, "title": [1], "scale": "0.1", "report": {"layer-compression": "abc"}}
     (mine / "args.json").write_text(json.dumps(read_json(mine / "args.json") | foreign))
-    (next(mine.glob("seed=*")) / "time.json").write_text('{"total_seconds": "fast"}')
+    cell = next(mine.glob("seed=*"))
+    (cell / "time.json").write_text('{"total_seconds": "fast"}')
     found = collect([mine])
     assert len(found.done) == 4 and found.settings == {}
     assert "layer-compression" in dict(found.left_out)[mine / "args.json"]
-    assert 'total_seconds is "fast"' in capsys.readouterr().out
+    (note,) = set(found.notes)
+    assert 'total_seconds is "fast"' in note and capsys.readouterr().out == ""
+    assert command("--experiment", "status", "--run", cell).out.startswith(f"{note}\n")
 
 
 def test_json_that_lies_too_deep(tmp_path):
