@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from Utils.base.csv_files import read_csv
+from Utils.base.text import counted
 from Utils.compute.clock import Clock
 from Utils.compute.device import choose_device
 from Utils.regrowth.layer_study import correlations, study, summary_of, verdict
@@ -44,8 +45,8 @@ def _run(options: argparse.Namespace, folder: RunFolder, datasets: Datasets) -> 
     stages = Stages(folder, options.checkpoint_every, clock)
     folder.begin(start.device)
     print(
-        f"Regrowing {count} weights in each of {len(start.layers)} layers alone, {options.regrow_finetune_epochs} epochs of "
-        "fine-tuning each, the control's too."
+        f"Regrowing {count} weights in each of {len(start.layers)} layers alone, "
+        f"{counted(options.regrow_finetune_epochs, 'epoch')} of fine-tuning each, the control's too."
     )
     table, facts = study(start, stages, clock, count)
     found = correlations(table)

@@ -1,4 +1,4 @@
-"""Texts: on one line, as a terminal can show them, and whether they are numbers."""
+"""Texts: on one line, as a terminal can show them, with a plural where one is due, and whether they are numbers."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ def one_line(text: str) -> str:
 def shown(name: object) -> str:
     """A name, such as a path, as a terminal can show it in one line: with a mark for each control character."""
     return "".join(c if c.isprintable() else "\ufffd" for c in str(name))
+
+
+def counted(number: int, word: str) -> str:
+    """A number with a word in the right form: `1 epoch`, `2 epochs`."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def print_lines(lines: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from Utils.base.errors import Refused
+from Utils.base.text import counted
 from Utils.regrowth.allocation import even_parts
 from Utils.regrowth.controller import Settings
 from Utils.regrowth.outputs import read_places
@@ -72,9 +73,9 @@ def announce(start: PrunedNetwork, plan: Plan) -> None:
     how = f"allocation {options.regrow_allocation}, selection {options.regrow_selection}"
     how = f"as {options.regrow_replay} says" if plan.places else how
     print(
-        f"Regrowing {plan.total} of {start.size} weights in {len(plan.counts)} step{'s' * (len(plan.counts) > 1)}, from sparsity "
+        f"Regrowing {plan.total} of {start.size} weights in {counted(len(plan.counts), 'step')}, from sparsity "
         f"{1 - kept / start.size:.6g} to {1 - (kept + plan.total) / start.size:.6g}: {how}, init {options.regrow_init}; "
-        f"{options.regrow_finetune_epochs} epochs after each step."
+        f"{counted(options.regrow_finetune_epochs, 'epoch')} after each step."
     )
     if options.regrow_allocation == "rl" and not plan.places:
         print(f"Controller: {Settings().text()}, episodes {options.regrow_episodes}, mini-epochs {options.regrow_mini_epochs}.")

@@ -10,6 +10,7 @@ from Utils.options.table import INCIDENTAL
 from Utils.report.blocks import Block, Note, Section, Table
 from Utils.report.collect import BESIDE, Run
 from Utils.report.groups import Group
+from Utils.report.recipes import text_of
 
 # Options that the tables themselves vary, or that name places.
 VARIED = {"pruner", "compression", "density", "sparsity", "seed", *BESIDE, *INCIDENTAL}
@@ -24,7 +25,7 @@ def settings(groups: list[Group]) -> Section:
         values: dict[str, list[str]] = {}
         for run, group in runs:
             if name in run.options and (name, run[name]) != ("scale", 1):
-                values.setdefault(text_of(run[name]), []).append(_place(run, group))
+                values.setdefault(_word(run[name]), []).append(_place(run, group))
         if len(values) < 2:
             shared += [f"{name.replace('_', ' ')}: {value}" for value in values]
             continue
@@ -51,12 +52,10 @@ def _place(run: Run, group: Group) -> str:
     return f"{run['pruner']} ({group.label})"
 
 
-def text_of(value: Any) -> str:
+def _word(value: Any) -> str:
     """The value of an option as a reader would write it."""
     if value is None or value in ([], (), ""):
         return "default"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text_of(value)
