@@ -1,4 +1,4 @@
-"""Compact: write saved runs' networks without their dead units, proved to predict the same, and measure what that saves."""
+"""Compact: write saved runs' networks without their dead units, check that they predict the same, and measure both."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ SHOWN = 3  # names in the last line
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write `compact.pt`, `.pt2`, `.onnx`, `.csv` and `.json` into each `--run FOLDER`; a grid's folder stands for all its cells.
+    """Write `compact.pt`, `.pt2`, `.onnx`, `.csv` and `.json` into each `--run FOLDER`.
 
-    Nothing else in the folders is changed, so that they stay finished runs; in a grid's `grid.csv` the cell has the new numbers
-    at once. A run that fails is named, the others go on.
+    A grid's folder stands for all its cells. Nothing else in the folders is changed, so that they stay finished runs; in a
+    grid's `grid.csv` the cell has the new numbers at once. A run that fails is named, the others go on.
 
     Raises:
         Refused: no folder holds a saved network, or none of those that do can be read; nothing was written.
@@ -158,7 +158,7 @@ def _write(annex: Annex, files: Mapping[str, bytes], rows: Mapping[str, Mapping[
 
 
 def _report(run: MaskedNetwork, small: Compact, found: Agreement, exported: Exported) -> dict[str, Any]:
-    """What `compact.json` says beside the table."""
+    """The content of `compact.json` beside the table."""
     made = environment(run.device)
     versions = {p: importlib.metadata.version(p) for p in ("torch-pruning", *(("onnx", "onnxscript") if has_onnx() else ()))}
     return asdict(found) | {

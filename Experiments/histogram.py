@@ -1,4 +1,4 @@
-"""Histogram: how the weights that each layer of saved runs kept are distributed."""
+"""Histogram: the distribution of the weights that each layer of saved runs kept."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST = 60  # letters of a layer's name in a file name
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the density of each layer of each `--run FOLDER`, and write tables and figures of its kept weights there.
+    """Print the density of each layer of each `--run FOLDER`; write tables and figures of its kept weights there.
 
     All runs are read before anything is written. Nothing else in the folders is changed, so that they stay finished runs.
 

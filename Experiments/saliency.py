@@ -1,4 +1,4 @@
-"""Saliency: which layers and weights of saved runs each class hangs on, and whether classes share them fairly."""
+"""Saliency: the layers and weights of saved runs that each class depends on, and how evenly classes share them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ NAME = "saliency"
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print a table by layer of each `--run FOLDER`, and write tables and figures there; a grid's folder stands for its cells.
+    """Print a table by layer of each `--run FOLDER`, and write tables and figures there.
 
-    Training images, never augmented; nothing else in the folders is changed, so that they stay finished runs.
+    A grid's folder stands for its cells. Training images, never augmented; nothing else in the folders is changed, so that
+    they stay finished runs.
 
     Raises:
         Refused: no folder holds a saved network, or none of those that do can be read; nothing was written.

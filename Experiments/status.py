@@ -16,9 +16,9 @@ STATUSES = ("done", "running", "pending", "failed")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print a table of the cells of each grid in `--run FOLDER ...`, and one of the single runs; nothing is written.
+    """Print a table of the cells of each grid in `--run FOLDER ...`, and one of the single runs.
 
-    A folder without a run, or one that cannot be read, is listed.
+    Nothing is written. A folder without a run, or one that cannot be read, is listed.
 
     Raises:
         Refused: there is no run in any of the folders.
@@ -47,7 +47,7 @@ def _print(group: Group) -> None:
 
 
 def _time_left(group: Group) -> str:
-    """When the rest will be done, in words; nothing where nothing is left."""
+    """The time in which the rest will be done, in words; nothing where nothing is left."""
     if not group.count("running") + group.count("pending"):
         return ""
     seconds, unknown = seconds_left(group.rows)

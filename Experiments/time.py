@@ -19,10 +19,11 @@ NAME = "time"
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure `model.pt` of each `--run FOLDER` and write `time.json` there; a grid's folder stands for all its cells.
+    """Measure `model.pt` of each `--run FOLDER` and write `time.json` there.
 
-    A run of `--compact` is measured without its dead units, as it was trained. Batches are of the run's own size unless the
-    command gives another. In a grid's `grid.csv` the cell has the new numbers at once.
+    A grid's folder stands for all its cells. A run of `--compact` is measured without its dead units, as it was trained.
+    Batches are of the run's own size unless the command gives another. In a grid's `grid.csv` the cell has the new numbers at
+    once.
 
     Raises:
         Refused: no folder holds a saved network, or none of those that do can be read; nothing was written.

@@ -1,4 +1,4 @@
-"""Texts: on one line, as a terminal can show them, with a plural where one is due, and whether they are numbers."""
+"""Texts: on one line, as a terminal can show them, with a plural where one is due."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def is_numeral(word: str) -> bool:
-    """Whether a word is a number, also one that is not finite."""
+    """Tell whether a word is a number, also one that is not finite."""
     try:
         float(word)
     except ValueError:

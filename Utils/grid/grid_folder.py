@@ -80,9 +80,10 @@ def _ended(folder: Path, summary: Mapping[str, Any]) -> State:
 
 
 def read_states(plan: argparse.Namespace, queued: Mapping[str, State]) -> dict[str, State]:
-    """Read and print how far the cells of `plan` are; what killed processes left in the folders of finished ones goes.
+    """Read and print how far the cells of `plan` are.
 
-    `queued` are the states of the cells that Slurm has.
+    Files that killed processes left in the folders of finished cells are removed. `queued` are the states of the cells that
+    Slurm has.
     """
     states = {cell.name: State("pending") if plan.overwrite else state_of(path_of(cell.options)) for cell in plan.cells}
     print_lines(note for state in states.values() for note in state.notes)
@@ -96,7 +97,11 @@ def read_states(plan: argparse.Namespace, queued: Mapping[str, State]) -> dict[s
 
 
 def begin_grid(plan: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    """Write the grid's `args.json`; returns the rows of the cells that earlier commands asked for and this one does not."""
+    """Write the grid's `args.json`.
+
+    Returns:
+        The rows of the cells that earlier commands asked for and this one does not (see `earlier_rows`).
+    """
     others = earlier_cells(folder, plan)
     names = [cell.name for cell in plan.cells] + others
     earlier = earlier_rows(folder, others)
@@ -115,7 +120,7 @@ def _device(plan: argparse.Namespace) -> torch.device:
 
 
 def check_grid_folder(folder: Path, plan: argparse.Namespace) -> None:
-    """Refuse a folder that holds something else: a single run, other axes, or another recipe. The lists may have grown."""
+    """Refuse a folder that holds a single run, or a grid of other axes or another recipe. The lists may have grown."""
     if not (folder / "args.json").exists() or plan.overwrite:
         return
     saved = read_json(folder / "args.json")
@@ -131,7 +136,7 @@ def check_grid_folder(folder: Path, plan: argparse.Namespace) -> None:
 
 
 def _part_changes(saved: Mapping[str, Any], plan: argparse.Namespace, lists: Sequence[str]) -> list[str]:
-    """What differs between an assignment and the saved one. Parts may have come or gone; each stays what it was."""
+    """The differences between an assignment and the saved one. Parts may come or go; each must stay as it was."""
     names, earlier = saved.get("cells", ()), saved.get("parts", {})
     both = {name: part for name, part in plan.parts.items() if name in earlier}
     if not both:
@@ -142,7 +147,7 @@ def _part_changes(saved: Mapping[str, Any], plan: argparse.Namespace, lists: Seq
 
 
 def _changes(saved: Mapping[str, Any], asked: Mapping[str, Any], cells: Iterable[str], lists: Sequence[str]) -> list[str]:
-    """What differs between the identities of two grids, of which the saved one has `cells`; what is in the lists may."""
+    """The differences between two grids, of which the saved one has `cells`; the values in `lists` may differ."""
     before = {k: asked.get(k) for k in asked} | dict(saved)  # an option that is newer than the grid was is as asked
     changes = differences(before, asked, but=(*lists, "for", "cells"))
     known = {str(name).partition("pruner=")[2].partition(",")[0] or saved.get("pruner") for name in cells}
@@ -157,7 +162,7 @@ def _words(options: Mapping[str, Any], lists: Sequence[str]) -> str:
 
 
 def earlier_cells(folder: Path, plan: argparse.Namespace) -> list[str]:
-    """Names of the cells that earlier commands asked of this grid and this one does not; none after `--overwrite`."""
+    """Names of the cells that earlier commands asked for and this one does not; none after `--overwrite`."""
     if plan.overwrite or not (folder / "args.json").exists():
         return []
     asked = {cell.name for cell in plan.cells}
@@ -165,7 +170,10 @@ def earlier_cells(folder: Path, plan: argparse.Namespace) -> list[str]:
 
 
 def earlier_rows(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
-    """The rows of earlier cells, for `write_grid`, with the `notes` of their states; a cell that cannot be read is left out."""
+    """The rows of earlier cells, for `write_grid`, with the `notes` of their states.
+
+    A cell that cannot be read is left out.
+    """
     rows = []
     for name in names:
         with contextlib.suppress(Refused):
@@ -213,7 +221,10 @@ def varying(cells: Sequence[Cell]) -> list[str]:
 
 
 def columns(cells: Sequence[Cell]) -> list[str]:
-    """What `grid.csv` says of the options: those that vary; in an assignment also whatever differs between its parts."""
+    """The options that are columns of `grid.csv`: those that vary.
+
+    In an assignment those that differ between its parts are columns too.
+    """
     named = varying(cells)
     if "part" not in named:
         return named

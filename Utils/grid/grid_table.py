@@ -1,4 +1,4 @@
-"""The file `grid.csv`, with its checksum beside it: written by one process at a time, never gone on from if it is damaged."""
+"""The file `grid.csv`, with its checksum beside it: one process at a time writes it, and none reads a damaged one."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def read_grid(path: Path) -> pd.DataFrame:
 
 
 def update_cell(folder: Path, key: str, content: Mapping[str, Any]) -> None:
-    """Put the numbers of `content` into the columns `key_...` of the row of the cell in `folder`, where a `grid.csv` has one.
+    """Put the numbers of `content` into the columns `key_...` of the row of the cell in `folder`.
 
-    All else stays as it was written, letter for letter.
+    Without a `grid.csv` that has such a row nothing happens. All else stays as it was written, letter for letter.
     """
     path = folder.resolve().parent / NAME
     if not path.is_file() or NAME not in OwnFiles(path.parent).names:

@@ -35,7 +35,7 @@ Run = Callable[[Sequence[Cell]], Iterator[tuple[Cell, Outcome]]]
 
 
 def run(plan: argparse.Namespace) -> None:
-    """Run the cells of `plan` that are not done (`Utils.options.grid.expand`), or hand them to Slurm; print and save their table.
+    """Run the cells of `plan` that are not done, or hand them to Slurm; print and save their table.
 
     Raises:
         Refused: a cell cannot be; nothing was written.
@@ -81,7 +81,7 @@ def show(options: argparse.Namespace) -> None:
 
 
 def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
-    """Build each network once, read the data once, and refuse the first cell whose options, shape or budget cannot be."""
+    """Refuse the first cell whose options, shape or budget cannot be; each network is built, and the data read, once."""
     layers: dict[str, list[Layer]] = {}
     regrown: set[str] = set()
     notes: set[str] = set()

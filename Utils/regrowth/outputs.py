@@ -1,4 +1,4 @@
-"""What a regrowth leaves behind: its tables, its JSON, its masks, and what is printed of them."""
+"""The results of a regrowth: its tables, its JSON, its masks, and the lines that are printed of them."""
 
 from __future__ import annotations
 

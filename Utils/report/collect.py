@@ -1,4 +1,4 @@
-"""The runs that a report is about: every folder that `--run` names or holds, read once; one that cannot be read is named."""
+"""The runs of a report: every folder that `--run` names or holds, read once; one that cannot be read is named."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Run:
 
     @property
     def done(self) -> bool:
-        """Whether it has numbers."""
+        """Tell whether the run has numbers."""
         return self.status == "done"
 
     @property
@@ -117,7 +117,7 @@ class Collection:
 
 
 def collect(names: Iterable[str | Path]) -> Collection:
-    """All runs in the folders `names`: runs, grids, or folders that hold such; each is taken once.
+    """Collect all runs in the folders `names`: runs, grids, or folders that hold such; each is taken once.
 
     Raises:
         Refused: there is no finished run in any of them.
@@ -191,7 +191,7 @@ def _cells(grid: Path, found: Collection) -> list[Path]:
 
 
 def _settings(grid: Path, options: Mapping[str, Any], found: Collection) -> dict[str, Any]:
-    """What a grid says about its report; what no assignment writes is named and left out."""
+    """The settings of a grid for its report; a value that no assignment writes is named and left out."""
     said = {key: options[key] for key in SETTINGS if options.get(key) not in (None, {})}
     sound = {key: isinstance(value, str) for key, value in said.items()}
     sound |= {"scale": is_number(said.get("scale")), "report": isinstance(said.get("report"), dict)}

@@ -1,4 +1,4 @@
-"""Sentences that interpret, computed from the numbers; nothing is said that they do not show."""
+"""Sentences that interpret the numbers of a group, computed from them alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EQUAL = 0.10  # a range of times below this share of their median counts as equa
 
 
 def leaders(group: Group) -> list[str]:
-    """Which method is first at each compression, by how much against the spread, and how far each stays near dense."""
+    """Name the first method at each compression, its margin against the spread, and how far each stays near dense."""
     cells = statistics(group.table, "accuracy")
     cells = cells[(cells["n"] > 0) & (cells["untrained"] < cells["n"])]
     pruned = cells[cells["pruner"] != DENSE]
@@ -72,7 +72,7 @@ def doubtful(group: Group) -> list[str]:
 
 
 def inference(group: Group) -> list[str]:
-    """Whether times differ by more than chance."""
+    """Say whether inference times differ by more than chance."""
     times = pd.to_numeric(group.table["inference_seconds"]).dropna()
     if len(times) < 2:
         return []
@@ -91,7 +91,7 @@ def inference(group: Group) -> list[str]:
 
 
 def ranked(group: Group, column: str, key: Key) -> list[str]:
-    """Name the method with the best value of a declared number at each compression, and by how much the second differs."""
+    """Name the methods with the best and the second best value of a declared number at each compression."""
     cells, text, lines = statistics(group.table, column), as_declared(column), []
     extreme = {"higher": "highest", "lower": "lowest"}[key.report.better]
     for compression, rows in cells[(cells["pruner"] != DENSE) & (cells["n"] > 0)].groupby("compression"):
@@ -104,7 +104,7 @@ def ranked(group: Group, column: str, key: Key) -> list[str]:
 
 
 def flops(group: Group) -> list[str]:
-    """Which method keeps most and fewest FLOPs at the same density."""
+    """Name the methods that keep most and fewest FLOPs at each compression."""
     cells = statistics(group.table, "flops_ratio")
     lines = []
     for compression, rows in cells[(cells["pruner"] != DENSE) & (cells["n"] > 0)].groupby("compression"):
@@ -118,7 +118,7 @@ def flops(group: Group) -> list[str]:
 
 
 def emptied(group: Group) -> list[str]:
-    """Which layers each method emptied, and at which compression."""
+    """Name the layers that each method emptied, by compression."""
     found: dict[tuple[str, float], dict[str, None]] = {}
     for run in (r for r in group.runs if r.done):
         for layer in run.summary.get("collapsed_layers") or ():
@@ -141,7 +141,7 @@ def extremes(densities: pd.DataFrame) -> list[str]:
 
 
 def trace(summary: Mapping[str, Any]) -> list[str]:
-    """What the step spent its time on, largest first."""
+    """Name the classes of work that took most of the step's time, largest first."""
     rows = sorted(summary["classes"], key=lambda row: -row["ms"]) if summary.get("classes") else []
     shares = [f"{row['class']} {row['share_of_step']:.1%}" for row in rows[:3] if row["ms"]]
     idle = summary["busy"]["idle_ms"] / summary["step"]["wall_ms"] if summary["step"]["wall_ms"] else 0.0
@@ -150,7 +150,7 @@ def trace(summary: Mapping[str, Any]) -> list[str]:
 
 
 def precision(rows: Sequence[Mapping[str, float]]) -> list[str]:
-    """What mixed precision changes: `rows` have seconds and peak memory `with` and `without` it."""
+    """Say how mixed precision changes time and memory: `rows` have seconds and peak memory `with` and `without` it."""
     lines = []
     for word, quantity in (("seconds", "training time"), ("memory", "peak memory of training")):
         ratios = [r[f"{word}_with"] / r[f"{word}_without"] for r in rows if r.get(f"{word}_with") and r.get(f"{word}_without")]

@@ -1,4 +1,4 @@
-"""Groups of runs, each a table: its runs differ in method, budget and seed alone; a warning names any other difference."""
+"""Groups of runs, each a table, that differ in method, budget and seed; a warning names any other difference."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Group:
 
     @property
     def trained(self) -> bool:
-        """Whether any pruned network, or the dense one where nothing was pruned, has an accuracy."""
+        """Tell whether any pruned network, or the dense one where nothing was pruned, has an accuracy."""
         return any(run.summary.get("top1_last") is not None for run in self.runs or self.dense)
 
     @property
@@ -77,7 +77,7 @@ class Group:
 
     @property
     def recipe(self) -> str:
-        """How the networks were trained, for captions."""
+        """The recipe of the training, for captions."""
         if not any(run["post_epochs"] is not None for run in self.all):
             return ""
         scale = {run["scale"] for run in self.all} - {None, 1}

@@ -1,4 +1,4 @@
-"""Tables of methods by compression: the mean and standard deviation over seeds, and a word in every cell without a number."""
+"""Tables of methods by compression: mean and standard deviation over seeds, or a word where there is no number."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Format = Callable[[float, float, int], str]
 def pivot(
     group: Group, column: str, name: str, caption: str, text: Format | None = None, *, marks: bool = False, dense: bool = True
 ) -> Table:
-    """A row per compression, a column per method, `text(mean, standard deviation, n)` in the cells; dense networks first.
+    """A row per compression, dense networks first; a column per method, with `text(mean, deviation, n)` in its cells.
 
     Without `text` the cells are as the column is declared in `Utils.runs.summary_keys`. With `marks`, cells say whether their
     networks are collapsed or untrained. The CSV file has a row per cell with mean, standard deviation (of a sample), smallest,

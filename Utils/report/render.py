@@ -77,7 +77,7 @@ def _cell(value: Any) -> str:
 
 
 def is_wide(figure: Figure) -> bool:
-    """Whether a picture is so much wider than high that its letters would vanish on a narrow screen."""
+    """Tell whether a picture is so much wider than high that its letters would vanish on a narrow screen."""
     return figure.drawing is not None and figure.drawing.get_figwidth() > WIDE * figure.drawing.get_figheight()
 
 

@@ -1,4 +1,4 @@
-"""Later measurements of a saved run: the files that an experiment adds to its folder, and the numbers read from them."""
+"""Later measurements of a saved run: files that an experiment adds to its folder, and the numbers in them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ COMPARED = ("dense", "masked", "compact")  # networks in `compact.json`
 
 
 class Annex(Writer):
-    """The files that one experiment adds to the folder of a saved run; the last one, `NAME.json`, has the others' checksums.
+    """The files that one experiment adds to the folder of a saved run.
 
-    Nothing else in the folder is changed, so that it stays a finished run. As a context it holds the folder's lock.
+    The last one, `NAME.json`, has the checksums of the others. Nothing else in the folder is changed, so that it stays a
+    finished run. As a context it holds the folder's lock.
 
     Attributes:
         folder: the folder of the run.
@@ -47,17 +48,17 @@ class Annex(Writer):
         self._locked.close()
 
     def write_file(self, name: str, write: Callable[[Path], Any]) -> str:
-        """Have `write` make the file `name` (see `OwnFiles.write_file`), and note its checksum."""
+        """Have `write` make the file `name`, and note its checksum."""
         self._sums[name] = self._own.write_file(name, write)
         return self._sums[name]
 
     def finish(self, content: Mapping[str, Any]) -> None:
-        """Write `content` as `NAME.json`, with the checksums of the files written before it, if there are any, as `files`."""
+        """Write `content` as `NAME.json`, with the checksums of the files written before it as `files`."""
         self._own.write_json(f"{self._name}.json", {**content, **({"files": self._sums} if self._sums else {})})
 
 
 def later_numbers(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Read the numbers that replace, or join, those of a run's summary: `inference`, and the networks in `COMPARED`.
+    """Read the numbers that join those of a run's summary, or replace them: `inference`, and the networks in `COMPARED`.
 
     Returns:
         The numbers, and a note for each file that is damaged, whose numbers are left out.

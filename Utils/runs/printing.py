@@ -20,7 +20,10 @@ TRAIN_COLUMNS = ("train_loss", "test_loss", "top1_accuracy", "top5_accuracy")
 
 
 def print_training(pre: pd.DataFrame, post: pd.DataFrame, patience: int | None = None) -> None:
-    """The rows at the start, before pruning, after pruning and at the end: with `--patience`, of the states that are kept."""
+    """Print the rows at the start, before pruning, after pruning and at the end.
+
+    With `--patience` the ends are the states that are kept.
+    """
     ends = [kept_row(rows, patience).to_frame().T.astype({"epoch": int}) for rows in (pre, post)]
     frames = [pre.head(1), ends[0], post.head(1), ends[1]]
     table = pd.concat(frames, keys=["Init.", "Pre-Prune", "Post-Prune", "Final"]).set_index("epoch", append=True).droplevel(1)
@@ -74,7 +77,7 @@ def print_thop(found: Mapping[str, Any], macs: int) -> None:
 
 
 def print_effective(sums: Mapping[str, Any]) -> None:
-    """What touches live units alone; `effective_density` is None where paths could not be followed."""
+    """Print the share of weights and FLOPs that touch live units; a note where paths could not be followed."""
     if "effective_density" not in sums:
         return
     if sums["effective_density"] is None:
@@ -85,7 +88,7 @@ def print_effective(sums: Mapping[str, Any]) -> None:
 
 
 def print_inference(times: Mapping[str, Any]) -> None:
-    """The inference times of the network and of the dense one (`Utils/measure/inference_time.py`), if there are any."""
+    """Print the inference times of the network and of the dense one, if there are any."""
     if not times:
         return
     setting = f"batches of {times['batch_size']}, {times['device']}, {times['precision']}"
@@ -101,14 +104,14 @@ def print_inference(times: Mapping[str, Any]) -> None:
 
 
 def print_warnings(summary: Mapping[str, Any]) -> None:
-    """Print a warning for each flag of the network that is set, as one that has learnt nothing, and for emptied layers."""
+    """Print a warning for each flag of the network that is set, and for emptied layers."""
     for key in (key for key in summary_keys.KEYS if key.warning and summary.get(key.name)):
         names = summary[key.name] if key.kind is summary_keys.LIST else ()
         print(f"WARNING: {key.warning.format(', '.join(map(str, names)))}")
 
 
 def print_levels(levels: pd.DataFrame) -> None:
-    """What every level of multishot left, and what the network trained with it reached."""
+    """Print the weights that every level of multishot left, and the accuracy of the network trained with them."""
     shown = levels.drop(columns=["density_asked", "test_loss_last"])
     print("Levels:\n", shown.to_string(index=False, formatters={"density": "{:.6f}".format}, float_format="%.2f"))
 
@@ -119,7 +122,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def print_saved(folder: Path) -> None:
-    """The tables of a finished run folder."""
+    """Print the tables of a finished run folder."""
     decided(lambda: _print_saved(folder))  # the other processes of a run need not see it
 
 

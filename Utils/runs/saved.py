@@ -84,7 +84,7 @@ def _runs(folder: Path) -> list[Path]:
 
 
 def _is_file(path: Path, *, closed: bool = True) -> bool:
-    """Whether `path` is a file; `closed` where the system does not tell: whoever reads it says so."""
+    """Tell whether `path` is a file; `closed` where the system does not say, so that whoever reads it is refused."""
     try:
         return path.is_file()
     except OSError:

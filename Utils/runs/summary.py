@@ -35,7 +35,7 @@ def study_summary(folder: RunFolder, results: dict[str, Any]) -> dict[str, Any]:
 
 
 def pruning_summary(folder: RunFolder, network: MaskedNetwork, table: pd.DataFrame, clock: Clock) -> dict[str, Any]:
-    """The summary of a pruned network: what is left of it, and whether it can still compute anything."""
+    """The summary of a pruned network: counts, flags, costs and precision."""
     kept = int(table.loc[table["prunable"], "kept"].sum())
     return (
         _heading(folder.options, folder.expid)
@@ -69,7 +69,7 @@ def untrained_summary() -> dict[str, Any]:
 
 
 def training_summary(post: pd.DataFrame, data: Dataset, patience: int | None = None) -> dict[str, Any]:
-    """What the training after pruning came to; the headline is the last epoch, the best one stands beside it.
+    """The results of the training after pruning: of the last epoch, which is the headline, and of the best one.
 
     With `--patience` the headline is the epoch whose network is kept. Where images are held out, they say which one is best.
     """
@@ -87,7 +87,7 @@ def training_summary(post: pd.DataFrame, data: Dataset, patience: int | None = N
 
 
 def class_frequency_loss(data: Dataset) -> float:
-    """The mean test cross-entropy of always predicting the class frequencies of the training set (infinite if one is 0)."""
+    """The mean test cross-entropy of always predicting the training set's class frequencies (infinite if one is 0)."""
     counts = torch.bincount(data.train_labels, minlength=data.num_classes).double()
     return float(-(counts / counts.sum()).log()[data.test_labels].mean())
 

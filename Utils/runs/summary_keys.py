@@ -31,7 +31,7 @@ NESTED = (NUMBERS, MAPPING)
 
 @dataclass(frozen=True)
 class Report:
-    """How a report shows a number of a run, or of a layer.
+    """The way in which a report shows a number of a run, or of a layer.
 
     Attributes:
         column: its name in the table of a group's runs; empty for the key's own.
@@ -66,7 +66,7 @@ class Key:
         cell: its place, from 1, among the columns that a grid prints of its cells; 0 for none.
         warning: what a run prints where a flag is set or a list is not empty; `{}` stands for the list.
         inner: the declared keys of a mapping; it may have others.
-        report: how a report shows it; None where it does not.
+        report: the way in which a report shows it; None where it does not.
     """
 
     name: str
@@ -218,7 +218,7 @@ def _all(keys: Sequence[Key], place: tuple[str, ...] = ()) -> Iterator[tuple[tup
 
 
 def grid_columns(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a summary that are columns of `grid.csv`: the plain ones in its own order, then those in mappings.
+    """The values of a summary that are columns of `grid.csv`: plain ones in its own order, then those in mappings.
 
     A plain value that is not declared, of a later version of the program, is a column too.
     """

@@ -1,4 +1,4 @@
-"""Checks of `args.json` and `summary.json` as they are read back: a file that is not what a run writes is named."""
+"""Checks of `args.json` and `summary.json` as they are read back; the first value that no run writes is named."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _wrong_option(options: Mapping[str, Any], experiment: str) -> str:
 
 
 def _wrong_value(keys: Iterable[Key], content: Mapping[str, Any], place: str = "") -> str:
-    """Name the first declared key of `content` with a value of another type; `place` says which mapping it is in."""
+    """Name the first declared key of `content` with a value of another type; `place` names the mapping it is in."""
     for key in (key for key in keys if key.name in content):
         name, value = f"{place}{key.name}", content[key.name]
         if not _is_kind(key.kind, value) and not (value is None and key.null):

@@ -79,7 +79,7 @@ def _choice(run: Run, replayed: bool = False) -> str:
 
 
 def _layers(runs: Sequence[Run], label: str) -> list[Block]:
-    """How many weights each layer was given by each allocation, mean over seeds."""
+    """A table of the weights that each allocation gave to each layer, mean over seeds."""
     parts = []
     for run in runs:
         try:

@@ -1,4 +1,4 @@
-"""What accuracy costs: accuracy against compression and against FLOPs, with the summary of the figure as table and JSON."""
+"""Accuracy against compression and against FLOPs, with the numbers of the figures as table and JSON."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _summary(group: Group, runs: pd.DataFrame) -> Table:
 
 
 def _choice(group: Group) -> str:
-    """What the best epochs were chosen by."""
+    """Say on which images the best epochs were chosen."""
     held_out = {bool(run["val_fraction"]) for run in group.all}
     if held_out == {True}:
         return "The best epoch is chosen on images that were held out of the training set."
