@@ -59,7 +59,7 @@ class Key:
         kind: the type of its value.
         unit: of its value, for readers of this file.
         label: the words under which it is printed and reported.
-        null: the value may be null, as a number that is not finite and one that was not measured are.
+        null: the value may be null. A `NUMBER` always may: one that is not finite is written so.
         trained: the value is null where nothing was trained.
         column: it is a column of `grid.csv`; each number of a mapping is one, `key_name`. Plain values always are.
         twin: the column where an option that varies has the name of the key; without a twin it has none there.
@@ -107,7 +107,7 @@ def _count(name: str, unit: str, **more: Any) -> Key:
 
 
 _QUARTILES = tuple(Key(name, NUMBER, "s") for name in ("median", "q1", "q3"))
-_PERCENT = {"unit": "%", "null": True}
+_PERCENT = {"unit": "%"}
 _NETWORK = (_count("parameters", "parameters"), _count("macs", "MACs"), _count("file_bytes", "bytes"))
 
 KEYS: tuple[Key, ...] = (
@@ -122,16 +122,16 @@ KEYS: tuple[Key, ...] = (
     _count("params_effective", "parameters", null=True), _count("flops_effective", "multiply-adds", null=True),
     _count("macs_effective", "MACs", null=True),
     Key("density_asked", NUMBER, "share"), Key("density", NUMBER, "share", twin="density_kept", report=Report(percent=True)),
-    Key("effective_density", NUMBER, "share", null=True, report=Report(percent=True),
+    Key("effective_density", NUMBER, "share", report=Report(percent=True),
         label="effective density, which counts weights on a path from input to output alone"),
     Key("collapsed_layers", LIST, warning="LAYER COLLAPSE: no weight was kept in {}"),
     Key("collapsed", FLAG, label="no path is left from the input to the output", report=Report(),
         warning="COLLAPSED: no path is left from the input to the output; the network is constant"),
     # What it cost (Utils/compute/clock.py).
     Key("seconds", NUMBERS, "s", null=True, column=True,
-        inner=(Key("post_train", NUMBER, "s", "training time (s)", null=True, report=Report("train_seconds", digits=1)),)),
+        inner=(Key("post_train", NUMBER, "s", "training time (s)", report=Report("train_seconds", digits=1)),)),
     Key("peak_memory_bytes", NUMBERS, "bytes", null=True, column=True,
-        inner=(Key("train", NUMBER, "bytes", "peak memory (MB)", null=True,
+        inner=(Key("train", NUMBER, "bytes", "peak memory (MB)",
                    report=Report("train_memory", digits=1, divisor=1e6)),)),
     Key("peak_memory_of", TEXT, null=True), Key("precision", TEXT),
     # Accuracies (Utils/runs/summary.py, Utils/training/early_stopping.py).
@@ -142,8 +142,8 @@ KEYS: tuple[Key, ...] = (
     Key("top5_last", NUMBER, trained=True, cell=7, **_PERCENT),
     Key("top1_best", NUMBER, label="top-1 accuracy (%) of the best epoch", trained=True, cell=6, **_PERCENT,
         report=Report(digits=2)),
-    _count("best_epoch", "epochs", null=True, trained=True), Key("test_loss_last", NUMBER, null=True, trained=True),
-    Key("val_loss_last", NUMBER, null=True), Key("val_top1_last", NUMBER, **_PERCENT),
+    _count("best_epoch", "epochs", null=True, trained=True), Key("test_loss_last", NUMBER, trained=True),
+    Key("val_loss_last", NUMBER), Key("val_top1_last", NUMBER, **_PERCENT),
     _count("kept_epoch", "epochs"), _count("epochs_trained", "epochs"),
     # Masks that move, networks without dead units (Pruners/_shared/updates.py, Utils/compact/trained.py).
     _count("mask_updates", "times"), Key("explored", NUMBER, "share"),
@@ -151,9 +151,9 @@ KEYS: tuple[Key, ...] = (
     # Times (Utils/measure/inference_time.py), and of one step that was traced (Utils/runs/outputs.py).
     Key("inference", MAPPING, null=True, column=True, inner=(
         Key("network", TEXT), _count("batch_size", "images"), _count("repeats", "times"), _count("total_repeats", "times"),
-        Key("total_seconds", NUMBER, "s", "seconds for the test set", null=True, report=Report("inference_seconds", digits=4)),
+        Key("total_seconds", NUMBER, "s", "seconds for the test set", report=Report("inference_seconds", digits=4)),
         Key("batch_seconds", NUMBERS, "s", null=True, inner=_QUARTILES),
-        Key("dense_total_seconds", NUMBER, "s", null=True), Key("dense_batch_seconds", NUMBERS, "s", null=True, inner=_QUARTILES),
+        Key("dense_total_seconds", NUMBER, "s"), Key("dense_batch_seconds", NUMBERS, "s", null=True, inner=_QUARTILES),
         Key("device", TEXT), Key("precision", TEXT), _count("jobs", "cells", null=True),
     )),
     Key("trace", NUMBERS, "ms and shares", null=True, column=True),
@@ -163,7 +163,7 @@ KEYS: tuple[Key, ...] = (
     *(Key(f"top1_{name}", NUMBER, **_PERCENT) for name in ("start", "control", "plain")), Key("density_start", NUMBER, "share"),
     # Studies, traces and reports.
     Key("findings", LIST, null=True), Key("slopes", NUMBERS), Key("largest_deviation", NUMBERS),
-    Key("largest_difference", NUMBERS), Key("max_ratio", NUMBER, null=True),
+    Key("largest_difference", NUMBERS), Key("max_ratio", NUMBER),
     _count("budget", "weights"), _count("repeats", "times"), Key("seconds_by_phase", MAPPING, "s"), Key("notes", LIST),
     *(Key(f"{part}_top1_{name}", NUMBER, **_PERCENT) for part in ("val", "test") for name in ("start", "control")),
     *(Key(name, MAPPING, null=True) for name in ("step", "busy", "convolution", "attribution", "events")),

@@ -62,7 +62,7 @@ def _wrong_value(keys: Iterable[Key], content: Mapping[str, Any], place: str = "
     """Name the first declared key of `content` with a value of another type; `place` names the mapping it is in."""
     for key in (key for key in keys if key.name in content):
         name, value = f"{place}{key.name}", content[key.name]
-        if not _is_kind(key.kind, value) and not (value is None and key.null):
+        if not _is_kind(key.kind, value) and not (value is None and (key.null or key.kind is NUMBER)):
             return _said(name, value)
         if key.kind is NUMBERS:
             wrong = (_said(f"{name}: {inner}", v) for inner, v in (value or {}).items() if not (v is None or is_number(v)))

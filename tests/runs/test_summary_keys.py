@@ -97,6 +97,10 @@ def test_values_of_another_type_are_named(content, said):
         check_result(content)
 
 
+def test_a_number_that_was_not_finite_is_taken():
+    check_result({"explored": None, "inference": {"total_seconds": None}, "seconds": {"prune": None}})
+
+
 def test_columns_stand_in_the_order_of_the_summary_then_those_of_mappings():
     content = {"seed": 1, "inference": {"total_seconds": 2.0, "batch_seconds": {"median": 3.0}}, "options": {"lr": 1}, "files": {"a": "b"},
                "newer": 4, "collapsed_layers": [], "seconds": {"prune": 5.0}, "top1_last": None}  # fmt: skip
