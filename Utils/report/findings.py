@@ -36,12 +36,16 @@ def _leader(compression: float, first: pd.Series, second: pd.Series) -> str:
     head = f"At compression {compression:.6g}, {first['pruner']} leads with {first['mean']:.2f} %"
     if margin == 0:
         return f"{head}, and so does {second['pruner']}."
-    head += f", {margin:.2f} points above {second['pruner']}"
+    together = "" if min(first["n"], second["n"]) < 2 else f" ({first['std'] + second['std']:.2f})"
+    return f"{head}, {margin:.2f} points above {second['pruner']}{_against_spread(first, second, ': ')}{together}."
+
+
+def _against_spread(first: pd.Series, second: pd.Series, joint: str) -> str:
+    """Say how the difference of two means compares with their standard deviations, after `joint`."""
     if min(first["n"], second["n"]) < 2:
-        return f"{head}; with one seed of a method, nothing is known of the spread."
-    spread = first["std"] + second["std"]
-    relation = "more than" if margin > spread else "no more than"
-    return f"{head}: {relation} their two standard deviations together ({spread:.2f})."
+        return "; with one seed of a method, nothing is known of the spread"
+    apart = abs(first["mean"] - second["mean"]) > first["std"] + second["std"]
+    return f"{joint}{'more' if apart else 'no more'} than their two standard deviations together"
 
 
 def _near_dense(pruned: pd.DataFrame, dense: float) -> list[str]:
@@ -91,15 +95,17 @@ def inference(group: Group) -> list[str]:
 
 
 def ranked(group: Group, column: str, key: Key) -> list[str]:
-    """Name the methods with the best and the second best value of a declared number at each compression."""
+    """Name the methods with the best and the second best value of a declared number, and set the margin against the spread."""
     cells, text, lines = statistics(group.table, column), as_declared(column), []
     extreme = {"higher": "highest", "lower": "lowest"}[key.report.better]
     for compression, rows in cells[(cells["pruner"] != DENSE) & (cells["n"] > 0)].groupby("compression"):
         order = rows.sort_values("mean", ascending=key.report.better == "lower")
         if len(order) < 2 or order["mean"].iloc[0] == order["mean"].iloc[1]:
             continue
-        first, second = (f"{row['pruner']} ({text(row['mean'], row['std'], 1)})" for _, row in order.iloc[:2].iterrows())
-        lines.append(f"At compression {compression:.6g}, {first} has the {extreme} {key.label or key.name}, {second} the next.")
+        first, second = order.iloc[0], order.iloc[1]
+        named = [f"{row['pruner']} ({text(row['mean'], row['std'], 1)})" for row in (first, second)]
+        head = f"At compression {compression:.6g}, {named[0]} has the {extreme} {key.label or key.name}, {named[1]} the next"
+        lines.append(f"{head}{_against_spread(first, second, '; the difference is ')}.")
     return lines
 
 

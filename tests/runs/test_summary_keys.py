@@ -19,6 +19,7 @@ from Utils.runs.validate import check_result
 
 FOLDERS = sorted((PROJECT / "tests" / "golden" / "folders").rglob("summary.json"))
 NEW = Key("bytes_read", NUMBER, "bytes", "bytes read for one image", cell=8, report=Report(digits=1, divisor=1e3, better="lower", table=True))
+LEADS = "At compression 1, mag (2.0) has the lowest bytes read for one image, snip (4.0) the next; the difference is "
 COLUMN = Column("fan_in", "inputs of each unit", printed=True, format=".1f", report=Report(digits=1, table=True))
 
 
@@ -72,7 +73,9 @@ def test_methods_are_ranked_where_the_declaration_says_how(monkeypatch):
             (("snip", 1, 3000), ("snip", 2, 5000), ("mag", 1, 2000), ("mag", 2, 2000), ("rand", 1, 9000))]  # fmt: skip
     table, said = measurements(groups(collection(*runs))).blocks
     assert table.text.loc[1, "snip"].replace("\u00a0", " ") == "4.0 ± 1.4 (n = 2)"
-    assert said.lines == ["At compression 1, mag (2.0) has the lowest bytes read for one image, snip (4.0) the next."]
+    assert said.lines == [f"{LEADS}more than their two standard deviations together."]
+    _, said = measurements(groups(collection(*runs[:3]))).blocks
+    assert said.lines[0].endswith("the next; with one seed of a method, nothing is known of the spread.")
     assert measurements(groups(collection(made("snip")))) is None
 
 
