@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -14,8 +13,9 @@ from Utils.base.errors import Refused, RunFailed, Terminated
 from Utils.base.text import one_line
 from Utils.compute import torchrun
 from Utils.compute.allocator import keep_freed_memory
-from Utils.options.command_line import parse, prints_alone, what_stands
+from Utils.options.command_line import check_processes, parse, prints_alone, what_stands
 from Utils.options.failures import print_unexpected
+from Utils.options.types import Assignment, Command, Grid, Listing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,14 +25,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None, out: streams.Shown) -> int:
-    options = None
+    command = None
     try:
         with torchrun.said_once():
-            options = parse(argv)
-            torchrun.check(options)
-        _dispatch(options)
+            command = parse(argv)
+            check_processes(command)
+        _dispatch(command)
         out.flush()  # while an error can still be told
-        if out.lost and prints_alone(options):
+        if out.lost and prints_alone(command):
             raise RunFailed("standard output cannot be written, and this command does nothing else")
     except (Refused, RunFailed) as error:
         print(f"main.py: error: {one_line(str(error))}", file=sys.stderr)
@@ -41,10 +41,10 @@ def _run(argv: Sequence[str] | None, out: streams.Shown) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
         return 141
     except Exception as error:
-        print_unexpected(error, options)
+        print_unexpected(error, command)
         return 1
     except (KeyboardInterrupt, Terminated) as stop:
-        print(f"main.py: interrupted; {what_stands(options)}", file=sys.stderr)
+        print(f"main.py: interrupted; {what_stands(command)}", file=sys.stderr)
         return 130 if isinstance(stop, KeyboardInterrupt) else 143
     except SystemExit:  # the help
         out.flush()
@@ -54,18 +54,18 @@ def _run(argv: Sequence[str] | None, out: streams.Shown) -> int:
     return 0
 
 
-def _dispatch(options: Namespace) -> None:
-    if "list" in options:
-        import_module("Utils.options.listing").print_list(options.list)
-    elif "preset" in options:
-        import_module("Experiments.assignment").run(options)
-    elif "cells" in options:
-        import_module("Utils.grid.under_torchrun" if torchrun.launched()[1] > 1 else "Utils.grid.run").run(options)
-    elif getattr(options, "dry_run", False):
-        import_module("Utils.grid.run").show(options)
+def _dispatch(command: Command) -> None:
+    if isinstance(command, Listing):
+        import_module("Utils.options.listing").print_list(command.what)
+    elif isinstance(command, Assignment):
+        import_module("Experiments.assignment").run(command)
+    elif isinstance(command, Grid):
+        import_module("Utils.grid.under_torchrun" if torchrun.launched()[1] > 1 else "Utils.grid.run").run(command)
+    elif command.dry_run:
+        import_module("Utils.grid.run").show(command)
     else:
-        with torchrun.process_group(options):
-            import_module(f"Experiments.{options.experiment.replace('-', '_')}").run(options)
+        with torchrun.process_group(command.no_cuda):
+            import_module(f"Experiments.{command.experiment.replace('-', '_')}").run(command)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
-
 from Utils.base.errors import RunFailed
 from Utils.base.files import check_writable
 from Utils.grid import run as grid
 from Utils.grid.grid_table import read_grid
+from Utils.options.types import Grid
 from Utils.runs.places import path_of
+
+EXPERIMENT = {
+    "summary": "--preset NAME|FILE.toml: everything that a course assignment asks for, as one grid, then the report",
+    "reads": ("assignment", "grid", "seed list", "data", "device", "verbose", "save"),
+    "kind": "pruning",
+}
 
 REPORT = "report"  # the folder beside the cells
 
 
-def run(plan: argparse.Namespace) -> None:
+def run(plan: Grid) -> None:
     """Run the cells that are not done (see `Utils.options.assignment.plan`), then write the report into the grid's folder.
 
     A cell that failed is listed in the report, and the command ends as a grid's does. While cells are still to come, as on a
@@ -35,7 +40,7 @@ def run(plan: argparse.Namespace) -> None:
         raise failure
 
 
-def _write_report(plan: argparse.Namespace) -> None:
+def _write_report(plan: Grid) -> None:
     folder = path_of(plan)
     if not (folder / "grid.csv").is_file():  # it could not be written, which has been said
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 import importlib.metadata
 import math
@@ -27,17 +26,26 @@ from Utils.compact.export import Exported, export, has_onnx
 from Utils.compact.trained import compacted
 from Utils.compute.environment import environment
 from Utils.grid.grid_table import update_cell
+from Utils.options.types import Options
 from Utils.runs.later_measurements import Annex
 from Utils.runs.reopen import reopen
 from Utils.runs.saved import MODEL, failures, saved_networks
 from Utils.training.network import MaskedNetwork, build_dense
+
+EXPERIMENT = {
+    "summary": "write saved runs' networks without their dead units, also as .pt2 and .onnx, and measure them: --run FOLDER ...",
+    "reads": ("saved networks",),
+    "writes": ("compact.{pt,pt2,onnx,csv,json}",),
+    "into_runs": True,
+    "kind": "saved runs",
+}
 
 STEM = "compact"
 STEPS = ("cutting", "comparing", "exporting", "measuring", "writing")
 SHOWN = 3  # names in the last line
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: Options) -> None:
     """Write `compact.pt`, `.pt2`, `.onnx`, `.csv` and `.json` into each `--run FOLDER`.
 
     A grid's folder stands for all its cells. Nothing else in the folders is changed, so that they stay finished runs; in a
@@ -56,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
         _give_up(errors, len(folders))
 
 
-def _failure(error: Exception, options: argparse.Namespace) -> Exception:
+def _failure(error: Exception, options: Options) -> Exception:
     """The reason why a run has no compact network: a network of one's own may raise anything."""
     if options.verbose:
         traceback.print_exception(error)
@@ -78,7 +86,7 @@ def _give_up(errors: Mapping[Path, Exception], runs: int) -> None:
     raise kind(f"{len(errors)} of {runs} runs have no compact network: {names}")
 
 
-def _compact(folder: Path, options: argparse.Namespace) -> None:
+def _compact(folder: Path, options: Options) -> None:
     annex = Annex(folder, STEM)
     run = reopen(folder, options)
     apply_masks(run.prunables)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
-
 from Utils.data.datasets import open_dataset
+from Utils.options.types import Options
+
+EXPERIMENT = {
+    "summary": "fetch and check a dataset ahead of a job",
+    "reads": ("dataset", "data", "mirror"),
+    "kind": "other",
+}
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: Options) -> None:
     """Read the dataset once, fetching it where it is missing, and print what it holds."""
     data = open_dataset(
         options.dataset,

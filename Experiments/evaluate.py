@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from Utils.base.json_files import read_json
 from Utils.base.text import print_lines, shown
 from Utils.compute.precision import Precision
+from Utils.options.types import Options
 from Utils.runs.reopen import reopen
 from Utils.runs.saved import do_each, saved_networks
 from Utils.training.loops import evaluate
 
+EXPERIMENT = {
+    "summary": "test a saved run's model.pt again: --run FOLDER ...",
+    "reads": ("saved networks",),
+    "kind": "saved runs",
+    "prints_alone": True,
+}
 
-def run(options: argparse.Namespace) -> None:
+
+def run(options: Options) -> None:
     """Print loss and accuracies of `model.pt` of each `--run FOLDER`, beside those that its summary holds.
 
     The folder of a grid stands for all its cells; folders without a saved network are named and left out.
@@ -27,9 +34,10 @@ def run(options: argparse.Namespace) -> None:
     do_each(folders, lambda folder: _evaluate(folder, options))
 
 
-def _evaluate(folder: Path, options: argparse.Namespace) -> None:
+def _evaluate(folder: Path, options: Options) -> None:
     run = reopen(folder, options)
-    tested = evaluate(run.model, run.data.test_batches(options.test_batch_size), Precision.of(run.options, run.device))
+    precision = Precision.of(run.options.quantization, run.device)
+    tested = evaluate(run.model, run.data.test_batches(options.test_batch_size), precision)
     print(f"{shown(folder)}: {_text(*tested)}")
     before = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
     loss, top1, top5 = (before.get(f"{name}_last") for name in ("test_loss", "top1", "top5"))

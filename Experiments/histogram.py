@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import re
 from collections.abc import Sequence
@@ -11,17 +10,26 @@ from pathlib import Path
 from Utils.base.errors import Refused
 from Utils.base.text import print_lines, shown
 from Utils.measure.weight_histogram import Layer, bin_table, layer_table, measure, select
+from Utils.options.types import Options
 from Utils.runs.later_measurements import Annex
 from Utils.runs.run_files import check_file
 from Utils.runs.saved import MODEL, heading, read_tensors, saved_networks
 from Utils.runs.writer import KINDS
+
+EXPERIMENT = {
+    "summary": "draw how the kept weights of saved runs are distributed: --run FOLDER ...",
+    "reads": ("run", "histogram", "verbose"),
+    "writes": ("histogram.{csv,png,pdf}", "histogram-3d.{csv,png,pdf}", "histogram.json"),
+    "into_runs": True,
+    "kind": "saved runs",
+}
 
 NAME, DEPTH = "histogram", "3d"
 ALL = "all"  # --layer: every layer in a figure of its own
 LONGEST = 60  # letters of a layer's name in a file name
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: Options) -> None:
     """Print the density of each layer of each `--run FOLDER`; write tables and figures of its kept weights there.
 
     All runs are read before anything is written. Nothing else in the folders is changed, so that they stay finished runs.

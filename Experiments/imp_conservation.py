@@ -8,7 +8,6 @@ weights do. Large steps, Adam and weight decay keep no such difference; the slop
 
 from __future__ import annotations
 
-import argparse
 import math
 
 import pandas as pd
@@ -21,17 +20,25 @@ from Utils.compute.clock import Clock
 from Utils.compute.device import choose_device
 from Utils.compute.precision import Precision
 from Utils.measure.score_balance import fit
+from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.runs.lifecycle import attempt
 from Utils.runs.summary import costs
 from Utils.studies.conservation import square_table
-from Utils.studies.study import dense_options, print_saved_study, print_study, save_study
+from Utils.studies.study import print_saved_study, print_study, save_study
 from Utils.training.loops import evaluate, train_epoch
 from Utils.training.network import MaskedNetwork, open_data, prepare
 from Utils.training.optimizers import make_optimizer, make_schedule
 
+EXPERIMENT = {
+    "summary": "average squared weight of each layer against the inverse of its size, over training",
+    "reads": ("common", "train", "epochs", "test", "augment"),
+    "writes": ("imp-conservation.{csv,png,pdf}", "pre-train.csv"),
+    "kind": "study",
+}
 
-def run(options: argparse.Namespace) -> None:
+
+def run(options: Options) -> None:
     """Train the dense network for `--post-epochs`, measuring after each, or print what the finished folder holds.
 
     Raises:
@@ -46,8 +53,8 @@ def run(options: argparse.Namespace) -> None:
         data = open_data(options, device)
         data.load()
         print(f"Creating {options.model_class}-{options.model} model.")
-        network = prepare(dense_options(options), device, data)
-        precision = Precision.of(options, device)
+        network = prepare(options, device, data)
+        precision = Precision.of(options.quantization, device)
         precision.announce()
         print(f"Training for {options.post_epochs} epochs.")
         folder.begin(device)

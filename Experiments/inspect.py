@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
-
 import pandas as pd
 
+from Utils.options.types import Options
 from Utils.runs.checkpoint_reader import NONE, Checkpoint, read_checkpoint, summarised
+
+EXPERIMENT = {
+    "summary": "what a --checkpoint holds, ours or foreign: layers, densities, capacities",
+    "reads": ("checkpoint",),
+    "kind": "saved runs",
+    "prints_alone": True,
+}
 
 SHOWN = 40  # tensors that are not masked are named one by one up to here
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: Options) -> None:
     """Print what `--checkpoint FILE` holds: ours or foreign, read on the CPU without running anything in it.
 
     Raises:

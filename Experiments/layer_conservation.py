@@ -7,21 +7,28 @@ without this law prune those first, until nothing is left of them.
 
 from __future__ import annotations
 
-import argparse
 import math
 
 import pandas as pd
 
 from Utils.compute.device import choose_device
 from Utils.measure.score_balance import fit
+from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.studies.conservation import ROUNDING, largest_deviation, layer_table, why_not_conserved
 from Utils.studies.study import options_per_pruner, print_saved_study, print_study, save_study, score_each
 from Utils.studies.wiring import trace
 from Utils.training.network import MaskedNetwork, open_data
 
+EXPERIMENT = {
+    "summary": "average score of each layer against the inverse of its size",
+    "reads": ("pruning", "pruner list"),
+    "writes": ("layer-conservation.{csv,png,pdf}",),
+    "kind": "study",
+}
 
-def run(options: argparse.Namespace) -> None:
+
+def run(options: Options) -> None:
     """Score one network with each method and compare its layers, or print what the finished folder holds.
 
     The scores are the last ones on the way to `--compression`, by default those of the dense network.

@@ -8,7 +8,6 @@ network is trained for `--pre-epochs`, and every level fine-tunes for `--post-ep
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from Pruners._shared.base import Pruner
 from Utils.compact.trained import TrainedNetwork
 from Utils.compute.clock import Clock
 from Utils.measure.counting import with_effective
+from Utils.options.types import Options
 from Utils.runs.dense_cache import copied, train_densely, without_masks
 from Utils.runs.folder import RunFolder
 from Utils.runs.levels import counts_of_level, levels_table, rows_by_level
@@ -27,8 +27,20 @@ from Utils.runs.stages import Stages
 from Utils.training.network import Datasets, MaskedNetwork, set_up
 from Utils.training.phase import Diverged, Training
 
+EXPERIMENT = {
+    "summary": "--level-list: train, prune a little, rewind, and again; then train what is left",
+    "reads": ("pruning", "training", "grids", "levels", "counting"),
+    "writes": (
+        "initial.pt", "dense.pt", "model.pt", "model-compact.pt", "optimizer.pt", "scheduler.pt",
+        "pre-train.csv", "post-train.csv", "compression.csv", "levels.csv", "trace.json",
+    ),
+    "by_level": ("compression-level-{}.csv", "masks-level-{}.pt"),
+    "kind": "pruning",
+    "several_processes": True,
+}  # fmt: skip
 
-def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
+
+def run(options: Options, datasets: Datasets | None = None) -> None:
     """Take one network through all levels, or print what its finished folder holds.
 
     Raises:
@@ -38,7 +50,7 @@ def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
     run_once(options, datasets, _run)
 
 
-def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:
+def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:
     """Open, train densely, prune, rewind and train level by level, measure, save."""
     network, clock = set_up(options, pruner, datasets)
     initial, start = folder.snapshot(network.model), copied(without_masks(Training(network, "pre_train", clock).state()))

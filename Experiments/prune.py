@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
-
 from Pruners._shared.base import Pruner
+from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.runs.lifecycle import run_once
 from Utils.runs.printing import print_pruning, print_warnings
 from Utils.runs.summary import pruning_summary, untrained_summary
 from Utils.training.network import Datasets, print_target, set_up
 
+EXPERIMENT = {
+    "summary": "prune and count: masks and tables, no training; data-free methods need no dataset on disk",
+    "reads": ("pruning", "grids", "counting"),
+    "writes": ("initial.pt", "compression.csv", "model.pt"),
+    "kind": "pruning",
+}
 
-def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
+
+def run(options: Options, datasets: Datasets | None = None) -> None:
     """Prune one network, or print what its finished folder holds. `datasets` are those that the process has open already.
 
     Raises:
@@ -22,7 +28,7 @@ def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
     run_once(options, datasets, _run)
 
 
-def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:
+def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:
     network, clock = set_up(options, pruner, datasets, read=pruner.needs_data)
     initial = folder.snapshot(network.model)
     print_target(options)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 from typing import Any
 
 from Utils.compute.clock import Clock
 from Utils.compute.device import choose_device
+from Utils.options.types import Options
 from Utils.regrowth import outputs
 from Utils.regrowth.finetune import finetune
 from Utils.regrowth.outcome import save_regrowth, test_networks
@@ -21,8 +21,20 @@ from Utils.runs.lifecycle import attempt
 from Utils.runs.stages import Stages
 from Utils.training.network import Datasets
 
+EXPERIMENT = {
+    "summary": "give a saved sparse run, or a foreign --checkpoint, some of its pruned weights back, beside two controls",
+    "reads": (
+        "regrowth", "regrow choice", "regrow search", "regrow mini", "checkpoints", "grid", "seed list", "regrow lists",
+    ),
+    "writes": (
+        "regrow.{csv,png,pdf,json}", "regrow-layers.csv", "regrow-epochs.csv", "regrow-search.csv", "regrow_masks.pt",
+        "compression.csv", "model.pt",
+    ),
+    "kind": "regrowth",
+}  # fmt: skip
 
-def check(options: argparse.Namespace, datasets: Datasets) -> None:
+
+def check(options: Options, datasets: Datasets) -> None:
     """Refuse what `run` would refuse; nothing is written or printed."""
     with contextlib.redirect_stdout(io.StringIO()):
         start = open_start(options, datasets)
@@ -31,7 +43,7 @@ def check(options: argparse.Namespace, datasets: Datasets) -> None:
         budget(start)
 
 
-def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
+def run(options: Options, datasets: Datasets | None = None) -> None:
     """Regrow the network of `--run` or `--checkpoint`, or print what the finished folder holds.
 
     All choices are made on validation images; the test set is read once, when all networks are what they will be.
@@ -46,7 +58,7 @@ def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
         attempt(lambda: _run(options, folder, datasets or Datasets()), folder)
 
 
-def _run(options: argparse.Namespace, folder: RunFolder, datasets: Datasets) -> None:
+def _run(options: Options, folder: RunFolder, datasets: Datasets) -> None:
     """Open, plan, regrow step by step, make the rivals, test all networks, save."""
     clock = Clock(choose_device(options))
     with clock("data"):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-
 from Utils.base.errors import Refused
 from Utils.compute.clock import Clock
 from Utils.compute.device import choose_device
 from Utils.compute.environment import environment
+from Utils.options.types import Options
 from Utils.regrowth.bench import by_phase, findings_of, time_methods
 from Utils.regrowth.start import budget, open_start
 from Utils.runs.folder import RunFolder
@@ -15,10 +14,18 @@ from Utils.runs.lifecycle import attempt
 from Utils.studies.study import print_saved_study, print_study, save_study
 from Utils.training.network import Datasets
 
+EXPERIMENT = {
+    "summary": "seconds of regrowth by reference and by saliency, phase by phase",
+    "reads": ("regrowth", "regrow mini", "regrow bench"),
+    "own": {"regrow_fraction": 0.01},
+    "writes": ("regrow-bench.{csv,png,pdf,json}", "regrow-bench-runs.csv"),
+    "kind": "regrowth",
+}
+
 NAME = "regrow-bench"
 
 
-def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
+def run(options: Options, datasets: Datasets | None = None) -> None:
     """Time both methods `--regrow-repeats` times, or print what the finished folder holds.
 
     Raises:
@@ -31,7 +38,7 @@ def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
         attempt(lambda: _run(options, folder, datasets or Datasets()), folder)
 
 
-def _run(options: argparse.Namespace, folder: RunFolder, datasets: Datasets) -> None:
+def _run(options: Options, folder: RunFolder, datasets: Datasets) -> None:
     from Utils.figures.regrowth import bench_figure
 
     clock = Clock(choose_device(options))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-
 from Utils.base.csv_files import read_csv
 from Utils.base.text import counted
 from Utils.compute.clock import Clock
 from Utils.compute.device import choose_device
+from Utils.options.types import Options
 from Utils.regrowth.layer_study import correlations, study, summary_of, verdict
 from Utils.regrowth.start import budget, open_start
 from Utils.regrowth.step import check_sources
@@ -17,10 +16,17 @@ from Utils.runs.stages import Stages
 from Utils.studies.study import print_saved_study, print_study, save_study
 from Utils.training.network import Datasets
 
+EXPERIMENT = {
+    "summary": "all of the budget to one layer at a time: does a layer's SSIM say what regrowing it brings?",
+    "reads": ("regrowth", "regrow choice", "checkpoints"),
+    "writes": ("regrow-layers.{csv,png,pdf}", "regrow-correlations.csv"),
+    "kind": "regrowth",
+}
+
 NAME, CORRELATIONS = "regrow-layers", "regrow-correlations"
 
 
-def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
+def run(options: Options, datasets: Datasets | None = None) -> None:
     """Regrow each layer alone, or print what the finished folder holds.
 
     Raises:
@@ -34,7 +40,7 @@ def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
         attempt(lambda: _run(options, folder, datasets or Datasets()), folder)
 
 
-def _run(options: argparse.Namespace, folder: RunFolder, datasets: Datasets) -> None:
+def _run(options: Options, folder: RunFolder, datasets: Datasets) -> None:
     from Utils.figures.regrowth import layers_figure
 
     clock = Clock(choose_device(options))

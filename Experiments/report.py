@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
-
 import torch
 
 from Utils.base.files import writable
 from Utils.base.text import print_lines
 from Utils.options.report_choices import Choices
+from Utils.options.types import Options
 from Utils.report.document import compose, files_of, save
 from Utils.runs.folder import RunFolder
 from Utils.runs.summary import study_summary
 
+EXPERIMENT = {
+    "summary": "turn saved runs and grids into one document, HTML and Markdown, with figures and tables: --run FOLDER ...",
+    "reads": ("run", "histogram", "report", "verbose", "save"),
+    "writes": ("report.md", "report.html"),
+    "kind": "saved runs",
+}
 
-def run(options: argparse.Namespace) -> None:
+
+def run(options: Options) -> None:
     """Write `report.md`, `report.html`, `figures/` and `tables/` about the runs in each `--run FOLDER`.
 
     A report is made anew each time, since its runs may have gone on; only one of other folders or choices is refused.

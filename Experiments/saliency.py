@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -11,15 +10,24 @@ from torch import nn
 from Utils.base.errors import Refused
 from Utils.base.seeds import derive
 from Utils.base.text import print_lines, shown
+from Utils.options.types import Options
 from Utils.runs.later_measurements import Annex
 from Utils.runs.reopen import reopen
 from Utils.runs.saved import do_each, heading, saved_networks
 from Utils.studies.class_saliency import ORDERS, class_table, layer_table, measure
 
+EXPERIMENT = {
+    "summary": "which layers and weights of saved runs each class hangs on: --run FOLDER ...",
+    "reads": ("run", "network", "saliency", "device", "verbose", "data"),
+    "writes": ("saliency.{csv,json}", "saliency-classes.csv", "saliency-first.{png,pdf}", "saliency-second.{png,pdf}"),
+    "into_runs": True,
+    "kind": "saved runs",
+}
+
 NAME = "saliency"
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: Options) -> None:
     """Print a table by layer of each `--run FOLDER`, and write tables and figures there.
 
     A grid's folder stands for its cells. Training images, never augmented; nothing else in the folders is changed, so that
@@ -34,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     do_each(folders, lambda folder: _analyse(folder, options))
 
 
-def _analyse(folder: Path, options: argparse.Namespace) -> None:
+def _analyse(folder: Path, options: Options) -> None:
     from Utils.figures.saliency import saliency_figure
 
     annex = Annex(folder, NAME)
@@ -42,7 +50,7 @@ def _analyse(folder: Path, options: argparse.Namespace) -> None:
     layers = {p.module_name: p for p in opened.prunables if p.param == "weight" and isinstance(p.module, nn.Conv2d | nn.Linear)}
     if not any(bool(p.mask.any()) for p in layers.values()):
         raise Refused(f"{folder}: no weight is kept")
-    torch.manual_seed(derive(getattr(opened.options, "seed", 1), NAME))
+    torch.manual_seed(derive(opened.options.seed, NAME))
     found = measure(opened.model, layers, opened.data, options.saliency_images, options.saliency_batch_size)
     classes, table = class_table(found), layer_table(found, options.saliency_percentile)
     print(shown(folder))
@@ -58,5 +66,5 @@ def _analyse(folder: Path, options: argparse.Namespace) -> None:
             title = f"Saliency, {order} order: {heading(folder)}"
             figure = saliency_figure(found.maps[order], found.columns, table, classes, order, title)
             annex.write_figure(f"{NAME}-{order}", figure)
-        annex.finish({name: value for name, value in vars(options).items() if name.startswith(f"{NAME}_")})
+        annex.finish({name: value for name, value in options.record().items() if name.startswith(f"{NAME}_")})
     print(f"Figures: {', '.join(shown(folder / f'{NAME}-{order}.png') for order in ORDERS)}")

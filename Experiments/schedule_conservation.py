@@ -8,7 +8,6 @@ sooner than a linear one.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from itertools import product
 
@@ -22,16 +21,24 @@ from Pruners._shared.problem import Problem
 from Pruners._shared.schedules import SCHEDULES
 from Utils.base.errors import Refused
 from Utils.compute.device import choose_device
+from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.studies.conservation import schedule_rounds
-from Utils.studies.study import dense_options, print_saved_study, print_study, save_study
+from Utils.studies.study import print_saved_study, print_study, save_study
 from Utils.training.network import MaskedNetwork, open_data, prepare
+
+EXPERIMENT = {
+    "summary": "score removed by SynFlow's rounds over the maximal flow, for linear and exponential schedules",
+    "reads": ("common", "prunable", "schedule lists"),
+    "writes": ("schedule-conservation.{csv,png,pdf}", "schedule-rounds.csv"),
+    "kind": "study",
+}
 
 COMPRESSIONS = (0.5, 1.0, 1.5, 2.0)
 ROUNDS = (1, 10, 100)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: Options) -> None:
     """Prune one network by SynFlow along every schedule, to each of `--compression-list` in each of `--prune-epoch-list` rounds.
 
     By default to compression 0.5, 1, 1.5 and 2 in 1, 10 and 100 rounds. No data is read.
@@ -46,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
             return print_saved_study(folder)
         device = choose_device(options)
         print(f"Creating {options.model_class}-{options.model} model.")
-        network = prepare(dense_options(options), device, open_data(options, device))
+        network = prepare(options, device, open_data(options, device))
         if kept_count(network.size, 10 ** -max(compressions)) < 1:
             raise Refused(f"--compression-list {max(compressions):g} keeps none of the {network.size} prunable weights")
         print(f"Pruning with synflow to compression {_text(compressions)} in {_text(counts)} rounds.")

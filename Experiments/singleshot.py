@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-
 import pandas as pd
 
 from Pruners._shared.base import Pruner
 from Utils.compact.trained import TrainedNetwork
 from Utils.compute.clock import Clock
+from Utils.options.types import Options
 from Utils.runs.dense_cache import train_densely
 from Utils.runs.folder import RunFolder
 from Utils.runs.lifecycle import run_once
@@ -18,8 +17,19 @@ from Utils.training.moving_masks import mask_updates
 from Utils.training.network import Datasets, MaskedNetwork, print_target, set_up
 from Utils.training.phase import Training
 
+EXPERIMENT = {
+    "summary": "train densely (--pre-epochs), prune once, train (--post-epochs), measure, save",
+    "reads": ("pruning", "training", "grids", "updates", "counting"),
+    "writes": (
+        "initial.pt", "dense.pt", "model.pt", "model-compact.pt", "optimizer.pt", "scheduler.pt",
+        "pre-train.csv", "post-train.csv", "compression.csv", "updates.csv", "trace.json",
+    ),
+    "kind": "pruning",
+    "several_processes": True,
+}  # fmt: skip
 
-def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
+
+def run(options: Options, datasets: Datasets | None = None) -> None:
     """Take one network through the whole experiment, or print what its finished folder holds.
 
     `datasets` are those that the process has open already.
@@ -31,7 +41,7 @@ def run(options: argparse.Namespace, datasets: Datasets | None = None) -> None:
     run_once(options, datasets, _run)
 
 
-def _run(options: argparse.Namespace, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:
+def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:
     """Open, train densely, prune, train, measure, save."""
     network, clock = set_up(options, pruner, datasets)
     stages = Stages(folder, options.checkpoint_every, clock, network)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-
 import pandas as pd
 from tqdm import tqdm
 
@@ -11,11 +9,19 @@ from Utils.base.errors import Refused, RunFailed
 from Utils.base.files import writable
 from Utils.base.text import print_lines
 from Utils.grid.status import Group, Standing, groups_of, seconds_left
+from Utils.options.types import Options
+
+EXPERIMENT = {
+    "summary": "how far the cells of grids and single runs are: --run FOLDER ...",
+    "reads": ("run",),
+    "kind": "saved runs",
+    "prints_alone": True,
+}
 
 STATUSES = ("done", "running", "pending", "failed")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: Options) -> None:
     """Print a table of the cells of each grid in `--run FOLDER ...`, and one of the single runs.
 
     Nothing is written. A folder without a run, or one that cannot be read, is listed.

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from Utils.base.text import print_lines, shown
 from Utils.compact.trained import compacted
 from Utils.grid.grid_table import update_cell
 from Utils.measure.inference_time import inference_times
+from Utils.options.types import Options
 from Utils.runs.later_measurements import Annex
 from Utils.runs.printing import print_inference
 from Utils.runs.reopen import reopen, was_given
 from Utils.runs.saved import do_each, saved_networks
 from Utils.training.network import build_dense
 
+EXPERIMENT = {
+    "summary": "measure the inference time of saved runs again: --run FOLDER ...",
+    "reads": ("saved networks",),
+    "writes": ("time.json",),
+    "into_runs": True,
+    "kind": "saved runs",
+}
+
 NAME = "time"
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: Options) -> None:
     """Measure `model.pt` of each `--run FOLDER` and write `time.json` there.
 
     A grid's folder stands for all its cells. A run of `--compact` is measured without its dead units, as it was trained.
@@ -34,15 +43,15 @@ def run(options: argparse.Namespace) -> None:
     do_each(folders, lambda folder: _measure(folder, options))
 
 
-def _measure(folder: Path, options: argparse.Namespace) -> None:
+def _measure(folder: Path, options: Options) -> None:
     annex = Annex(folder, NAME)
     run = reopen(folder, options)
-    if was_given(options, "test_batch_size") or "test_batch_size" not in run.options:
-        run.options.test_batch_size = options.test_batch_size
-    compact = getattr(run.options, "compact", False)
-    model = compacted(run.model, run.prunables, run.data).model if compact else run.model
-    dense = build_dense(run.options, run.data, run.device)
-    times = inference_times(model, dense, run.data, run.options, run.device)
+    own = run.options
+    if was_given(options, "test_batch_size") or not own.reads("test"):
+        own = replace(own, test_batch_size=options.test_batch_size)
+    model = compacted(run.model, run.prunables, run.data).model if own.compact else run.model
+    dense = build_dense(own, run.data, run.device)
+    times = inference_times(model, dense, run.data, own, run.device)
     with annex:
         annex.finish(times)
     update_cell(folder, "inference", times)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -10,16 +9,24 @@ import torch
 from Utils.base.csv_files import as_named, read_csv
 from Utils.base.json_files import read_json
 from Utils.base.text import one_line
+from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.runs.saved import shortened
 from Utils.runs.summary import study_summary
 from Utils.trace.measure import measure
 from Utils.trace.printing import findings, print_report
 
+EXPERIMENT = {
+    "summary": "read a trace of PyTorch's profiler: convolution time, idle gaps, layers, a timeline",
+    "reads": ("trace", "verbose", "save"),
+    "writes": ("trace.csv", "trace_summary.json", "timeline.{png,pdf,svg}"),
+    "kind": "saved runs",
+}
+
 TABLE, SUMMARY, PICTURE = "trace.csv", "trace_summary.json", "timeline"
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: Options) -> None:
     """Measure the step of `--trace FILE`, print what it came to, and save it with a picture.
 
     Raises:
@@ -30,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
             print(f"Already done: {folder.path}")
             print_report(read_json(folder.path / SUMMARY), as_named(read_csv(folder.path / TABLE, keep_default_na=False)))
             return _say_where(folder)
-        measured = measure(options.trace, getattr(options, "step", None))
+        measured = measure(options.trace, options.step)
         from Utils.figures.timeline import timeline_figure
 
         step, name = measured.summary["step"], Path(options.trace).name

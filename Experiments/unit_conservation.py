@@ -7,21 +7,27 @@ pairs beside a shortcut are left out.
 
 from __future__ import annotations
 
-import argparse
-
 import pandas as pd
 
 from Utils.base.errors import Refused
 from Utils.compute.device import choose_device
 from Utils.measure.score_balance import relative_difference
+from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.studies.conservation import ROUNDING, open_ends, unit_table, why_not_conserved
 from Utils.studies.study import options_per_pruner, print_saved_study, print_study, save_study, score_each
 from Utils.studies.wiring import Wiring, trace
 from Utils.training.network import MaskedNetwork, open_data
 
+EXPERIMENT = {
+    "summary": "scores that enter each hidden unit against those that leave it",
+    "reads": ("pruning", "pruner list"),
+    "writes": ("unit-conservation.{csv,png,pdf}",),
+    "kind": "study",
+}
 
-def run(options: argparse.Namespace) -> None:
+
+def run(options: Options) -> None:
     """Score one network with each method and compare what enters and leaves its units, or print the finished folder.
 
     Raises:
@@ -70,7 +76,7 @@ def _wiring(network: MaskedNetwork) -> Wiring:
     return wiring
 
 
-def _left_out(options: argparse.Namespace, wiring: Wiring) -> list[str]:
+def _left_out(options: Options, wiring: Wiring) -> list[str]:
     if wiring.is_chain:
         return []
     return [f"NOTE: unit conservation is defined between consecutive layers only: {len(wiring.pairs)} pairs of {options.model}'s "

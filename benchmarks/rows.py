@@ -6,7 +6,6 @@ compare. `ROWS` says how the numbers read and what ratio is asked for.
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 
 from benchmarks import textbook
 from benchmarks.images import scoring_batch
+from Utils.options.types import Options
 
 Work = Callable[[], Any]
 CIFAR = (3, 32, 32)
@@ -74,7 +74,7 @@ def ours(row: str) -> Work:
     from Utils.training.network import use_threads
 
     name = {"epoch": "fc", "evaluate": "conv", "step": "resnet20", "step-bfloat16": "resnet20"}.get(row, "vgg16")
-    use_threads(network(name), Namespace(train_batch_size=64), (1, 28, 28) if name in ("fc", "conv") else CIFAR)
+    use_threads(network(name), Options(train_batch_size=64), (1, 28, 28) if name in ("fc", "conv") else CIFAR)
     return _ours(row)
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from benchmarks import rows, textbook
+from Utils.options.types import Options
 
 PRUNERS = ("rand", "mag", "snip", "grasp", "synflow")
 SYNFLOW_ROUNDS = 100
@@ -47,7 +48,7 @@ def prune(model: nn.Module, pruner: str, density: float, batches: DataLoader) ->
     textbook.keep(scores, [m for m, _ in pairs], density)
 
 
-def run(options: argparse.Namespace) -> dict[str, object]:
+def run(options: Options) -> dict[str, object]:
     """The whole program but its last words: weights kept in each layer, evaluations of both phases, the last accuracy."""
     torch.manual_seed(1)
     scoring = textbook.mnist_loader(True, 256, torch.randperm(60000)[:SCORING_IMAGES].tolist())

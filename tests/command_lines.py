@@ -38,7 +38,7 @@ COUNTS = ("1", "2")  # of what else is a number
 
 def value_of(option: Option) -> st.SearchStrategy[str]:
     """A value for `option`, four times in five one that it has a meaning for."""
-    good = st.sampled_from(option.choices or VALUES.get(option.dest, COUNTS))
+    good = st.sampled_from(option.choices or VALUES.get(option.name, COUNTS))
     return st.integers(0, 4).flatmap(lambda n: st.sampled_from(ODD) if n == 0 else good)
 
 
@@ -62,7 +62,7 @@ def command_lines(draw: st.DrawFn) -> list[str]:
     words += ["--dataset=synthetic:1x8x8:3:60"] * ("dataset" in reads and "run" not in reads) + ["--no-download"] * ("data" in reads)
     words += ["--prune-epochs=2"] * ("prune" in reads) + ["--regrow-finetune-epochs=1"] * ("regrow choice" in reads)
     words += ["--post-epochs=1"] * ("epochs" in reads) + ["--regrow-mini-epochs=0"] * ("regrow mini" in reads)
-    own = [o for o in table() if o.reader in reads]
+    own = [o for o in table() if o.part in reads]
     for _ in range(draw(st.integers(0, 6))):
         stray = draw(st.integers(0, 19)) == 0
         words += draw(words_of(draw(st.sampled_from(table() if stray else own))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,11 +16,9 @@ LARGEST = 1 << 26  # bytes of a source file
 SHOWN = 12  # digits of a checksum
 
 
-def source_of(options: argparse.Namespace) -> Path | None:
-    """The file that `--model FILE.py:FUNCTION` names; None for other networks."""
-    if getattr(options, "model_class", None) != USER:
-        return None
-    return Path(options.model.rpartition(":")[0]).expanduser()
+def source_of(model: str, model_class: str | None) -> Path | None:
+    """The file that `--model FILE.py:FUNCTION` names; None for networks of other classes."""
+    return Path(model.rpartition(":")[0]).expanduser() if model_class == USER else None
 
 
 def network_of_run(folder: Path, recorded: Mapping[str, Any], given: str | None) -> str:

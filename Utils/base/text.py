@@ -34,3 +34,8 @@ def print_lines(lines: Iterable[str]) -> None:
     """Print each of `lines`."""
     for line in lines:
         print(line)
+
+
+def flag_of(name: str) -> str:
+    """The flag of an option: `pre_epochs` -> `--pre-epochs`."""
+    return "--" + name.replace("_", "-")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import warnings
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -20,11 +20,21 @@ CPU = torch.device("cpu")
 DRIVER = Path("/proc/driver/nvidia")
 LONGEST = 200  # letters of a reason
 
+
+
+class DeviceOptions(Protocol):
+    """The options that choose a device."""
+
+    gpu: int | None
+    no_cuda: bool
+    deterministic: bool
+
+
 _unusable: dict[int, str] = {}  # card -> why torch cannot compute on it
 _said: set[str] = set()
 
 
-def device_of(options: argparse.Namespace) -> torch.device:
+def device_of(options: DeviceOptions) -> torch.device:
     """`cuda:GPU` where torch finds a card and `--no-cuda` was not given, else the CPU; nothing is done on any card.
 
     Under torchrun each process has the card of its number on the machine. A WARNING says once why a card that is there cannot
@@ -47,7 +57,7 @@ def device_of(options: argparse.Namespace) -> torch.device:
     return _fall_back(_unusable[index]) if index in _unusable else torch.device("cuda", index)
 
 
-def choose_device(options: argparse.Namespace) -> torch.device:
+def choose_device(options: DeviceOptions) -> torch.device:
     """`device_of`, opened: torch's current device from here on, so that no other card is touched, and proved to compute.
 
     torch computes in float32 (no TF32) and by algorithms that repeat themselves, with `--deterministic` by those alone.
@@ -55,7 +65,7 @@ def choose_device(options: argparse.Namespace) -> torch.device:
     Raises:
         Refused: no such card, or it has no memory free.
     """
-    use_determinism(getattr(options, "deterministic", False))
+    use_determinism(options.deterministic)
     device = device_of(options)
     if device.type == "cpu":
         return device

@@ -39,9 +39,9 @@ class Precision:
         self.scaler = torch.amp.GradScaler(device.type) if dtype == torch.float16 else None
 
     @classmethod
-    def of(cls, options: Any, device: torch.device) -> Precision:
+    def of(cls, quantization: bool, device: torch.device) -> Precision:
         """With `--quantization` bfloat16 where the device computes in it, float16 on older CUDA devices; else float32."""
-        if not getattr(options, "quantization", False):
+        if not quantization:
             return cls(device)
         older = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
         return cls(device, torch.float16 if older else torch.bfloat16)

@@ -6,7 +6,6 @@ everything here does nothing.
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
@@ -20,7 +19,6 @@ from typing import Any, NoReturn
 from Utils.base.errors import Refused, status_of
 from Utils.compute.processes import share
 
-EXPERIMENTS = ("singleshot", "multishot")  # those that train one network for long
 INIT_METHOD = "env://"  # what torchrun provides
 LONG = timedelta(days=30)  # rank 0 may wait for days for a network that another run trains; who dies is noticed all the same
 GRACE = timedelta(seconds=10)  # for rank 0 to be the one that speaks
@@ -63,19 +61,8 @@ def _end_after_first(status: int) -> NoReturn:
     sys.exit(status)
 
 
-def check(options: argparse.Namespace) -> None:
-    """Refuse what several processes cannot do together."""
-    if launched()[1] == 1 or "list" in options:
-        return
-    if options.experiment not in EXPERIMENTS:
-        raise Refused(f"torchrun is for training with --experiment {' or '.join(EXPERIMENTS)}: run this without torchrun")
-    for flag, single in (("dry_run", False), ("jobs", 1), ("launcher", "local")):
-        if getattr(options, flag, single) != single:
-            raise Refused(f"--{flag.replace('_', '-')} and torchrun exclude each other: run this without torchrun")
-
-
 @contextmanager
-def process_group(options: argparse.Namespace) -> Iterator[None]:
+def process_group(no_cuda: bool) -> Iterator[None]:
     """Join the other ranks, and leave them at the end.
 
     When one fails, the exception goes on through here on the rank that speaks, and becomes `SystemExit` on the others.
@@ -88,7 +75,7 @@ def process_group(options: argparse.Namespace) -> Iterator[None]:
     import torch
     import torch.distributed as dist
 
-    cuda = torch.cuda.is_available() and not options.no_cuda
+    cuda = torch.cuda.is_available() and not no_cuda
     if rank:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing to unwind, and Python cannot interrupt the wait for a GPU
     _store = next(dist.rendezvous(INIT_METHOD, rank, ranks))[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import sys
 import traceback
@@ -13,6 +12,7 @@ from Utils.base.errors import Refused, RunFailed
 from Utils.base.locks import is_locked
 from Utils.compute.device import device_of
 from Utils.options.failures import failure
+from Utils.options.types import Options
 from Utils.runs.folder import Busy, RunFolder
 from Utils.runs.manifest import LOG
 from Utils.runs.places import path_of
@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
     reason: str = ""
 
 
-def run_cell(options: argparse.Namespace, datasets: Datasets | None = None, *, quiet: bool = True) -> Outcome:
+def run_cell(options: Options, datasets: Datasets | None = None, *, quiet: bool = True) -> Outcome:
     """Run one cell, from its last checkpoint if it has one; what it prints goes to `log.txt` in its folder.
 
     `quiet` sends its progress bars there too. Nothing but an interrupt is raised.
@@ -51,7 +51,7 @@ def run_cell(options: argparse.Namespace, datasets: Datasets | None = None, *, q
         return Outcome("failed", f"cannot write {folder}: {error.strerror or error}")
 
 
-def _run(options: argparse.Namespace, datasets: Datasets | None) -> Outcome:
+def _run(options: Options, datasets: Datasets | None) -> Outcome:
     try:
         import_module(f"Experiments.{options.experiment.replace('-', '_')}").run(options, datasets)
     except Busy:
@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace, datasets: Datasets | None) -> Outcome:
     return Outcome("done")
 
 
-def record_failure(options: argparse.Namespace, reason: str) -> Outcome:
+def record_failure(options: Options, reason: str) -> Outcome:
     """Write a `failed` summary for a cell that could not do so itself. Its checkpoint stays."""
     with contextlib.suppress(Refused, RunFailed), RunFolder(options) as folder:
         if not folder.finished:

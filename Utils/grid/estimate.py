@@ -6,7 +6,6 @@ and multiplied by steps, epochs and rounds. Dense training counts once for all c
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import statistics
 import time
@@ -26,6 +25,7 @@ from Utils.grid.grid_folder import State
 from Utils.grid.workers import cores
 from Utils.measure.inference_time import ENOUGH, PASSES, REPEATS, WARM_UP
 from Utils.options.grid import Cell
+from Utils.options.types import Grid, Options
 from Utils.runs.dense_cache import dense_path
 from Utils.runs.places import path_of
 from Utils.runs.progress import progress_of
@@ -66,7 +66,7 @@ class Estimate:
     unknown: dict[str, str] = field(default_factory=dict)
 
 
-def print_estimate(plan: argparse.Namespace, states: Mapping[str, State], datasets: Datasets) -> None:
+def print_estimate(plan: Grid, states: Mapping[str, State], datasets: Datasets) -> None:
     """Print about how long `plan` still takes, and what that is made of; `states` are those of its cells."""
     if plan.launcher != "local":
         print("Time left: not estimated, for the cells run on other machines; --launcher local measures on this one")
@@ -85,7 +85,7 @@ def print_estimate(plan: argparse.Namespace, states: Mapping[str, State], datase
         print(f"  {MADE_OF}")
 
 
-def _at_once(plan: argparse.Namespace) -> int:
+def _at_once(plan: Grid) -> int:
     """How many cells have a device of their own: `--jobs`, on CUDA no more than there are devices."""
     return min(plan.jobs, torch.cuda.device_count()) if device_of(plan).type == "cuda" else plan.jobs
 
@@ -98,7 +98,7 @@ def estimate(cells: list[Cell], datasets: Datasets, jobs: int = 1) -> Estimate:
         options = cell.options
         pruner, device = load_pruner(options), choose_device(options)
         data = datasets.open(options, torch.device("cpu"))
-        network = tuple(str(vars(options).get(name)) for name in NETWORK)
+        network = tuple(str(getattr(options, name)) for name in NETWORK)
         method = (*network, options.pruner, options.prune_epochs, options.prune_dataset_ratio, options.prune_train_mode)
         if method not in scores and network not in reasons:
             try:
@@ -119,7 +119,7 @@ def estimate(cells: list[Cell], datasets: Datasets, jobs: int = 1) -> Estimate:
     return found
 
 
-def _cell_seconds(options: argparse.Namespace, data: Dataset, costs: Costs) -> float:
+def _cell_seconds(options: Options, data: Dataset, costs: Costs) -> float:
     """Of a cell without its dense training: rounds, epochs and evaluations that are still to come, inference times."""
     progress = progress_of(path_of(options))
     testing = costs.test * _batches(data.test_size, options.test_batch_size)
@@ -128,7 +128,7 @@ def _cell_seconds(options: argparse.Namespace, data: Dataset, costs: Costs) -> f
     return costs.prune + epochs * _epoch(options, data, costs) + 2 * testing + inference  # twice: before and after pruning
 
 
-def _dense_seconds(options: argparse.Namespace, data: Dataset, costs: Costs, device: torch.device, dense: set[str]) -> float:
+def _dense_seconds(options: Options, data: Dataset, costs: Costs, device: torch.device, dense: set[str]) -> float:
     """Of the dense training of a cell, 0 where it is done, or belongs to a cell that was counted before (`dense`)."""
     path = dense_path(options, device)
     if path is None or path.exists() or str(path) in dense:
@@ -137,7 +137,7 @@ def _dense_seconds(options: argparse.Namespace, data: Dataset, costs: Costs, dev
     return options.pre_epochs * _epoch(options, data, costs)
 
 
-def _epoch(options: argparse.Namespace, data: Dataset, costs: Costs) -> float:
+def _epoch(options: Options, data: Dataset, costs: Costs) -> float:
     """One epoch of training and its evaluation."""
     steps = _batches(data.train_size, options.train_batch_size)
     return steps * costs.step + _batches(data.test_size, options.test_batch_size) * costs.test
@@ -149,7 +149,7 @@ def _batches(images: int, size: int) -> float:
 
 
 @contextlib.contextmanager
-def _masked_network(options: argparse.Namespace, device: torch.device, data: Dataset, jobs: int) -> Iterator[MaskedNetwork]:
+def _masked_network(options: Options, device: torch.device, data: Dataset, jobs: int) -> Iterator[MaskedNetwork]:
     """A cell's network, with the CPU cores that a worker of `jobs` has; generator and threads are as before afterwards."""
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
@@ -170,7 +170,7 @@ def _images(masked: MaskedNetwork, count: int) -> tuple[torch.Tensor, torch.Tens
 def _train_and_test(masked: MaskedNetwork) -> tuple[float, float]:
     """Seconds of a training step and of testing a batch."""
     options, model = masked.options, masked.model
-    precision = Precision.of(options, masked.device)
+    precision = Precision.of(options.quantization, masked.device)
     optimizer = make_optimizer(model, options.optimizer, options.lr, options.weight_decay)
     hold_masks(optimizer, masked.prunables)
     data = masked.data
@@ -211,7 +211,7 @@ def _seconds(call: Callable[[], object], device: torch.device) -> float:
     return statistics.median(laps[1:])
 
 
-def _line(options: argparse.Namespace, costs: tuple[float, float]) -> str:
+def _line(options: Options, costs: tuple[float, float]) -> str:
     mixed = ", mixed precision" if options.quantization else ""
     step, test = (f"{1000 * seconds:.1f} ms" for seconds in costs)
     network = f"{options.model_class} {options.model} on {options.dataset}{mixed}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +18,10 @@ from Utils.base.text import print_lines
 from Utils.compute.device import device_of
 from Utils.compute.environment import environment
 from Utils.grid.grid_table import save_table
-from Utils.options.grid import Cell
+from Utils.options.groups.grid_options import ABLATIONS
 from Utils.options.resolve import differences, identity
-from Utils.options.table import ABLATIONS, INCIDENTAL, table
+from Utils.options.table import incidental, table
+from Utils.options.types import Assignment, Cell, Grid
 from Utils.runs import summary_keys
 from Utils.runs.later_measurements import later_numbers
 from Utils.runs.places import path_of
@@ -79,7 +79,7 @@ def _ended(folder: Path, summary: Mapping[str, Any]) -> State:
     return State("done", "", summary)
 
 
-def read_states(plan: argparse.Namespace, queued: Mapping[str, State]) -> dict[str, State]:
+def read_states(plan: Grid, queued: Mapping[str, State]) -> dict[str, State]:
     """Read and print how far the cells of `plan` are.
 
     Files that killed processes left in the folders of finished cells are removed. `queued` are the states of the cells that
@@ -96,7 +96,7 @@ def read_states(plan: argparse.Namespace, queued: Mapping[str, State]) -> dict[s
     return states
 
 
-def begin_grid(plan: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+def begin_grid(plan: Grid, folder: Path) -> list[dict[str, Any]]:
     """Write the grid's `args.json`.
 
     Returns:
@@ -110,16 +110,16 @@ def begin_grid(plan: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     with alone_in(folder, -1) as own:
         if plan.overwrite:
             own.remove()
-        own.write_json("args.json", vars(plan) | {"cells": names, "work": work} | environment(_device(plan)))
+        own.write_json("args.json", plan.record() | {"cells": names, "work": work} | environment(_device(plan)))
     return earlier
 
 
-def _device(plan: argparse.Namespace) -> torch.device:
+def _device(plan: Grid) -> torch.device:
     """The device that the cells compute on; the CPU of this machine where they run on others."""
     return device_of(plan.cells[0].options) if plan.launcher == "local" else torch.device("cpu")
 
 
-def check_grid_folder(folder: Path, plan: argparse.Namespace) -> None:
+def check_grid_folder(folder: Path, plan: Grid) -> None:
     """Refuse a folder that holds a single run, or a grid of other axes or another recipe. The lists may have grown."""
     if not (folder / "args.json").exists() or plan.overwrite:
         return
@@ -127,7 +127,7 @@ def check_grid_folder(folder: Path, plan: argparse.Namespace) -> None:
     lists = [o.dest for o in table() if o.axis]
     if (folder / "summary.json").exists() or ("pruner" in saved and not any(saved.get(name) for name in lists)):
         raise Refused(f"{folder} holds a single run, not a grid: choose another --expid or --overwrite")
-    if "parts" in plan:
+    if isinstance(plan, Assignment):
         changes = _part_changes(saved, plan, lists)
     else:
         changes = _changes(saved, identity(plan), saved.get("cells", ()), lists)
@@ -135,7 +135,7 @@ def check_grid_folder(folder: Path, plan: argparse.Namespace) -> None:
         raise Refused(f"{folder} holds another grid ({', '.join(changes)}): choose another --expid or --overwrite")
 
 
-def _part_changes(saved: Mapping[str, Any], plan: argparse.Namespace, lists: Sequence[str]) -> list[str]:
+def _part_changes(saved: Mapping[str, Any], plan: Assignment, lists: Sequence[str]) -> list[str]:
     """The differences between an assignment and the saved one. Parts may come or go; each must stay as it was."""
     names, earlier = saved.get("cells", ()), saved.get("parts", {})
     both = {name: part for name, part in plan.parts.items() if name in earlier}
@@ -161,7 +161,7 @@ def _words(options: Mapping[str, Any], lists: Sequence[str]) -> str:
     return " ".join(f"--{name.replace('_', '-')}" for name in lists if options.get(name)) or "none"
 
 
-def earlier_cells(folder: Path, plan: argparse.Namespace) -> list[str]:
+def earlier_cells(folder: Path, plan: Grid) -> list[str]:
     """Names of the cells that earlier commands asked for and this one does not; none after `--overwrite`."""
     if plan.overwrite or not (folder / "args.json").exists():
         return []
@@ -188,7 +188,7 @@ def write_grid(
 
     Columns: `cell`, the varying options, those of the summaries (see `Utils.runs.summary_keys`), `reason`.
     """
-    rows = [*(_row(cell.name, vars(cell.options), states[cell.name]) for cell in cells), *earlier]
+    rows = [*(_row(cell.name, cell.options.record(), states[cell.name]) for cell in cells), *earlier]
     axes = columns(cells)
     for key in (k for k in summary_keys.KEYS if k.twin and k.name in axes):  # the column of that name holds what was asked
         for row in rows:
@@ -228,11 +228,11 @@ def columns(cells: Sequence[Cell]) -> list[str]:
     named = varying(cells)
     if "part" not in named:
         return named
-    apart = ("experiment", "expid", "density", "sparsity", *INCIDENTAL)  # compression says what density and sparsity do
+    apart = ("experiment", "expid", "density", "sparsity", *incidental())  # compression says what density and sparsity do
     apart += tuple(filter(None, ABLATIONS.values())) if "ablate" in named else ()
     chosen = {"model", "dataset", *named}
     for name in (o.dest for o in table() if not o.axis and o.dest not in apart):
-        if len({repr(vars(cell.options).get(name)) for cell in cells}) > 1:
+        if len({repr(getattr(cell.options, name)) for cell in cells}) > 1:
             chosen.add(name)
     return ["part", *(name for name in dict.fromkeys(o.axis or o.dest for o in table()) if name in chosen)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib import import_module
@@ -23,7 +22,8 @@ from Utils.grid.estimate import print_estimate
 from Utils.grid.grid_folder import State, begin_grid, check_grid_folder, read_states, state_of, write_grid
 from Utils.grid.tables import save_tables
 from Utils.grid.workers import Workers
-from Utils.options.grid import Cell
+from Utils.options.table import of_parts
+from Utils.options.types import Cell, Grid, Options
 from Utils.runs.dense_cache import dense_path
 from Utils.runs.manifest import GRID, OwnFiles, names_of
 from Utils.runs.places import path_of
@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 Run = Callable[[Sequence[Cell]], Iterator[tuple[Cell, Outcome]]]
 
 
-def run(plan: argparse.Namespace) -> None:
+def run(plan: Grid) -> None:
     """Run the cells of `plan` that are not done, or hand them to Slurm; print and save their table.
 
     Raises:
@@ -71,16 +71,16 @@ def run(plan: argparse.Namespace) -> None:
     save_tables(plan, folder, states, earlier)
 
 
-def show(options: argparse.Namespace) -> None:
+def show(options: Options) -> None:
     """Print where a single run is or would be, and how far it is."""
-    if "pruner" in options:
+    if options.reads("prune"):
         load_pruner(options)
     state = state_of(path_of(options))
     print_lines(state.notes)
     print(f"{path_of(options)}: {state.status}")
 
 
-def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
+def check_cells(plan: Grid, datasets: Datasets) -> None:
     """Refuse the first cell whose options, shape or budget cannot be; each network is built, and the data read, once."""
     layers: dict[str, list[Layer]] = {}
     regrown: set[str] = set()
@@ -88,27 +88,26 @@ def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
     for cell in plan.cells:
         options = cell.options
         try:
-            pruner = load_pruner(options) if "pruner" in options else None
+            pruner = load_pruner(options) if options.reads("prune") else None
             folder = path_of(options)
             if (folder / "args.json").exists() and not plan.overwrite:
                 notes.add(check_same(folder, options))
             if not (folder / "summary.json").exists() or plan.overwrite:
                 check_writable(folder)
-                OwnFiles(folder).check(names_of(vars(options)))
+                OwnFiles(folder).check(names_of(options.record()))
             device_of(options)
             if pruner is None:  # its network is that of a saved run
-                kind = str({k: v for k, v in vars(options).items() if k not in ("seed", "split_seed", "expid")})
+                kind = str({k: v for k, v in options.record().items() if k not in ("seed", "split_seed", "expid")})
                 if options.experiment == "regrow" and kind not in regrown and not (folder / "summary.json").exists():
                     _experiment(options).check(options, datasets)
                     regrown.add(kind)  # other seeds change nothing that is checked
                 continue
             data = datasets.open(options, CPU)
-            network = str([vars(options).get(k) for k in ("model", "model_class", "weights", "dense_classifier", "pretrained",
-                                                          "prune_bias", "prune_batchnorm", "prune_residual")])  # fmt: skip
+            network = str([getattr(options, name) for name in of_parts("network", "model", "prunable")])
             if network not in layers:
                 layers[network] = layers_of(prepare(options, CPU, data).prunables)
             check_budget(options, layers[network])
-            if not plan.dry_run and plan.launcher == "local" and ("post_epochs" in options or pruner.needs_data):
+            if not plan.dry_run and plan.launcher == "local" and (options.reads("epochs") or pruner.needs_data):
                 data.load()
         except Refused as error:
             raise Refused(f"cell {cell.name}: {error}") from error
@@ -116,7 +115,7 @@ def check_cells(plan: argparse.Namespace, datasets: Datasets) -> None:
         print(note)
 
 
-def _experiment(options: argparse.Namespace) -> Any:
+def _experiment(options: Options) -> Any:
     """The module of an experiment about saved runs; `check(options, datasets)` refuses what `run` would refuse."""
     return import_module(f"Experiments.{options.experiment.replace('-', '_')}")
 
@@ -134,7 +133,7 @@ def _prefer_untrained(waiting: Sequence[Cell], running: Sequence[Cell]) -> Cell:
 
 
 def _run_all(
-    plan: argparse.Namespace,
+    plan: Grid,
     folder: Path,
     states: dict[str, State],
     earlier: Sequence[dict[str, Any]],
@@ -180,7 +179,7 @@ def _line(state: State) -> str:
     return f"done, {'' if accuracy is None else f'top-1 {accuracy:.2f} %, '}{seconds:.1f} s"
 
 
-def _hand_over(plan: argparse.Namespace, folder: Path, states: dict[str, State], queued: Collection[str]) -> None:
+def _hand_over(plan: Grid, folder: Path, states: dict[str, State], queued: Collection[str]) -> None:
     """Submit what is neither done nor in Slurm's queue; failed cells once all others have ended."""
     from Utils.grid import slurm
 
@@ -193,7 +192,7 @@ def _hand_over(plan: argparse.Namespace, folder: Path, states: dict[str, State],
         print(f"Submitted {len(left)} cells as Slurm job {job}; the same command shows how far they are")
 
 
-def _in_queue(plan: argparse.Namespace, folder: Path) -> dict[str, State]:
+def _in_queue(plan: Grid, folder: Path) -> dict[str, State]:
     """The states of the cells that Slurm still has, with its word why a cell waits."""
     if plan.launcher != "slurm":
         return {}

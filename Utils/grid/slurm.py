@@ -6,7 +6,6 @@ also the job's name, unique, so that squeue finds the tasks of a submission even
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import os
@@ -19,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from Utils.base.json_files import write_json
 from Utils.base.packages import require
 from Utils.grid.slurm_queue import one_line, outcomes, queued, waiting
 from Utils.options.grid import Cell
+from Utils.options.types import Options
 
 __all__ = ["CellTask", "check", "outcomes", "queued", "submit", "waiting"]
 PROJECT = Path(__file__).resolve().parents[2]
@@ -48,7 +49,7 @@ class OutOfTries(BaseException):
 class CellTask:
     """What one task of the array does. submitit pickles it, calls it, and asks it how to go on where it was interrupted."""
 
-    def __init__(self, options: argparse.Namespace, minutes: int) -> None:
+    def __init__(self, options: Options, minutes: int) -> None:
         self.options = options
         self.minutes = minutes
         self.tries = TRIES
@@ -89,7 +90,7 @@ class CellTask:
         return DelayedSubmission(self)
 
 
-def check(options: argparse.Namespace) -> None:
+def check(options: Options) -> None:
     """Whether this machine can submit jobs; nothing is written.
 
     Raises:
@@ -106,7 +107,7 @@ def check(options: argparse.Namespace) -> None:
             raise Refused(f"--slurm-option {name}: a grid sets this itself")
 
 
-def submit(cells: Sequence[Cell], folder: Path, options: argparse.Namespace) -> str:
+def submit(cells: Sequence[Cell], folder: Path, options: Options) -> str:
     """Submit `cells` as one job array, or as several where the cluster's arrays are shorter.
 
     Args:
@@ -143,7 +144,7 @@ def _longest_array() -> int:
     return 1000
 
 
-def _submit_array(cells: Sequence[Cell], folder: Path, options: argparse.Namespace) -> str:
+def _submit_array(cells: Sequence[Cell], folder: Path, options: Options) -> str:
     place = folder.absolute() / "slurm"
     if place.is_symlink():
         raise linked(place)
@@ -169,7 +170,7 @@ def _submit_array(cells: Sequence[Cell], folder: Path, options: argparse.Namespa
     return job
 
 
-def _sbatch(cells: Sequence[Cell], folder: Path, options: argparse.Namespace) -> str:
+def _sbatch(cells: Sequence[Cell], folder: Path, options: Options) -> str:
     import submitit
 
     minutes, cpus = options.slurm_time, options.slurm_cpus
@@ -186,7 +187,7 @@ def _sbatch(cells: Sequence[Cell], folder: Path, options: argparse.Namespace) ->
         additional_parameters=extra,
     )  # fmt: skip
     own = {"gpu": 0} if options.slurm_gpus else {}  # the devices of a job are numbered from 0
-    tasks = [CellTask(argparse.Namespace(**vars(cell.options) | own), minutes) for cell in cells]
+    tasks = [CellTask(replace(cell.options, **own), minutes) for cell in cells]
     given = {*OURS, *extra, "time", "cpus_per_task", *(["partition"] if options.slurm_partition else [])}
     try:
         with _environment(given), contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it raises

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 
 from Utils.base.errors import RunFailed
 from Utils.grid.grid_folder import State, varying, write_grid
+from Utils.options.types import Grid
 from Utils.runs.manifest import OwnFiles
 from Utils.runs.run_files import alone_in
 from Utils.runs.summary_keys import flags, printed_cells
@@ -63,7 +63,7 @@ def write_ablation(own: OwnFiles, frame: pd.DataFrame, axes: Sequence[str]) -> p
     return result
 
 
-def save_tables(plan: argparse.Namespace, folder: Path, states: Mapping[str, State], earlier: Sequence[dict[str, Any]]) -> None:
+def save_tables(plan: Grid, folder: Path, states: Mapping[str, State], earlier: Sequence[dict[str, Any]]) -> None:
     """Write `grid.csv` and `ablation.csv`, print them, and name the cells that failed.
 
     Raises:

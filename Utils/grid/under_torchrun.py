@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import replace
 from importlib import import_module
 
 from Utils.base.errors import Refused, RunFailed
@@ -11,6 +11,7 @@ from Utils.compute.torchrun import process_group
 from Utils.grid import run as alone
 from Utils.grid.grid_folder import begin_grid, check_grid_folder, read_states, state_of
 from Utils.grid.tables import save_tables
+from Utils.options.types import Grid
 from Utils.runs.folder import check_writable
 from Utils.runs.manifest import GRID, OwnFiles
 from Utils.runs.places import path_of
@@ -18,7 +19,7 @@ from Utils.training.network import Datasets
 from Utils.training.phase import Diverged
 
 
-def run(plan: argparse.Namespace) -> None:
+def run(plan: Grid) -> None:
     """Run the cells of `plan` that are not done, then write and print the grid's tables in one process.
 
     A failure ends all processes, unless a training diverged in all of them alike: then the other cells go on.
@@ -27,17 +28,17 @@ def run(plan: argparse.Namespace) -> None:
         Refused: a cell cannot be; nothing was written.
         RunFailed: a cell failed; the same command goes on there.
     """
-    with process_group(plan):
+    with process_group(plan.no_cuda):
         collects = processes.is_first()
         _run_cells(plan)
     if collects:
         folder = path_of(plan)
         earlier = begin_grid(plan, folder)
-        ended = argparse.Namespace(**vars(plan) | {"overwrite": False})  # else its cells would count as pending
+        ended = replace(plan, overwrite=False)  # else its cells would count as pending
         save_tables(plan, folder, read_states(ended, {}), earlier)
 
 
-def _run_cells(plan: argparse.Namespace) -> None:
+def _run_cells(plan: Grid) -> None:
     datasets = Datasets()
     processes.decided(lambda: _check(plan, datasets))
     experiment = import_module(f"Experiments.{plan.experiment.replace('-', '_')}")
@@ -58,7 +59,7 @@ def _run_cells(plan: argparse.Namespace) -> None:
         raise RunFailed(f"{len(failed)} of {len(plan.cells)} cells failed: {', '.join(failed[:3])}{', ...' * (len(failed) > 3)}")
 
 
-def _check(plan: argparse.Namespace, datasets: Datasets) -> None:
+def _check(plan: Grid, datasets: Datasets) -> None:
     if plan.no_save:
         raise Refused("--no-save: a grid is the folder that it writes")
     check_writable(path_of(plan))

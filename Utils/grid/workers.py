@@ -10,15 +10,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
-from typing import Any
 
 from tqdm import tqdm
 
 from Utils.base import signals
 from Utils.base.errors import Terminated
 from Utils.grid.cell import Outcome, record_failure, run_cell
-from Utils.options.grid import Cell
+from Utils.options.types import Cell, Options
 
 GRACE = 1.5  # seconds that workers have to leave when the grid is interrupted
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -170,17 +170,18 @@ def _serve(connection: Connection, slot: int, jobs: int, path: list[str]) -> Non
     datasets = Datasets(jobs)
     try:
         while True:
-            options: Any = connection.recv()
-            _choose_gpu(options, slot)
-            connection.send(run_cell(options, datasets))
+            options: Options = connection.recv()
+            connection.send(run_cell(_on_own_gpu(options, slot), datasets))
     except (EOFError, OSError):
         pass  # the grid has ended
     except Terminated:
         signals.leave(143)
 
 
-def _choose_gpu(options: Any, slot: int) -> None:
+def _on_own_gpu(options: Options, slot: int) -> Options:
+    """The options with the card of this worker, where cards are used."""
     import torch
 
-    if not options.no_cuda and torch.cuda.is_available():
-        options.gpu = ((options.gpu or 0) + slot) % torch.cuda.device_count()
+    if options.no_cuda or not torch.cuda.is_available():
+        return options
+    return replace(options, gpu=((options.gpu or 0) + slot) % torch.cuda.device_count())

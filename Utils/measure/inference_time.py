@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,8 +21,16 @@ PASSES, ENOUGH = 5, 5.0  # over the test set: at most so many, and none begun af
 Call = Callable[[torch.Tensor], Any]
 
 
+class TimingOptions(Protocol):
+    """The options that inference times depend on."""
+
+    test_batch_size: int
+    quantization: bool
+    compact: bool
+
+
 def inference_times(
-    model: nn.Module, dense: nn.Module, data: Dataset, options: argparse.Namespace, device: torch.device, repeats: int = REPEATS
+    model: nn.Module, dense: nn.Module, data: Dataset, options: TimingOptions, device: torch.device, repeats: int = REPEATS
 ) -> dict[str, Any]:
     """Seconds that `model` takes for the test set and for one batch, and the `dense` network of the same architecture beside it.
 
@@ -35,7 +42,7 @@ def inference_times(
         passes over the first batch), `device` and `precision`.
     """
     networks = {"": model, "dense_": dense}
-    precision = Precision.of(options, device)
+    precision = Precision.of(options.quantization, device)
     layout = image_format(model)
     calls = {name: _forward(network, precision) for name, network in networks.items()}
 
@@ -46,7 +53,7 @@ def inference_times(
         first = next(batches())
         laps = interleaved(calls, first, device, repeats)
         totals = whole_passes(calls, batches, device)
-    kind = "compact" if getattr(options, "compact", False) else "masked"
+    kind = "compact" if options.compact else "masked"
     summary: dict[str, Any] = {"network": kind, "batch_size": len(first), "repeats": repeats}
     summary["total_repeats"] = len(totals[""])
     for name in networks:

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from Utils.base.errors import Refused
-from Utils.options.grid import Cell, expand
+from Utils.options.grid import expand
 from Utils.options.presets import EXPERIMENT, Part, Preset, names, read_preset
-from Utils.options.resolve import identity, settle
-from Utils.options.table import INCIDENTAL, defaults
+from Utils.options.resolve import identity, resolve
+from Utils.options.table import defaults, incidental
+from Utils.options.types import Assignment, Cell, Grid
 
 EPOCHS = ("pre_epochs", "post_epochs", "lr_drops")  # what `--scale` makes shorter
 
 
-def plan(given: Mapping[str, Any]) -> argparse.Namespace:
-    """The grid of `--experiment assignment`, as `Utils.grid.run` takes it.
+def plan(given: Mapping[str, Any]) -> Assignment:
+    """The grid of `--experiment assignment`.
 
-    Beside the options that were given and `cells` it has `preset` (its name), `title`, `description`, `report` (the preset's
-    table), `scale` and `parts`: for each, by name, the options that its cells share, and its lists.
+    Its `args.json` keeps, beside the options that were given, `preset` (its name), `title`, `description`, `report` (the
+    preset's table), `scale` and `parts`.
 
     Raises:
         Refused: there is no such preset, or it cannot be; the line names the file, the part and the flag.
     """
-    options = settle(given)
+    options = resolve(given)
     if not options.preset:
         raise Refused(f"--experiment assignment needs --preset: {', '.join(names())}, or a file of your own, FILE.toml")
     preset = read_preset(options.preset)
     name = options.expid or _name(preset, options.scale)
-    shared = {k: v for k, v in given.items() if k in INCIDENTAL} | {"expid": name}
+    shared = {k: v for k, v in given.items() if k in incidental()} | {"expid": name}
     parts: dict[str, dict[str, Any]] = {}
     cells: list[Cell] = []
     for part in preset.parts:
@@ -42,9 +43,10 @@ def plan(given: Mapping[str, Any]) -> argparse.Namespace:
         if not own:
             raise Refused(f"{preset.word}, part {part.name}: dense = false leaves no cell")
         cells += own
-        parts[part.name] = {k: v for k, v in identity(grid).items() if k != "cells"}
+        parts[part.name] = identity(grid)
     facts = {"preset": preset.name, "title": preset.title, "description": preset.description, "report": preset.report}
-    return argparse.Namespace(**vars(options) | facts | {"expid": name, "parts": parts, "cells": tuple(cells)})
+    recorded = options.record() | facts | {"expid": name, "parts": parts}
+    return Assignment.of(recorded, cells, parts=parts)
 
 
 def _name(preset: Preset, scale: float) -> str:
@@ -53,7 +55,7 @@ def _name(preset: Preset, scale: float) -> str:
     return name if scale == 1 else f"{name}-scale-{scale:g}"
 
 
-def _grid(part: Part, shared: Mapping[str, Any], seeds: list[int] | None, scale: float) -> argparse.Namespace:
+def _grid(part: Part, shared: Mapping[str, Any], seeds: list[int] | None, scale: float) -> Grid:
     given, lists = scaled(part.given, scale) | shared, dict(part.lists)
     if seeds:
         given.pop("seed", None)
@@ -68,8 +70,8 @@ def _wanted(part: Part, cell: Cell) -> bool:
 
 def _cell(part: str, cell: Cell, grid: str) -> Cell:
     name = ",".join(filter(None, (f"part={part}", cell.name)))
-    cell.options.expid, cell.options.place = f"{grid}/{name}", "assignment"
-    return Cell(name, {"part": part} | dict(cell.values), cell.options)
+    options = replace(cell.options, expid=f"{grid}/{name}", place="assignment")
+    return Cell(name, {"part": part} | dict(cell.values), options)
 
 
 def scaled(given: Mapping[str, Any], factor: float) -> dict[str, Any]:

@@ -1,23 +1,24 @@
-"""The command line: parsed without torch, into the options of one run or the cells of a grid."""
+"""The command line: parsed without torch, into the options of one run, a grid, or a list to print."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from Utils.base.errors import Refused
+from Utils.base.text import flag_of
+from Utils.compute.torchrun import launched
 from Utils.data.contents import forget
+from Utils.options.assignment import plan
 from Utils.options.experiments import EXPERIMENTS
 from Utils.options.grid import expand, overridden
 from Utils.options.parser import build_parser
-from Utils.options.resolve import settle
+from Utils.options.resolve import resolve
 from Utils.options.table import pop_lists, read_by, table
+from Utils.options.types import Command, Grid, Listing
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read a command line into options: those that the experiment reads, defaults filled in. torch is not imported.
-
-    A grid's namespace has `cells`, and holds what its cells have in common (see `Utils/options/grid.py`).
+def parse(argv: Sequence[str] | None = None) -> Command:
+    """Read a command line. torch is not imported.
 
     Raises:
         Refused: a flag that the experiment does not read, or values that exclude each other.
@@ -27,18 +28,15 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     given = vars(build_parser().parse_args(argv))
     if "list" in given:
         if len(given) > 1:
-            other = next(g for g in given if g != "list").replace("_", "-")
-            raise Refused(f"--list {given['list']} goes alone, without --{other}")
-        return argparse.Namespace(**given)
+            raise Refused(f"--list {given['list']} goes alone, without {flag_of(next(g for g in given if g != 'list'))}")
+        return Listing(given["list"])
     experiment = given.get("experiment", "singleshot")
-    known = {o.dest: o for o in read_by(experiment)}
+    known = {o.name for o in read_by(experiment)}
     for option in table():
-        if option.dest in given and option.dest not in known:
-            readers = [e for e, entry in EXPERIMENTS.items() if option.reader in entry.reads]
+        if option.name in given and option.name not in known:
+            readers = [name for name, entry in EXPERIMENTS.items() if option.part in entry.reads]
             raise Refused(f"{option.flag} is not read by --experiment {experiment}; it is read by {', '.join(readers)}")
     if experiment == "assignment":
-        from Utils.options.assignment import plan  # late: it reads presets with this module's parser
-
         return plan(given)
     lists = pop_lists(given, experiment)
     if "levels" in EXPERIMENTS[experiment].reads and "level" not in lists:
@@ -47,20 +45,34 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         return expand(given, lists)
     if given.get("launcher", "local") != "local":
         raise Refused(f"--launcher {given['launcher']} is for grids: give a list, such as --seed-list 1 2 3")
-    return settle(overridden(given))
+    return resolve(overridden(given))
 
 
-def prints_alone(options: argparse.Namespace) -> bool:
+def check_processes(command: Command) -> None:
+    """Refuse, under torchrun, a command that several processes cannot do together."""
+    if launched()[1] == 1 or isinstance(command, Listing):
+        return
+    if not EXPERIMENTS[command.experiment].several_processes:
+        able = " or ".join(sorted((e.name for e in EXPERIMENTS.values() if e.several_processes), reverse=True))
+        raise Refused(f"torchrun is for training with --experiment {able}: run this without torchrun")
+    for flag, asked in (
+        ("--dry-run", command.dry_run), ("--jobs", command.jobs != 1), ("--launcher", command.launcher != "local"),
+    ):  # fmt: skip
+        if asked:
+            raise Refused(f"{flag} and torchrun exclude each other: run this without torchrun")
+
+
+def prints_alone(command: Command) -> bool:
     """Whether all that the command does is to print."""
-    return "list" in options or getattr(options, "dry_run", False) or options.experiment in ("status", "inspect", "evaluate")
+    return isinstance(command, Listing) or command.dry_run or EXPERIMENTS[command.experiment].prints_alone
 
 
-def what_stands(options: argparse.Namespace | None) -> str:
+def what_stands(command: Command | None) -> str:
     """What is left of a command that is interrupted, in words."""
-    if options is None or "list" in options or prints_alone(options):
+    if command is None or isinstance(command, Listing) or prints_alone(command):
         return "nothing was to be saved"
-    if getattr(options, "no_save", False):
+    if command.no_save:
         return "--no-save: nothing was saved"
-    if "cells" in options or "preset" in options or "checkpoint_every" in options:
+    if isinstance(command, Grid) or command.reads("checkpoints"):
         return "the same command goes on from the last checkpoint"
     return "the same command begins again"

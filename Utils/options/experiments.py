@@ -1,167 +1,105 @@
-"""The experiments: what each does, which options it reads, and which files it writes."""
+"""The experiments: each file in `Experiments/` declares one in a literal `EXPERIMENT`, which is read without an import.
+
+The literal is a dictionary of constants. `summary` and `reads` are needed; `own`, `writes`, `into_runs`, `by_level`, `kind`,
+`several_processes` and `prints_alone` may follow (see `Experiment`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-COMMON = frozenset({"dataset", "data", "image", "model", "network", "seed", "device", "verbose", "save"})
-PRUNING = COMMON | {"prunable", "prune"}
-TRAINING = {"train", "checkpoints", "epochs", "held out", "validation", "compact", "profile", "dense", "test", "augment"}
-GRID = {"grid", "overrides", "lists", "seed list", "pruner list", "schedule lists", "ablations"}
-REGROWTH = COMMON | {"run", "checkpoint", "train", "held out", "test", "augment", "regrow"}
-# How Bidirection-Prune-Regrowth fine-tunes, AdamW with its own weight decay of 0.01; its batches and its share of validation too.
-FINE_TUNING = {"optimizer": "adamw", "lr": 3e-4, "train_batch_size": 128, "val_fraction": 0.1}
-
-
-PRUNED = ("initial.pt", "compression.csv", "model.pt")
-TRAINED = (
-    *PRUNED,
-    "pre-train.csv",
-    "dense.pt",
-    "post-train.csv",
-    "optimizer.pt",
-    "scheduler.pt",
-    "model-compact.pt",
-    "trace.json",
-)
-
-
-def _drawn(name: str, *kinds: str) -> tuple[str, ...]:
-    return tuple(f"{name}.{kind}" for kind in (kinds or ("csv", "png", "pdf")))
+FOLDER = Path(__file__).resolve().parents[2] / "Experiments"
+KINDS = ("pruning", "saved runs", "regrowth", "study", "other")  # the order in which the help shows them
+_LITERAL = re.compile(r"^EXPERIMENT = (\{\n.*?^\})", re.MULTILINE | re.DOTALL)
+_COMMON = ("dataset", "data", "image", "model", "network", "seed", "device", "verbose", "save")
+# Names that `reads` may have for several parts of the command line (`Utils.options.parts`).
+BUNDLES = {
+    "common": _COMMON,
+    "pruning": (*_COMMON, "prunable", "prune"),
+    "training": ("train", "checkpoints", "epochs", "held out", "validation", "compact", "profile", "dense", "test", "augment"),
+    "grids": ("grid", "overrides", "lists", "seed list", "pruner list", "schedule lists", "ablations"),
+    "regrowth": (*_COMMON, "run", "checkpoint", "train", "held out", "test", "augment", "regrow"),
+    "saved networks": ("run", "network", "test", "device", "verbose", "data"),
+}
+# Defaults that a bundle brings along: Bidirection-Prune-Regrowth fine-tunes with AdamW and its own weight decay of 0.01.
+BUNDLED_DEFAULTS = {"regrowth": {"optimizer": "adamw", "lr": 3e-4, "train_batch_size": 128, "val_fraction": 0.1}}
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What an experiment does, which parts of the command line it reads (the readers in `table.py`), and what it writes.
+    """The declaration of one experiment.
 
-    `own` are its defaults where they are not those of the options. `writes` are the files in its folder, beside those of all
-    runs and those of `figures/` and `tables/`; an experiment about saved runs writes them `into_runs`, into the folder of each.
-    `by_level` says that each level has files of its own.
+    Attributes:
+        name: its name on the command line; the file is `Experiments/NAME.py`, with underscores for dashes.
+        summary: what it does, in one line.
+        reads: the parts of the command line that it reads.
+        own: its defaults where they are not those of the options.
+        writes: the files in its folder, beside those of all runs and those of `figures/` and `tables/`.
+        into_runs: whether it works on saved runs and writes these files into the folder of each.
+        by_level: names of the files that each level writes, with `{}` for the level's number.
+        kind: one of `KINDS`.
+        several_processes: whether torchrun may run it in several processes.
+        prints_alone: whether it prints and writes nothing.
     """
 
+    name: str
     summary: str
     reads: frozenset[str]
     own: Mapping[str, Any] = field(default_factory=dict)
     writes: tuple[str, ...] = ()
     into_runs: bool = False
-    by_level: bool = False
+    by_level: tuple[str, ...] = ()
+    kind: str = "other"
+    several_processes: bool = False
+    prints_alone: bool = False
 
 
-EXPERIMENTS = {
-    "singleshot": Experiment(
-        "train densely (--pre-epochs), prune once, train (--post-epochs), measure, save",
-        PRUNING | TRAINING | GRID | {"counting", "updates"},
-        writes=(*TRAINED, "updates.csv"),
-    ),
-    "multishot": Experiment(
-        "--level-list: train, prune a little, rewind, and again; then train what is left",
-        PRUNING | TRAINING | GRID | {"counting", "levels"},
-        writes=(*TRAINED, "levels.csv"),
-        by_level=True,
-    ),
-    "prune": Experiment(
-        "prune and count: masks and tables, no training; data-free methods need no dataset on disk",
-        PRUNING | GRID | {"counting"},
-        writes=PRUNED,
-    ),
-    "assignment": Experiment(
-        "--preset NAME|FILE.toml: everything that a course assignment asks for, as one grid, then the report",
-        frozenset({"assignment", "grid", "seed list", "data", "device", "verbose", "save"}),
-    ),
-    "layer-conservation": Experiment(
-        "average score of each layer against the inverse of its size",
-        PRUNING | {"pruner list"},
-        writes=_drawn("layer-conservation"),
-    ),
-    "unit-conservation": Experiment(
-        "scores that enter each hidden unit against those that leave it",
-        PRUNING | {"pruner list"},
-        writes=_drawn("unit-conservation"),
-    ),
-    "imp-conservation": Experiment(
-        "average squared weight of each layer against the inverse of its size, over training",
-        COMMON | {"train", "epochs", "test", "augment"},
-        writes=(*_drawn("imp-conservation"), "pre-train.csv"),
-    ),
-    "schedule-conservation": Experiment(
-        "score removed by SynFlow's rounds over the maximal flow, for linear and exponential schedules",
-        COMMON | {"prunable", "schedule lists"},
-        writes=(*_drawn("schedule-conservation"), "schedule-rounds.csv"),
-    ),
-    "evaluate": Experiment(
-        "test a saved run's model.pt again: --run FOLDER ...",
-        frozenset({"run", "network", "test", "device", "verbose", "data"}),
-    ),
-    "time": Experiment(
-        "measure the inference time of saved runs again: --run FOLDER ...",
-        frozenset({"run", "network", "test", "device", "verbose", "data"}),
-        writes=("time.json",),
-        into_runs=True,
-    ),
-    "compact": Experiment(
-        "write saved runs' networks without their dead units, also as .pt2 and .onnx, and measure them: --run FOLDER ...",
-        frozenset({"run", "network", "test", "device", "verbose", "data"}),
-        writes=_drawn("compact", "pt", "pt2", "onnx", "csv", "json"),
-        into_runs=True,
-    ),
-    "status": Experiment("how far the cells of grids and single runs are: --run FOLDER ...", frozenset({"run"})),
-    "histogram": Experiment(
-        "draw how the kept weights of saved runs are distributed: --run FOLDER ...",
-        frozenset({"run", "histogram", "verbose"}),
-        writes=(*_drawn("histogram"), *_drawn("histogram-3d"), "histogram.json"),
-        into_runs=True,
-    ),
-    "regrow": Experiment(
-        "give a saved sparse run, or a foreign --checkpoint, some of its pruned weights back, beside two controls",
-        REGROWTH | {"regrow choice", "regrow search", "regrow mini", "checkpoints", "grid", "seed list", "regrow lists"},
-        FINE_TUNING,
-        writes=(
-            *_drawn("regrow"),
-            "regrow-layers.csv",
-            "regrow-epochs.csv",
-            "regrow-search.csv",
-            "regrow.json",
-            "regrow_masks.pt",
-            "compression.csv",
-            "model.pt",
-        ),
-    ),
-    "regrow-layers": Experiment(
-        "all of the budget to one layer at a time: does a layer's SSIM say what regrowing it brings?",
-        REGROWTH | {"regrow choice", "checkpoints"},
-        FINE_TUNING,
-        writes=(*_drawn("regrow-layers"), "regrow-correlations.csv"),
-    ),
-    "regrow-bench": Experiment(
-        "seconds of regrowth by reference and by saliency, phase by phase",
-        REGROWTH | {"regrow mini", "regrow bench"},
-        FINE_TUNING | {"regrow_fraction": 0.01},
-        writes=(*_drawn("regrow-bench"), "regrow-bench-runs.csv", "regrow-bench.json"),
-    ),
-    "inspect": Experiment("what a --checkpoint holds, ours or foreign: layers, densities, capacities", frozenset({"checkpoint"})),
-    "saliency": Experiment(
-        "which layers and weights of saved runs each class hangs on: --run FOLDER ...",
-        frozenset({"run", "network", "saliency", "device", "verbose", "data"}),
-        writes=(
-            "saliency.csv",
-            "saliency-classes.csv",
-            *_drawn("saliency-first", "png", "pdf"),
-            *_drawn("saliency-second", "png", "pdf"),
-            "saliency.json",
-        ),
-        into_runs=True,
-    ),
-    "trace": Experiment(
-        "read a trace of PyTorch's profiler: convolution time, idle gaps, layers, a timeline",
-        frozenset({"trace", "verbose", "save"}),
-        writes=("trace.csv", "trace_summary.json", *_drawn("timeline", "png", "pdf", "svg")),
-    ),
-    "report": Experiment(
-        "turn saved runs and grids into one document, HTML and Markdown, with figures and tables: --run FOLDER ...",
-        frozenset({"run", "histogram", "report", "verbose", "save"}),
-        writes=("report.md", "report.html"),
-    ),
-    "data": Experiment("fetch and check a dataset ahead of a job", frozenset({"dataset", "data", "mirror"})),
-}
+def read_experiments(folder: Path = FOLDER) -> Mapping[str, Experiment]:
+    """The experiments that the files in `folder` declare, by name, sorted by kind; a file without the literal declares none.
+
+    Raises:
+        ValueError: a literal cannot be read, or has a key that no declaration has.
+    """
+    found = [_read(file) for file in sorted(folder.glob("*.py")) if not file.name.startswith("_")]
+    experiments = [experiment for experiment in found if experiment is not None]
+    return MappingProxyType({e.name: e for e in sorted(experiments, key=lambda e: KINDS.index(e.kind))})
+
+
+def _read(file: Path) -> Experiment | None:
+    literal = _LITERAL.search(file.read_text(encoding="utf-8"))
+    if literal is None:
+        return None
+    try:
+        declared = ast.literal_eval(literal[1])
+        reads, own = _unbundled(declared.pop("reads"))
+        own |= declared.pop("own", {})
+        writes = tuple(name for pattern in declared.pop("writes", ()) for name in _names(pattern))
+        return Experiment(file.stem.replace("_", "-"), reads=reads, own=own, writes=writes, **declared)
+    except (ValueError, SyntaxError, TypeError, KeyError) as error:
+        raise ValueError(f"{file}: EXPERIMENT cannot be read: {error}") from error
+
+
+def _unbundled(reads: Iterable[str]) -> tuple[frozenset[str], dict[str, Any]]:
+    """The parts that `reads` names, alone or in bundles, and the defaults that come with the bundles."""
+    own: dict[str, Any] = {}
+    parts: set[str] = set()
+    for name in reads:
+        parts |= set(BUNDLES.get(name, (name,)))
+        own |= BUNDLED_DEFAULTS.get(name, {})
+    return frozenset(parts), own
+
+
+def _names(pattern: str) -> Iterator[str]:
+    """`compact.{pt,csv}` -> `compact.pt`, `compact.csv`."""
+    pieces = [piece.split(",") for piece in re.split(r"[{}]", pattern)]
+    yield from map("".join, itertools.product(*pieces))
+
+
+EXPERIMENTS = read_experiments()

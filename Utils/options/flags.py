@@ -143,3 +143,7 @@ def _bounded(
         return value
 
     return parse
+
+
+COUNT, POSITIVE, LARGE = integer(0, 2**31 - 1), integer(1, 2**31 - 1), integer(0, 2**63 - 1)
+COMPRESSION, DENSITY, SPARSITY = number(0, 30), number(above=0, high=1), number(0, below=1)

@@ -8,34 +8,25 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from Utils.base.errors import Refused
+from Utils.base.text import flag_of
 from Utils.options.experiments import EXPERIMENTS
 from Utils.options.flags import TRUTH
-from Utils.options.resolve import ADAMW_DECAY, LATE, SAME_THING, identity, settle
-from Utils.options.table import ABLATIONS, defaults, is_axis, read_by, table
+from Utils.options.groups.grid_options import ABLATIONS
+from Utils.options.option import Option
+from Utils.options.parts import PARTS
+from Utils.options.resolve import SAME_THING, identity, resolve, weight_decay
+from Utils.options.table import defaults, is_axis, read_by, table
+from Utils.options.types import Cell, Grid, Options
 
-BUDGET = (*SAME_THING, "prune_epochs")  # what a network that is not pruned has no use for
-# Readers of what `--for` may set.
-OVERRIDABLE = (
-    "dense", "train", "epochs", "held out", "validation", "test", "augment", "prune", "prunable", "ablations", "levels",
-    "updates", "profile",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a grid. `values` has what the cell's name is made of, `options` everything; its `expid` is GRID/NAME."""
-
-    name: str
-    values: Mapping[str, Any]
-    options: argparse.Namespace
+BUDGET = (*SAME_THING, "prune_epochs")  # options that a network which is not pruned does not need
 
 
-def expand(given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> argparse.Namespace:
-    """A grid's options: what was given and the lists, its name as `expid`, and `cells`, the dense baseline first.
+def expand(given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> Grid:
+    """The grid of all combinations of the lists, the dense baseline first.
 
     Args:
         given: single options that were given, by name.
@@ -56,21 +47,24 @@ def expand(given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> argp
     if trains and pruners == ["dense"]:
         combinations = (values for values in combinations if values.get("pruner") == "dense")
     for values in combinations:
-        cell = _cell(experiment, shared, values, overrides)
+        cell = _cell(shared, values, overrides)
         if cells.setdefault(cell.name, cell).values != cell.values:
             raise Refused(f"cell {cell.name}: two values of a list are too close to tell apart")
     name = given.get("expid") or _grid_name(experiment, shared, lists, cells.values())
-    for cell in cells.values():
-        cell.options.expid = f"{name}/{cell.name}"
-    common = {k: v for k, v in (defaults(experiment) | shared).items() if k not in lists and k not in (*BUDGET, "level")}
+    named = [replace(cell, options=replace(cell.options, expid=f"{name}/{cell.name}")) for cell in cells.values()]
+    asked = {o.name: list(lists[o.axis]) for o in table() if o.axis in lists}
+    own = {"for": [list(override) for override in given.get("for", ())], "expid": name}
+    return Grid.of(_shared(experiment, shared, lists) | asked | own, named)
+
+
+def _shared(experiment: str, given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """What `args.json` keeps of the options that the cells share."""
+    common = {k: v for k, v in (defaults(experiment) | given).items() if k not in lists and k not in (*BUDGET, "level")}
     if "lr_drops" in common:
         common["lr_drops"] = sorted(common["lr_drops"])
-    if common.get("optimizer") == "adamw" and "weight_decay" not in shared:
-        common["weight_decay"] = ADAMW_DECAY
-    asked = {o.dest: list(lists[o.axis]) for o in table() if o.axis in lists}
-    budget = {k: v for k, v in shared.items() if k in BUDGET}
-    own = {"for": [list(override) for override in given.get("for", ())], "expid": name, "cells": tuple(cells.values())}
-    return argparse.Namespace(**budget | common | asked | own)
+    if "weight_decay" in common:
+        common["weight_decay"] = weight_decay(common.get("optimizer", ""), given, common["weight_decay"])
+    return {k: v for k, v in given.items() if k in BUDGET} | common
 
 
 def overridden(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,7 +81,7 @@ def _check_lists(shared: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) 
         if twice is not None:
             raise Refused(f"{flags[axis]} names {twice} twice")
         rivals = _rivals(axis)
-        rival = next((f"--{r.replace('_', '-')}" for r in rivals if r in shared), None)
+        rival = next((flag_of(r) for r in rivals if r in shared), None)
         rival = rival or next((flags[r] for r in rivals if r in lists and r != axis), None)
         if rival:
             raise Refused(f"{flags[axis]} and {rival} exclude each other: give one of them")
@@ -109,7 +103,7 @@ def _overrides(given: Mapping[str, Any], pruners: Sequence[str], lists: Mapping[
     """Pruner -> the options that `--for` sets in its cells, parsed."""
     experiment = given.get("experiment", "singleshot")
     single = (o for o in read_by(experiment) if not is_axis(o, experiment))
-    settable = {o.dest: o for o in single if o.reader in OVERRIDABLE and o.dest != "pruner"}
+    settable = {o.name: o for o in single if PARTS[o.part].per_pruner and o.name != "pruner"}
     found: dict[str, dict[str, Any]] = {}
     for pruner, dest, text in given.get("for", ()):
         word = f"--for {pruner}:{dest.replace('_', '-')}={text}"
@@ -126,7 +120,7 @@ def _overrides(given: Mapping[str, Any], pruners: Sequence[str], lists: Mapping[
     return found
 
 
-def _value(option: Any, text: str, word: str) -> Any:
+def _value(option: Option, text: str, word: str) -> Any:
     if option.parse is None:
         truth = TRUTH.get(text.lower())
         if truth is None:
@@ -154,9 +148,7 @@ def _combinations(axes: Sequence[str], lists: Mapping[str, Sequence[Any]], train
         yield values
 
 
-def _cell(
-    experiment: str, shared: Mapping[str, Any], values: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]
-) -> Cell:
+def _cell(shared: Mapping[str, Any], values: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]) -> Cell:
     pruner = values.get("pruner", shared.get("pruner", "rand"))
     given = dict(shared)
     if pruner == "dense":
@@ -166,7 +158,7 @@ def _cell(
         given[turned_on] = True
     name = _cell_name(values)
     try:
-        return Cell(name, values, settle(given))
+        return Cell(name, values, resolve(given))
     except Refused as error:
         raise Refused(f"cell {name}: {error}") from error
 
@@ -183,11 +175,16 @@ def _grid_name(
     experiment: str, shared: Mapping[str, Any], lists: Mapping[str, Sequence[Any]], cells: Sequence[Cell]
 ) -> str:
     first = next(iter(cells)).options
-    told = vars(first) if "regrow_start" in first else shared  # a saved run says what its network is
+    told = first.record() if first.regrow_start else shared  # a saved run says what its network is
     models = "models" if "model" in lists else told.get("model", "fc")
-    chosen = [{k: v for k, v in identity(cell.options, images=False).items() if v or k not in LATE} for cell in cells]
-    words = ("grid", models, told.get("dataset", "mnist"), _digest(chosen))
+    words = ("grid", models, told.get("dataset", "mnist"), _digest([_named(cell.options) for cell in cells]))
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(word))[-60:] for word in words)
+
+
+def _named(options: Options) -> dict[str, Any]:
+    """The options that a grid's name is made of: late ones only where they are on, but for `deterministic`, which always was."""
+    late = {option.name for option in table() if option.late} - {"deterministic"}
+    return {name: value for name, value in identity(options, images=False).items() if value or name not in late}
 
 
 def _digest(content: Any) -> str:

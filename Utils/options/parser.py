@@ -3,33 +3,110 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
+from typing import Any
 
+from Utils.options.experiments import EXPERIMENTS
 from Utils.options.flags import Parser, Switch
-from Utils.options.table import GROUPS, table
+from Utils.options.option import Option
+from Utils.options.parts import PARTS
+from Utils.options.table import read_by, table
 
 DESCRIPTION = "Prune neural networks and measure what is left: scores, masks, training, FLOPs, one folder per run."
+USAGE = "main.py [--experiment NAME] [flags]"
 LISTS = ("pruners", "models", "datasets", "experiments")
+COMMON = "the flags that most people need"
 
 
 def build_parser(kind: type[Parser] = Parser) -> Parser:
     """The parser of the whole command line, of class `kind`; it leaves out what is not given."""
-    usage = "main.py [--experiment NAME] [flags]"
-    parser = kind("main.py", usage, DESCRIPTION, allow_abbrev=False, argument_default=argparse.SUPPRESS)
-    parser.add_argument("--list", choices=LISTS, help="print what there is to choose from, and exit")
-    for title, readers in GROUPS.items():
-        group = parser.add_argument_group(title)
-        for option in (o for o in table() if o.reader in readers):
-            shown = "" if option.default in (None, False, "", ()) else f" (default: {_words(option.default)})"
-            if option.parse is None:
-                group.add_argument(option.flag, action=Switch, help=option.help)
-            else:
-                extra = {"choices": option.choices} if option.choices else {"metavar": option.dest.rpartition("_")[2].upper()}
-                action = "extend" if option.nargs else "store"  # a list may be given in parts, none of which is forgotten
-                group.add_argument(
-                    option.flag, action=action, type=str if option.choices else option.parse, nargs=option.nargs,
-                    help=option.help + shown, **extra
-                )
+    parser = kind("main.py", USAGE, DESCRIPTION, allow_abbrev=False, add_help=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument("-h", "--help", action=_Help, nargs="?")
+    parser.add_argument("--help-all", action=_Help, nargs=0)
+    parser.add_argument("--list", choices=LISTS)
+    _add(parser, table())
     return parser
+
+
+class _Help(argparse.Action):
+    """`--help`, `--help EXPERIMENT` and `--help-all` print and leave."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: object, values: Any, option_string: str | None = None) -> None:
+        if option_string == "--help-all":
+            text = help_of_all()
+        elif values is None:
+            text = short_help()
+        elif values in EXPERIMENTS:
+            text = help_of(values)
+        else:
+            parser.error(f"--help {values}: choose an experiment from {', '.join(EXPERIMENTS)}, or give --help alone")
+        parser.exit(0, text)  # type: ignore[has-type]
+
+
+def short_help() -> str:
+    """The help for most people: the flags they need, the experiments, and how to see the rest."""
+    parser = _for_help(DESCRIPTION, _experiments())
+    group = parser.add_argument_group(COMMON)
+    for option in (o for o in table() if o.common):
+        _add_one(group, option)
+    _add_help_flags(parser)
+    return parser.format_help()
+
+
+def help_of(experiment: str) -> str:
+    """The help of one experiment: what it does, and every flag that it reads."""
+    parser = _for_help(f"{experiment}: {EXPERIMENTS[experiment].summary}.")
+    _add(parser, (o for o in read_by(experiment) if o.part != "always"))
+    return parser.format_help().replace("[--experiment NAME]", f"--experiment {experiment}")
+
+
+def help_of_all() -> str:
+    """Every flag, under the headings of the parts."""
+    parser = _for_help(DESCRIPTION, _experiments())
+    _add_help_flags(parser)
+    _add(parser, table())
+    return parser.format_help()
+
+
+def _for_help(description: str, epilog: str = "") -> Parser:
+    formatter = argparse.RawDescriptionHelpFormatter
+    return Parser("main.py", USAGE, description, epilog, allow_abbrev=False, add_help=False, formatter_class=formatter)
+
+
+def _experiments() -> str:
+    width = max(map(len, EXPERIMENTS))
+    lines = [f"  {name:{width}}  {experiment.summary}" for name, experiment in EXPERIMENTS.items()]
+    return "\n".join(["experiments:", *lines])
+
+
+def _add_help_flags(parser: Parser) -> None:
+    group = parser.add_argument_group("more")
+    group.add_argument("--help", metavar="EXPERIMENT", nargs="?", help="with the name of an experiment: every flag that it reads")
+    group.add_argument("--help-all", action="store_true", help="every flag of every experiment")
+    group.add_argument("--list", choices=LISTS, help="print what there is to choose from, and exit")
+
+
+def _add(parser: Parser, options: Iterable[Option]) -> None:
+    """Add options under the headings of their parts, in the order of the headings."""
+    options = list(options)
+    for heading in dict.fromkeys(part.heading for part in PARTS.values()):
+        if below := [o for o in options if PARTS[o.part].heading == heading]:
+            group = parser.add_argument_group(heading)
+            for option in below:
+                _add_one(group, option)
+
+
+def _add_one(group: Any, option: Option) -> None:
+    shown = "" if option.default in (None, False, "", ()) else f" (default: {_words(option.default)})"
+    if option.parse is None:
+        group.add_argument(option.flag, action=Switch, help=option.help)
+        return
+    extra = {"choices": option.choices} if option.choices else {"metavar": option.name.rpartition("_")[2].upper()}
+    action = "extend" if option.nargs else "store"  # a list may be given in parts, none of which is forgotten
+    group.add_argument(
+        option.flag, action=action, type=str if option.choices else option.parse, nargs=option.nargs, help=option.help + shown,
+        **extra,
+    )  # fmt: skip
 
 
 def _words(default: object) -> str:

@@ -17,9 +17,10 @@ from typing import Any, NoReturn
 from Utils.base.errors import Refused
 from Utils.base.inputs import read_input
 from Utils.options.flags import Parser
+from Utils.options.option import Option
 from Utils.options.parser import build_parser
 from Utils.options.report_choices import check
-from Utils.options.table import INCIDENTAL, Option, pop_lists, read_by
+from Utils.options.table import incidental, pop_lists, read_by
 
 FOLDER = Path(__file__).resolve().parents[2] / "Experiments" / "presets"
 EXPERIMENT = "singleshot"  # what every cell of an assignment is
@@ -111,7 +112,7 @@ def _part(table: Mapping[str, Any], common: Mapping[str, Any], where: str) -> Pa
     where = where.rpartition(" ")[0] + f" {name}"
     if not isinstance(dense, bool):
         raise Refused(f"{where}: dense = {dense!r}: choose from true, false")
-    flags = {o.dest.replace("_", "-"): o for o in read_by(EXPERIMENT) if o.dest not in (*INCIDENTAL, "experiment", "expid")}
+    flags = {o.flag[2:]: o for o in read_by(EXPERIMENT) if o.name not in (*incidental(), "experiment")}
     words: list[str] = []
     for key, value in {**common, **own}.items():
         if key not in flags:

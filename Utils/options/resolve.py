@@ -1,115 +1,133 @@
-"""From the flags given to the options of one run: defaults filled in, what depends on several flags settled."""
+"""From the flags given to the options of one run: defaults filled in, what depends on several flags resolved."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import Pruners
 from Models import registry
 from Utils.base.errors import Refused
 from Utils.base.packages import require
+from Utils.base.text import flag_of
 from Utils.data.catalogue import ALIASES, NAMES, check_name
 from Utils.data.contents import digest_of
-from Utils.options.resolve_regrowth import settle_regrowth
-from Utils.options.table import INCIDENTAL, defaults
+from Utils.options.resolve_regrowth import resolve_regrowth
+from Utils.options.table import defaults, incidental, table
+from Utils.options.types import Options
 
-# Options that name a file: its content makes two runs different.
-FILES = ("weights", "trace", "regrow_start", "regrow_dense", "regrow_reference", "regrow_replay")
-# Options newer than the names of runs and grids: where they are off, these have the names that they had before.
-LATE = ("thop",)
 ADAMW_DECAY = 0.01  # torch's own, where none is given
 SAME_THING = ("compression", "density", "sparsity", "prune_amount")
+DIGITS = 15  # significant digits to which a density is kept, so that it is the same however it was written
 
 
-def settle(given: Mapping[str, Any]) -> argparse.Namespace:
-    """The options of one run from what was given (no lists), or `Refused` where flags contradict each other."""
-    experiment = given.get("experiment", "singleshot")
-    options = argparse.Namespace(**defaults(experiment) | dict(given))
-    if "regrow_fraction" in options:
-        settle_regrowth(options, given)
-    if "dataset" in options:
+def resolve(given: Mapping[str, Any]) -> Options:
+    """The options of one run from what was given (no lists).
+
+    Raises:
+        Refused: flags contradict each other, or one that the experiment needs is missing.
+    """
+    options = Options(**defaults(given.get("experiment", "singleshot")) | dict(given))
+    if options.reads("regrow"):
+        options = resolve_regrowth(options, given)
+    if options.reads("dataset"):
         check_name(options.dataset)
-        options.dataset = ALIASES.get(options.dataset, options.dataset)
-    if getattr(options, "data_mirror", None) and options.dataset not in NAMES:
+        options = replace(options, dataset=ALIASES.get(options.dataset, options.dataset))
+    if options.data_mirror and options.dataset not in NAMES:
         raise Refused(f"--data-mirror serves the named sets ({', '.join(NAMES)}), not {options.dataset}")
-    if "compression" in options:
-        _settle_density(options, [d for d in SAME_THING if d in given])
-    if "model_class" in options:
-        options.model_class, options.model = registry.resolve(options.model, options.model_class, options.dataset)
+    options = _with_density(options, [name for name in SAME_THING if name in given])
+    if options.reads("model"):
+        model_class, model = registry.resolve(options.model, options.model_class, options.dataset)
+        options = replace(options, model_class=model_class, model=model)
         if options.pretrained and options.weights:
-            raise Refused(f"--pretrained and --weights {options.weights} exclude each other")
-    if getattr(options, "tensorboard", False):
+            raise Refused(f"--pretrained and --weights {options.weights} exclude each other: give one of them")
+    if options.tensorboard:
         require("tensorboard", "--tensorboard")
     _check_places(options, given)
-    if "optimizer" in options:
-        _settle_training(options, given)
+    if options.reads("train"):
+        options = _with_training(options, given)
     if "pruner" in given and given.get("pruner_list"):
         raise Refused(f"--pruner {options.pruner} and --pruner-list exclude each other: give one of them")
-    if "no_rewind" in options:
-        _check_rewind(options)
-    if "expid" in options:
-        _check_expid(options.expid)
-    if "trace" in options and not options.trace:
-        raise Refused("--experiment trace needs --trace FILE, a trace of the PyTorch profiler")
-    if experiment == "inspect" and not options.checkpoint:
-        raise Refused("--experiment inspect needs --checkpoint FILE")
-    if "run" in options and "checkpoint" not in options and not options.run:
-        raise Refused(f"--experiment {options.experiment} needs --run FOLDER")
-    if "run" in options:
-        options.given = sorted(given)  # these hold for a saved run too, whatever it was made with
-    return options
+    _check_rewind(options)
+    _check_expid(options.expid)
+    _check_needed(options)
+    # These hold for a saved run too, whatever it was made with.
+    return replace(options, given=sorted(given)) if options.reads("run") else options
 
 
-def _check_places(options: argparse.Namespace, given: Mapping[str, Any]) -> None:
+def with_rounds(options: Options) -> Options:
+    """The options of a run with its pruner's own number of rounds where `--prune-epochs` was not given; imports the pruner."""
+    if options.prune_epochs is not None or not (options.reads("prune") and options.reads("grid")):
+        return options
+    return replace(options, prune_epochs=Pruners.load(options.pruner).rounds)
+
+
+def _check_needed(options: Options) -> None:
+    """Refuse an experiment without the file or the folder that it is about."""
+    name = options.experiment
+    if options.reads("trace") and not options.trace:
+        raise Refused(f"--experiment {name} needs --trace FILE, a trace of the PyTorch profiler")
+    if options.reads("checkpoint") and not options.reads("run") and not options.checkpoint:
+        raise Refused(f"--experiment {name} needs --checkpoint FILE")
+    if options.reads("run") and not options.reads("checkpoint") and not options.run:
+        raise Refused(f"--experiment {name} needs --run FOLDER")
+
+
+def _check_places(options: Options, given: Mapping[str, Any]) -> None:
     """Refuse flags about files that are not written, and about a cluster that is not asked."""
-    for name in ("save_trace", "tensorboard"):
-        if getattr(options, "no_save", False) and getattr(options, name, False):
-            raise Refused(f"--{name.replace('_', '-')} writes files and --no-save none: leave one of them out")
+    for flag, asked in (("--save-trace", options.save_trace), ("--tensorboard", options.tensorboard)):
+        if options.no_save and asked:
+            raise Refused(f"{flag} writes files and --no-save none: leave one of them out")
     slurm = next((name for name in given if name.startswith("slurm_") and given[name] not in (None, [])), None)
     if slurm and options.launcher != "slurm":
-        raise Refused(f"--{slurm.replace('_', '-')} is for --launcher slurm, not --launcher {options.launcher}")
+        raise Refused(f"{flag_of(slurm)} is for --launcher slurm, not --launcher {options.launcher}")
 
 
-def _settle_training(options: argparse.Namespace, given: Mapping[str, Any]) -> None:
-    options.lr_drops = sorted(options.lr_drops)
-    if options.optimizer == "adamw" and "weight_decay" not in given:
-        options.weight_decay = ADAMW_DECAY
+def _with_training(options: Options, given: Collection[str]) -> Options:
     if options.lr_schedule == "cosine" and options.lr_drops:
-        raise Refused(f"--lr-schedule cosine and --lr-drops {options.lr_drops[0]} exclude each other")
-    if getattr(options, "patience", None) and not options.val_fraction:
+        raise Refused(f"--lr-schedule cosine and --lr-drops {min(options.lr_drops)} exclude each other: give one of them")
+    if options.patience and not options.val_fraction:
         raise Refused(f"--patience {options.patience} needs --val-fraction: the test set chooses nothing")
+    decay = weight_decay(options.optimizer, given, options.weight_decay)
+    return replace(options, lr_drops=sorted(options.lr_drops), weight_decay=decay)
 
 
-def _settle_density(options: argparse.Namespace, given: list[str]) -> None:
+def weight_decay(optimizer: str, given: Collection[str], value: float) -> float:
+    """The weight decay: `value`, or that of AdamW where none is among the options `given`."""
+    return ADAMW_DECAY if optimizer == "adamw" and "weight_decay" not in given else value
+
+
+def _with_density(options: Options, given: list[str]) -> Options:
+    """The options with compression, density and sparsity, whichever of them was given; without any, every weight is kept."""
     if len(given) > 1:
-        one, other = (f"--{g.replace('_', '-')}" for g in given[:2])
+        one, other = map(flag_of, given[:2])
         raise Refused(f"{one} and {other} say the same thing: give one of --compression, --density, --sparsity")
+    density, sparsity, compression = options.density, options.sparsity, options.compression or 0.0
     if given == ["density"]:
-        options.compression, options.sparsity = -math.log10(options.density) + 0.0, 1.0 - options.density
+        compression, sparsity = -math.log10(density) + 0.0, 1.0 - density
     elif given == ["sparsity"]:
-        options.density = 1.0 - options.sparsity
-        options.compression = -math.log10(options.density) + 0.0
+        density = 1.0 - sparsity
+        compression = -math.log10(density) + 0.0
     elif given == ["prune_amount"]:
-        options.compression = -options.level * math.log10(1.0 - options.prune_amount)
-        options.density = (1.0 - options.prune_amount) ** options.level
-        options.sparsity = 1.0 - options.density
+        kept = 1.0 - (options.prune_amount or 0.0)
+        compression, density = -(options.level or 1) * math.log10(kept), kept ** (options.level or 1)
+        sparsity = 1.0 - density
     else:
-        options.compression = options.compression or 0.0
-        options.density = 10.0**-options.compression
-        options.sparsity = 1.0 - options.density
-    for name in ("compression", "density", "sparsity"):  # the same thing, however it was written
-        setattr(options, name, float(f"{getattr(options, name):.15g}"))
-    if options.pruner == "dense" and options.density < 1:
-        raise Refused(f"--pruner dense keeps every weight, not a density of {options.density:.6g}: choose another pruner")
+        density = 10.0**-compression
+        sparsity = 1.0 - density
+    compression, density, sparsity = (float(f"{value:.{DIGITS}g}") for value in (compression, density, sparsity))
+    if options.pruner == "dense" and density < 1:
+        raise Refused(f"--pruner dense keeps every weight, not a density of {density:.6g}: choose another pruner")
+    return replace(options, compression=compression, density=density, sparsity=sparsity)
 
 
-def _check_rewind(options: argparse.Namespace) -> None:
+def _check_rewind(options: Options) -> None:
     if options.rewind_epoch and options.no_rewind:
-        raise Refused(f"--rewind-epoch {options.rewind_epoch} and --no-rewind exclude each other")
+        raise Refused(f"--rewind-epoch {options.rewind_epoch} and --no-rewind exclude each other: give one of them")
     longest = min(options.pre_epochs, options.post_epochs)
     if options.rewind_epoch > longest:
         raise Refused(
@@ -124,21 +142,27 @@ def _check_expid(expid: str) -> None:
         raise Refused(f"--expid {expid[:60]!r}: a folder name of up to 200 bytes without / \\ :, and no dot first, is expected")
 
 
-def identity(options: argparse.Namespace, *, images: bool = True) -> dict[str, Any]:
+def identity(options: Options, *, images: bool = True) -> dict[str, Any]:
     """The options that make two runs different, as JSON keeps them; `expid` and `place` name the folder and are not among them.
 
     Files that an option names count by their content, under `contents`; with `images` also what a `folder:` holds, under the
     dataset's name, where something is saved at all.
     """
-    kept = {k: v for k, v in vars(options).items() if k not in (*INCIDENTAL, "expid", "given", "place")}
-    files = [file for name in FILES if (file := getattr(options, name, None))]
-    if getattr(options, "model_class", None) == registry.USER:
-        files.append(options.model.rpartition(":")[0])
-    digests = {file: _digest(file) for file in files}
-    if images and not getattr(options, "no_save", False):
-        held = digest_of(kept.get("dataset") or "", getattr(options, "result_dir", None))
+    left_out = {*incidental(), "given", "place"}
+    kept = {k: list(v) if isinstance(v, tuple) else v for k, v in options.record().items() if k not in left_out}
+    digests = {file: _digest(file) for file in _files(options)}
+    if images and not options.no_save:
+        held = digest_of(kept.get("dataset") or "", options.result_dir)
         digests |= {kept["dataset"]: held} if held else {}
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()} | ({"contents": digests} if digests else {})
+    return kept | ({"contents": digests} if digests else {})
+
+
+def _files(options: Options) -> list[str]:
+    """The files that the options name."""
+    named = [getattr(options, option.name) for option in table() if option.file] + [options.regrow_start]
+    if options.model_class == registry.USER:
+        named.append(options.model.rpartition(":")[0])
+    return [file for file in named if file]
 
 
 def differences(saved: Mapping[str, Any], asked: Mapping[str, Any], *, but: Collection[str] = ()) -> list[str]:

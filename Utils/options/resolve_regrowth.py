@@ -1,37 +1,38 @@
-"""The options of regrowth, settled: what the saved run says of its network, and where the files are. torch is not imported."""
+"""The options of regrowth, resolved: what the saved run says of its network, and where the files are. torch is not imported."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from Utils.base.errors import Refused
 from Utils.base.own_network import network_of_run
+from Utils.base.text import flag_of
+from Utils.options.table import of_parts
+from Utils.options.types import Options
 
-# What a saved run says of its network and data; a command that names the run does not say it again.
-NETWORK = ("dataset", "image_size", "model", "model_class", "dense_classifier", "pretrained", "weights")
-PRUNABLE = ("prune_bias", "prune_batchnorm", "prune_residual")
 NEEDS_DENSE = ("ssim", "greedy")
+REPLAYED = ("regrow_to", "regrow_fraction", "regrow_steps", "regrow_allocation", "regrow_selection", "regrow_layers")
 
 
-def settle_regrowth(options: argparse.Namespace, given: Collection[str]) -> None:
-    """Settle all options of regrowth; torch is not needed, and nothing is read but the run's `args.json`.
+def resolve_regrowth(options: Options, given: Collection[str]) -> Options:
+    """The options with all of regrowth resolved; torch is not needed, and nothing is read but the run's `args.json`.
 
     Raises:
-        Refused: see `_settle_start` and `_check`.
+        Refused: see `_with_start` and `_check`.
     """
     if "regrow_to" in given and "regrow_fraction" not in given:
-        options.regrow_fraction = None
-    _settle_start(options, given)
+        options = replace(options, regrow_fraction=None)
+    options = _with_start(options, given)
     _check(options, given)
-    _settle_files(options)
+    return _with_files(options)
 
 
-def _settle_start(options: argparse.Namespace, given: Collection[str]) -> None:
-    """Say in `options` what is regrown: `regrow_start` is its file, `split_seed` the seed of the images held out.
+def _with_start(options: Options, given: Collection[str]) -> Options:
+    """The options with what is regrown: `regrow_start` is its file, `split_seed` the seed of the images held out.
 
     Network, data and prunable parameters are those of `--run`; of a foreign `--checkpoint` all weights of Conv2d and Linear are
     prunable.
@@ -39,87 +40,98 @@ def _settle_start(options: argparse.Namespace, given: Collection[str]) -> None:
     Raises:
         Refused: not exactly one start, the run's `args.json` cannot be read, flags contradict each other, a file is missing.
     """
-    experiment = options.experiment
     if bool(options.run) == bool(options.checkpoint):
-        raise Refused(f"--experiment {experiment} needs either --run FOLDER or --checkpoint FILE, the network to regrow")
-    options.split_seed = options.seed
+        raise Refused(f"--experiment {options.experiment} needs either --run FOLDER or --checkpoint FILE, the network to regrow")
     if options.run:
-        _from_run(options, given)
+        options = _from_run(options, given)
     else:
-        options.regrow_start = options.checkpoint
-        for name in PRUNABLE:
-            setattr(options, name, False)
+        all_weights = dict.fromkeys(of_parts("prunable"), False)
+        options = replace(options, split_seed=options.seed, regrow_start=options.checkpoint, **all_weights)
         if options.pretrained or options.weights:
             raise Refused(f"--checkpoint {options.checkpoint} has the weights: leave out --pretrained and --weights")
     if not options.val_fraction:
         raise Refused("--val-fraction 0: regrowth chooses by validation images, the test set chooses nothing")
+    return options
 
 
-def _check(options: argparse.Namespace, given: Collection[str]) -> None:
+def _check(options: Options, given: Collection[str]) -> None:
     """Refuse what contradicts itself: the target, a replay, a choice that has no dense network to look at."""
-    both = [f for f in ("regrow_to", "regrow_fraction") if getattr(options, f, None) is not None]
-    replay = getattr(options, "regrow_replay", None)
-    if len(both) > 1:
+    both = options.regrow_to is not None and options.regrow_fraction is not None
+    if both:
         raise Refused("--regrow-to and --regrow-fraction exclude each other: give one of them")
-    if replay:
-        rivals = ("regrow_to", "regrow_fraction", "regrow_steps", "regrow_allocation", "regrow_selection", "regrow_layers")
-        if clash := next((r for r in rivals if r in given), None):
-            raise Refused(f"--regrow-replay {replay} says what is regrown: leave out --{clash.replace('_', '-')}")
-    elif not both:
-        raise Refused(f"--experiment {options.experiment} needs --regrow-to SPARSITY or --regrow-fraction SHARE")
-    if replay or options.regrow_dense:
+    if options.regrow_replay:
+        if clash := next((name for name in REPLAYED if name in given), None):
+            raise Refused(f"--regrow-replay {options.regrow_replay} says what is regrown: leave out {flag_of(clash)}")
         return
-    allocation, dense = getattr(options, "regrow_allocation", None), "--regrow-dense FILE, the trained dense network"
-    if allocation in NEEDS_DENSE:
-        raise Refused(f"--regrow-allocation {allocation} compares with a dense network: it needs {dense}")
+    if options.regrow_to is None and options.regrow_fraction is None:
+        raise Refused(f"--experiment {options.experiment} needs --regrow-to SPARSITY or --regrow-fraction SHARE")
+    if options.regrow_dense:
+        return
+    dense = "--regrow-dense FILE, the trained dense network"
+    if options.regrow_allocation in NEEDS_DENSE:
+        raise Refused(f"--regrow-allocation {options.regrow_allocation} compares with a dense network: it needs {dense}")
     if not options.regrow_reference:
-        for flag in ("regrow_selection", "regrow_init"):
-            if getattr(options, flag, None) == "reference":
-                raise Refused(f"--{flag.replace('_', '-')} reference needs --regrow-reference FILE or {dense}")
+        for name, value in (("regrow_selection", options.regrow_selection), ("regrow_init", options.regrow_init)):
+            if value == "reference":
+                raise Refused(f"{flag_of(name)} reference needs --regrow-reference FILE or {dense}")
 
 
-def _from_run(options: argparse.Namespace, given: Collection[str]) -> None:
+def _from_run(options: Options, given: Collection[str]) -> Options:
     if len(options.run) > 1:
         raise Refused(f"--experiment {options.experiment} takes one --run FOLDER, not {len(options.run)}")
     folder = Path(options.run[0])
-    if clash := next((n for n in NETWORK if n in given and n != "model"), None):
-        raise Refused(f"--{clash.replace('_', '-')} and --run {folder} exclude each other: the run says what its network is")
+    network, prunable = of_parts("dataset", "image", "network", "model"), of_parts("prunable")
+    if clash := next((name for name in network if name in given and name != "model"), None):
+        raise Refused(f"{flag_of(clash)} and --run {folder} exclude each other: the run says what its network is")
     if not (folder / "args.json").is_file():
         raise Refused(f"--run {folder}: no run there (args.json is missing)")
     saved = _read(folder / "args.json")
     missing = [name for name in ("model", "model_class", "dataset") if name not in saved]
     if missing or not (folder / "model.pt").is_file():
         raise Refused(f"--run {folder}: no saved network there ({'model.pt' if not missing else ', '.join(missing)} is missing)")
-    named = network_of_run(folder, saved, options.model if "model" in given else None)
-    for name in (*NETWORK, *PRUNABLE):
-        setattr(options, name, saved.get(name, False if name in PRUNABLE else getattr(options, name)))
-    options.model, options.pretrained, options.weights = named, False, None  # the run's file has the weights
-    if options.model_class == "user":
-        options.model_class = None  # as it is when the command line names a file
+    told = {name: saved[name] for name in network if name in saved} | {name: saved.get(name, False) for name in prunable}
+    told |= {
+        "model": network_of_run(folder, saved, options.model if "model" in given else None),
+        "pretrained": False, "weights": None,  # the run's file has the weights
+        "split_seed": saved.get("split_seed", saved.get("seed", options.seed)),
+        "run": [str(folder)], "regrow_start": str(folder / "model.pt"),
+    }  # fmt: skip
+    if told["model_class"] == "user":
+        told["model_class"] = None  # as it is when the command line names a file
     if options.augment is None:
-        options.augment = saved.get("augment")
-    options.split_seed = saved.get("split_seed", saved.get("seed", options.seed))
+        told["augment"] = saved.get("augment")
     if "val_fraction" not in given and saved.get("val_fraction"):
-        options.val_fraction = saved["val_fraction"]
-    options.run, options.regrow_start = [str(folder)], str(folder / "model.pt")
-    if not options.regrow_dense and (folder / "dense.pt").is_file():
-        options.regrow_dense = str(folder / "dense.pt")
-    if not options.regrow_dense and saved.get("regrow_dense") and Path(saved["regrow_dense"]).is_file():
-        options.regrow_dense = saved["regrow_dense"]  # a network that was regrown before
+        told["val_fraction"] = saved["val_fraction"]
+    if not options.regrow_dense:
+        told["regrow_dense"] = _dense_of(folder, saved)
+    return replace(options, **told)
 
 
-def _settle_files(options: argparse.Namespace) -> None:
-    """A folder stands for its network: for the dense one `dense.pt` if there is any, else `model.pt`."""
-    for name, files in (("regrow_dense", ("dense.pt", "model.pt")), ("regrow_reference", ("model.pt",)), ("regrow_replay", ())):
-        value = getattr(options, name, None)
-        if not value:
-            continue
-        path = Path(value)
-        if path.is_dir():
-            path = next((path / f for f in (files or ("regrow_masks.pt",)) if (path / f).is_file()), path)
-        if not path.is_file():
-            raise Refused(f"--{name.replace('_', '-')} {value}: there is no such file")
-        setattr(options, name, str(path))
+def _dense_of(folder: Path, saved: dict[str, Any]) -> str | None:
+    """The dense network of a saved run: its own, or that which it was regrown beside."""
+    if (folder / "dense.pt").is_file():
+        return str(folder / "dense.pt")
+    before = saved.get("regrow_dense")
+    return before if before and Path(before).is_file() else None
+
+
+def _with_files(options: Options) -> Options:
+    """The options with files for folders: for a dense network `dense.pt` if there is any, else `model.pt`."""
+    files = {
+        "regrow_dense": (options.regrow_dense, ("dense.pt", "model.pt")),
+        "regrow_reference": (options.regrow_reference, ("model.pt",)),
+        "regrow_replay": (options.regrow_replay, ("regrow_masks.pt",)),
+    }
+    return replace(options, **{name: _file(name, value, held) for name, (value, held) in files.items() if value})
+
+
+def _file(name: str, value: str, held: Collection[str]) -> str:
+    path = Path(value)
+    if path.is_dir():
+        path = next((path / file for file in held if (path / file).is_file()), path)
+    if not path.is_file():
+        raise Refused(f"{flag_of(name)} {value}: there is no such file")
+    return str(path)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def short_accuracy(start: PrunedNetwork, clock: Clock, step: int, epochs: int) -
     0 where the loss is not finite any more.
     """
     if not epochs:
-        return evaluate(start.model, start.validation(), Precision.of(start.options, start.device))[1] / 100
+        return evaluate(start.model, start.validation(), Precision.of(start.options.quantization, start.device))[1] / 100
     training = _training(start, clock, f"regrow-mini-{step}", epochs)
     try:
         training.run(epochs)

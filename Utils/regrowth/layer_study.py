@@ -73,7 +73,7 @@ def study(start: PrunedNetwork, stages: Stages, clock: Clock, budget: int) -> tu
 def _test(start: PrunedNetwork, clock: Clock, network: Mapping[str, Any]) -> tuple[float, float]:
     """Validation and test accuracy of a network in percent."""
     start.load(network["model"])
-    precision = Precision.of(start.options, start.device)
+    precision = Precision.of(start.options.quantization, start.device)
     with clock("eval"):
         val = evaluate(start.model, start.validation(), precision)[1]
         return val, evaluate(start.model, _test_batches(start), precision)[1]

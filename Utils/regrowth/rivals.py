@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 from pathlib import Path
@@ -13,8 +12,10 @@ import torch
 import Pruners
 from Pruners._shared.masks import kept_count
 from Utils.compute.clock import Clock
+from Utils.options.parts import Affects
 from Utils.options.resolve import identity
-from Utils.options.table import defaults
+from Utils.options.table import affecting
+from Utils.options.types import DERIVED, Options
 from Utils.regrowth.finetune import finetune
 from Utils.regrowth.outputs import CONTROL, PLAIN
 from Utils.regrowth.sources import stored_file
@@ -25,11 +26,6 @@ from Utils.runs.stages import Stages
 from Utils.training.network import MaskedNetwork, load_pruner
 
 CACHE = "regrow-rivals"
-# The options that a rival does not depend on.
-VARYING = (
-    "regrow_allocation", "regrow_selection", "regrow_init", "regrow_reference", "regrow_layers", "regrow_replay", "regrow_to",
-    "regrow_fraction", "regrow_ssim_batches", "regrow_score_batches", "regrow_episodes", "regrow_mini_epochs", "contents",
-)  # fmt: skip
 
 
 def rivals(start: PrunedNetwork, stages: Stages, clock: Clock, steps: int, kept: int) -> dict[str, dict[str, Any]]:
@@ -48,12 +44,13 @@ def rivals(start: PrunedNetwork, stages: Stages, clock: Clock, steps: int, kept:
         return made
 
 
-def rivals_path(options: argparse.Namespace, device: torch.device, kept: int, steps: int) -> Path | None:
+def rivals_path(options: Options, device: torch.device, kept: int, steps: int) -> Path | None:
     """The file in which the rivals of a regrowth to `kept` weights in `steps` steps are kept; None with `--no-save`."""
     if options.no_save:
         return None
     chosen = identity(options)
-    facts = {k: v for k, v in chosen.items() if k not in VARYING} | {"kept": kept, "steps": steps}
+    shared = {*affecting(Affects.RIVALS), *DERIVED}
+    facts = {k: v for k, v in chosen.items() if k in shared} | {"kept": kept, "steps": steps}
     facts |= {"files": [chosen["contents"].get(f) for f in (options.regrow_start, options.regrow_dense)]}
     if held := chosen["contents"].get(chosen["dataset"]):
         facts["images"] = held
@@ -113,11 +110,9 @@ def _unpruned(start: PrunedNetwork) -> tuple[dict[str, torch.Tensor], str]:
     return start.state | stored, "the stored values" if stored else "the start network, pruned weights zero"
 
 
-def _pruning_options(start: PrunedNetwork) -> argparse.Namespace:
+def _pruning_options(start: PrunedNetwork) -> Options:
     """The options of the run's own pruning; magnitude where there is none, or its masks moved in training."""
     saved = start.saved
-    pruner = getattr(saved, "pruner", "dense")
-    if pruner != "dense" and Pruners.load(pruner).growth is None:
-        return argparse.Namespace(**vars(saved))
-    own = {"pruner": "mag", "model": start.options.model, "seed": start.options.split_seed}
-    return argparse.Namespace(**defaults("prune") | own)
+    if saved and saved.reads("prune") and saved.pruner != "dense" and Pruners.load(saved.pruner).growth is None:
+        return saved
+    return Options(experiment="prune", pruner="mag", model=start.options.model, seed=start.options.split_seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,13 +12,14 @@ from Models.masking import Prunable
 from Models.weights import copy_tensors
 from Utils.base.errors import Refused
 from Utils.data.datasets import Dataset
+from Utils.options.types import Options
 from Utils.regrowth.selection import Sources
 from Utils.runs.checkpoint_reader import Checkpoint, read_checkpoint
 from Utils.training.network import build_model
 
 
 def read_sources(
-    options: argparse.Namespace, data: Dataset, found: Checkpoint, prunables: Sequence[Prunable], device: torch.device
+    options: Options, data: Dataset, found: Checkpoint, prunables: Sequence[Prunable], device: torch.device
 ) -> tuple[Sources, nn.Module | None]:
     """The values of pruned weights by layer, on the device, and the dense network."""
     sources, dense = Sources(), None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from Pruners._shared.masks import kept_count
 from Utils.base.errors import Refused
 from Utils.compute.device import choose_device
 from Utils.data.datasets import Dataset
+from Utils.options.types import Options
 from Utils.regrowth.allocation import capacities, fraction_count
 from Utils.regrowth.selection import Sources
 from Utils.regrowth.sources import read_sources
@@ -78,7 +78,7 @@ class PrunedNetwork(MaskedNetwork):
     state: dict[str, Tensor]
     sources: Sources
     dense: nn.Module | None
-    saved: argparse.Namespace | None
+    saved: Options | None
     notes: list[str]
 
     def validation(self, count: int | None = None) -> Again:
@@ -95,7 +95,7 @@ class PrunedNetwork(MaskedNetwork):
         return Again(lambda: chain.from_iterable(self.data.subset_batches(part, size) for part in parts))
 
 
-def open_start(options: argparse.Namespace, datasets: Datasets) -> PrunedNetwork:
+def open_start(options: Options, datasets: Datasets) -> PrunedNetwork:
     """Read the network, its data and its sources; nothing is written.
 
     Raises:
@@ -103,7 +103,7 @@ def open_start(options: argparse.Namespace, datasets: Datasets) -> PrunedNetwork
     """
     device = choose_device(options)
     print(f"Loading {options.dataset} dataset.")
-    data = datasets.open(argparse.Namespace(**vars(options) | {"seed": options.split_seed}), device)
+    data = datasets.open(replace(options, seed=options.split_seed), device)
     data.load()
     print(f"Opening {options.regrow_start} as {options.model_class}-{options.model}.")
     found = read_checkpoint(options.regrow_start)
@@ -117,7 +117,7 @@ def open_start(options: argparse.Namespace, datasets: Datasets) -> PrunedNetwork
     )  # fmt: skip
     if not any(capacities(layers).values()):
         raise Refused(f"{options.regrow_start}: no weight of these layers is pruned")
-    if start.saved is not None and (before := getattr(start.saved, "val_fraction", 0)) != options.val_fraction:
+    if start.saved is not None and (before := start.saved.val_fraction) != options.val_fraction:
         start.notes.append(
             f"the start network was trained with --val-fraction {before:g}, not {options.val_fraction:g}: it has seen validation "
             "images, so that accuracies on these are too high"
@@ -162,7 +162,7 @@ def chosen_layers(prunables: Sequence[Prunable], names: Sequence[str]) -> dict[s
 
 
 def _network(
-    options: argparse.Namespace, data: Dataset, found: Checkpoint, device: torch.device
+    options: Options, data: Dataset, found: Checkpoint, device: torch.device
 ) -> tuple[nn.Module, list[Prunable]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
@@ -183,7 +183,7 @@ def _network(
     return model.to(device), prunables
 
 
-def _saved_options(options: argparse.Namespace) -> argparse.Namespace | None:
+def _saved_options(options: Options) -> Options | None:
     """The options of the run that `--run` names; None where a foreign file is regrown."""
     if not options.run:
         return None

@@ -49,7 +49,7 @@ def scores_of(start: PrunedNetwork, step: int) -> tuple[dict[str, torch.Tensor],
 def check_sources(start: PrunedNetwork) -> None:
     """Refuse an init, a selection or an allocation for which this start has nothing to go by, before anything is written."""
     options = start.options
-    init, selection, allocation = (getattr(options, f"regrow_{word}", None) for word in ("init", "selection", "allocation"))
+    init, selection, allocation = options.regrow_init, options.regrow_selection, options.regrow_allocation
     if init in ("reference", "original") and start.sources.values(init) is None:
         raise Refused(f"--regrow-init {init}: {options.regrow_start} comes without these values; --regrow-dense FILE has some")
     if selection == "magnitude" and start.sources.original is None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from Models import registry
-from Utils.options.table import INCIDENTAL, defaults, read_by
+from Utils.options.table import defaults, incidental, read_by
 from Utils.report.collect import Collection, Run
 from Utils.report.recipes import rounds_of
 
@@ -142,7 +142,7 @@ def command(options: Mapping[str, Any], **changes: Any) -> str:
     """The command line of a run with `changes`; a change to None leaves the option out, a list is given as a list."""
     experiment = changes.get("experiment") or options.get("experiment", "singleshot")
     usual, words = defaults(experiment), ["python", "main.py"]
-    left_out = {*INCIDENTAL, "expid", "density", "sparsity", "level"} - set(changes)
+    left_out = {*incidental(), "expid", "density", "sparsity", "level"} - set(changes)
     if options.get("model_class") == registry.USER:
         left_out.add("model_class")  # the name of the file says so
     if "pruner_list" in changes or options.get("prune_epochs") == rounds_of(str(options.get("pruner", "rand"))):
@@ -150,11 +150,11 @@ def command(options: Mapping[str, Any], **changes: Any) -> str:
     if experiment != "singleshot":
         words += ["--experiment", experiment]
     for option in read_by(experiment):
-        value = changes.get(option.dest) if option.dest in changes else options.get(option.dest)
-        if option.dest == "experiment" or option.dest in left_out or value in (None, (), [], "", usual.get(option.dest)):
+        value = changes.get(option.name) if option.name in changes else options.get(option.name)
+        if option.name == "experiment" or option.name in left_out or value in (None, (), [], "", usual.get(option.name)):
             continue
         if option.parse is None:
-            words.append(option.flag if value else f"--no-{option.dest.replace('_', '-')}")
+            words.append(option.flag if value else f"--no-{option.name.replace('_', '-')}")
         else:
             values = value if isinstance(value, list | tuple) else [value]
             words += [option.flag, *(f"{v:.12g}" if isinstance(v, float) else str(v) for v in values)]

@@ -13,8 +13,8 @@ from Utils.base.errors import Refused, RunFailed
 from Utils.base.json_files import read_json
 from Utils.grid.grid_folder import state_of
 from Utils.options.report_choices import check
-from Utils.options.table import INCIDENTAL
-from Utils.runs.saved_options import saved_options
+from Utils.options.table import incidental
+from Utils.runs.saved_options import recorded_in
 from Utils.runs.validate import check_options, is_number
 
 DEPTH = 4  # folders below a named one that are searched for runs
@@ -57,7 +57,7 @@ class Run:
     @property
     def recipe(self) -> dict[str, Any]:
         """The options that make two runs different."""
-        return {k: v for k, v in self.options.items() if k not in (*INCIDENTAL, *BESIDE)}
+        return {k: v for k, v in self.options.items() if k not in (*incidental(), *BESIDE)}
 
     @property
     def grid(self) -> str:
@@ -205,7 +205,7 @@ def _settings(grid: Path, options: Mapping[str, Any], found: Collection) -> dict
 
 def _read(folder: Path) -> Run:
     try:
-        options = vars(saved_options(folder))
+        options = recorded_in(folder)
         state = state_of(folder)
         check_options(options, str(options["experiment"]))
     except Refused as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 from collections.abc import Callable
@@ -15,22 +14,17 @@ import torch
 
 from Utils.compute.clock import Clock
 from Utils.compute.processes import share
+from Utils.options.parts import Affects
 from Utils.options.resolve import identity
+from Utils.options.table import affecting, table
+from Utils.options.types import Options
 from Utils.runs.cache import CacheEntry, cache_entry
-from Utils.runs.places import YOUNG
 from Utils.runs.stages import Stages
 from Utils.training.network import MaskedNetwork
 from Utils.training.phase import Training
 
 CACHE = "dense-networks"
 FINISHED = ("model", "rows", "rewind", "peak")  # what a file there holds
-# What a densely trained network depends on, beside the device and the version of torch.
-RECIPE = (
-    "dataset", "image_size", "augment", "model", "model_class", "dense_classifier", "pretrained", "weights", "contents",
-    "optimizer", "train_batch_size", "test_batch_size", "pre_epochs", "lr", "lr_drops", "lr_drop_rate", "weight_decay",
-    "lr_schedule", "lr_warmup", "quantization", "val_fraction", "patience",
-    "seed", "deterministic",
-)  # fmt: skip
 
 
 @dataclass
@@ -65,7 +59,7 @@ def _train(training: Training, network: MaskedNetwork, entry: CacheEntry) -> Den
     """Train up to `--pre-epochs`, copying the state at `--rewind-epoch` on the way, and write the cache's file."""
     options = network.options
     stages = Stages(entry, options.checkpoint_every, network=network)
-    rewind_epoch, rewind = getattr(options, "rewind_epoch", 0), None
+    rewind_epoch, rewind = options.rewind_epoch, None
 
     def half() -> dict[str, Any]:
         return without_masks(training.state())
@@ -96,12 +90,14 @@ def copied(value: Any) -> Any:
     return [copied(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def dense_path(options: argparse.Namespace, device: torch.device) -> Path | None:
+def dense_path(options: Options, device: torch.device) -> Path | None:
     """Where the cache keeps the dense network of these options: named by all that it depends on. None if there is none."""
-    if not getattr(options, "pre_epochs", 0) or options.no_save:
+    if not options.pre_epochs or options.no_save:
         return None
-    chosen = {k: v for k, v in identity(options).items() if k in RECIPE and (v or k not in YOUNG)}
-    facts = chosen | {"rewind_epoch": getattr(options, "rewind_epoch", 0), "device": device.type, "torch": torch.__version__}
+    recipe = {*affecting(Affects.DENSE), "contents"}
+    late = {option.name for option in table() if option.late}
+    chosen = {k: v for k, v in identity(options).items() if k in recipe and (v or k not in late)}
+    facts = chosen | {"rewind_epoch": options.rewind_epoch, "device": device.type, "torch": torch.__version__}
     if share()[1] > 1:
         facts["ranks"] = share()[1]
     key = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from Utils.compute import processes
 from Utils.compute.device import device_of
 from Utils.compute.environment import environment, load_average
 from Utils.data import contents
-from Utils.options.resolve import identity
+from Utils.options.resolve import identity, with_rounds
+from Utils.options.types import Options
 from Utils.runs.manifest import CHECKPOINT, OwnFiles, names_of
 from Utils.runs.places import path_of
 from Utils.runs.run_files import damaged, tidy
@@ -51,8 +51,8 @@ class RunFolder(Writer):
         Busy: another process is working in it.
     """
 
-    def __init__(self, options: argparse.Namespace, *, made_anew: bool = False) -> None:
-        self.options, self._made_anew = options, made_anew
+    def __init__(self, options: Options, *, made_anew: bool = False) -> None:
+        self.options, self._made_anew = with_rounds(options), made_anew
         self.path = path_of(options)
         self.saves = not options.no_save and processes.is_first()
         self.begun = False
@@ -60,7 +60,7 @@ class RunFolder(Writer):
         self._growing: set[str] = set()  # tables that a run which goes on writes again
         self._lock = Lock(self.path / ".lock")
         self._load = load_average()
-        shown = self.saves and getattr(options, "tensorboard", False)
+        shown = self.saves and options.tensorboard
         self.events = tensorboard.EventLog(self.path, shown, lambda name: self._own.record([name]))
         self.finished = processes.decided(self._look)
 
@@ -138,15 +138,15 @@ class RunFolder(Writer):
         self.begun = True
         if self.saves:
             folders = [tensorboard.FOLDER] if self.events.active else []
-            OwnFiles(self.path).check(names_of(vars(self.options)) | set(names), folders)
+            OwnFiles(self.path).check(names_of(self.options.record()) | set(names), folders)
             self._claim()
             self._own.remove()
         self.events.begin()
-        content = vars(self.options) | identity(self.options) | {"expid": self.expid}
+        content = self.options.record() | identity(self.options) | {"expid": self.expid}
         self.write_json("args.json", content | environment(device))
         if self.saves:
             contents.keep(str(content.get("dataset")), self.options.result_dir)
-        if source := source_of(self.options):
+        if source := source_of(self.options.model, self.options.model_class):
             self.write_file(COPY, lambda file: file.write_bytes(source.read_bytes()))
 
     def resume(self, *, goes_on: bool = True) -> dict[str, Any] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from argparse import Namespace
 from collections.abc import Callable
 
 from Pruners._shared.base import Pruner
@@ -13,6 +12,7 @@ from Utils.base.errors import Refused, RunFailed
 from Utils.compute.device import device_of
 from Utils.compute.torchrun import common_reason
 from Utils.options.failures import failure
+from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.runs.printing import print_saved
 from Utils.runs.summary import failed_summary
@@ -21,7 +21,7 @@ from Utils.training.phase import Diverged
 
 
 def run_once(
-    options: Namespace, datasets: Datasets | None, work: Callable[[Namespace, Pruner, RunFolder, Datasets], None]
+    options: Options, datasets: Datasets | None, work: Callable[[Options, Pruner, RunFolder, Datasets], None]
 ) -> None:
     """Do `work` in the run's folder, or print what the finished folder holds; errors as in `attempt`."""
     pruner = load_pruner(options)

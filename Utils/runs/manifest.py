@@ -21,7 +21,6 @@ NAME = "manifest.json"
 CHECKPOINT, LOG = "checkpoint.bin", "log.txt"
 RUN = ("args.json", "summary.json", CHECKPOINT)  # of every run
 GRID = ("args.json", "grid.csv", "grid.csv.sha256", "ablation.csv")  # of every grid, beside its cells
-LEVELS = ("compression-level-{}.csv", "masks-level-{}.pt")  # of every level of multishot
 MOST = 10_000  # levels that are looked for
 FOLDERS = ("figures", "tables", "tensorboard")
 # Of a folder without a manifest: files that list others which they were written with.
@@ -37,8 +36,8 @@ def names_of(options: Mapping[str, Any]) -> set[str]:
         return set(GRID)
     experiment = EXPERIMENTS[options.get("experiment", "singleshot")]
     names, levels = {*RUN, *experiment.writes}, options.get("level")
-    if experiment.by_level and isinstance(levels, int):
-        names |= {name.format(level) for name in LEVELS for level in range(1, min(levels, MOST) + 1)}
+    if isinstance(levels, int):
+        names |= {name.format(level) for name in experiment.by_level for level in range(1, min(levels, MOST) + 1)}
     names |= {COPY} if options.get("model_class") == "user" else set()
     return names | ({LOG} if "/" in str(options.get("expid")) else set())  # of a cell, which is named GRID/CELL
 

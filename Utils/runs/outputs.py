@@ -88,12 +88,12 @@ def _inference_summary(network: MaskedNetwork, folder: RunFolder) -> dict[str, A
     found: dict[str, Any] = {}
     if options.save_trace:
         images, _ = next(iter(data.test_batches(options.test_batch_size)))
-        precision = Precision.of(options, device)
+        precision = Precision.of(options.quantization, device)
         folder.write_file("trace.json", lambda file: write_trace(file, network.model, images, precision))
         found = _trace_summary(folder)
     times = inference_times(network.model, build_dense(options, data, device), data, options, device)
-    if (jobs := getattr(options, "jobs", 1)) > 1:
-        times["jobs"] = jobs
+    if options.jobs > 1:
+        times["jobs"] = options.jobs
     return {"inference": times} | found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +11,11 @@ from typing import Any
 import pandas as pd
 
 from Utils.base.csv_files import read_csv
+from Utils.options.table import table
+from Utils.options.types import Options
 from Utils.runs.validate import is_number
 
 PHASES = ("pre-train", "post-train")
-# The options that a run's time depends on, and those that tell which runs share their dense training.
-WORK = ("dataset", "model", "model_class", "seed", "quantization", "level", "no_rewind", "rewind_epoch", "pre_epochs",
-        "post_epochs", "train_batch_size", "optimizer", "lr", "weight_decay")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,10 +53,11 @@ def _rows(file: Path) -> pd.DataFrame:
     return pd.DataFrame(columns=names, dtype=float)
 
 
-def work_of(options: argparse.Namespace | Mapping[str, Any]) -> dict[str, Any]:
+def work_of(options: Options | Mapping[str, Any]) -> dict[str, Any]:
     """What a run's time depends on, by the names of `args.json`; a grid's `args.json` keeps it for cells not begun yet."""
-    given = options if isinstance(options, Mapping) else vars(options)
-    return {name: given[name] for name in WORK if name in given}
+    given = options if isinstance(options, Mapping) else options.record()
+    names = [*(option.name for option in table() if option.paces), "level"]
+    return {name: given[name] for name in names if name in given}
 
 
 def epochs_of(work: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from Models.weights import load_weights
@@ -10,23 +10,22 @@ from Utils.base.errors import Refused
 from Utils.base.own_network import network_of_run
 from Utils.compute.device import choose_device
 from Utils.options.resolve import changed_images
-from Utils.options.table import defaults
+from Utils.options.table import defaults, of_parts
+from Utils.options.types import Options
 from Utils.runs.run_files import check_file
 from Utils.runs.saved import MODEL, read_tensors
-from Utils.runs.saved_options import saved_options
+from Utils.runs.saved_options import recorded_in
 from Utils.training.network import MaskedNetwork, build_model, mask, open_data, use_threads
 
-PLACES = ("data_dir", "no_download", "workers")  # where this command's word counts, if it was given one
 
-
-def was_given(options: argparse.Namespace, name: str) -> bool:
+def was_given(options: Options, name: str) -> bool:
     """Whether the command line gave this option; by its value where nobody noted what was given."""
-    if "given" in options:
+    if options.given is not None:
         return name in options.given
     return getattr(options, name) != defaults(options.experiment)[name]
 
 
-def reopen(folder: Path, options: argparse.Namespace) -> MaskedNetwork:
+def reopen(folder: Path, options: Options) -> MaskedNetwork:
     """Open the network of the run in `folder` as it was saved, and its data, with the run's own options.
 
     `options` are those of the command that wants it.
@@ -37,11 +36,11 @@ def reopen(folder: Path, options: argparse.Namespace) -> MaskedNetwork:
     """
     for name in ("args.json", MODEL):
         check_file(folder / name)
-    saved = saved_options(folder)
-    named = network_of_run(folder, vars(saved), options.model if was_given(options, "model") else None)
-    places = {place: getattr(options, place) for place in PLACES if was_given(options, place)}
-    saved = argparse.Namespace(**vars(saved) | places | {"model": named})
-    if note := changed_images(vars(saved)):
+    recorded = recorded_in(folder)
+    named = network_of_run(folder, recorded, options.model if was_given(options, "model") else None)
+    places = {name: getattr(options, name) for name in of_parts("data") if was_given(options, name)}
+    saved = replace(Options.from_record(recorded), model=named, **places)
+    if note := changed_images(recorded):
         print(note)
     device = choose_device(options)
     data = open_data(saved, device)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Any
 
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
 from Utils.options.experiments import EXPERIMENTS
-from Utils.options.resolve import differences, identity, untold
+from Utils.options.resolve import differences, identity, untold, with_rounds
 from Utils.options.table import defaults
+from Utils.options.types import Options
 
 
-def saved_options(folder: Path) -> argparse.Namespace:
-    """Read the options of the run in `folder`; those that are newer than the run have their defaults.
-
-    Everything else that `args.json` records (see `RunFolder.begin`) is there too.
+def recorded_in(folder: Path) -> dict[str, Any]:
+    """Read the `args.json` of the run in `folder` (see `RunFolder.begin`); options newer than the run have their defaults.
 
     Raises:
         Refused: `args.json` is missing or damaged, or no experiment has the name that it gives.
@@ -24,15 +23,20 @@ def saved_options(folder: Path) -> argparse.Namespace:
     experiment = recorded.get("experiment", "singleshot")
     if str(experiment) not in EXPERIMENTS:
         raise Refused(f"{folder / 'args.json'}: no experiment has the name {experiment!r}")
-    return argparse.Namespace(**defaults(experiment) | recorded)
+    return defaults(experiment) | recorded
 
 
-def check_same(folder: Path, options: argparse.Namespace) -> str:
+def saved_options(folder: Path) -> Options:
+    """The options of the run in `folder`; errors as in `recorded_in`."""
+    return Options.from_record(recorded_in(folder))
+
+
+def check_same(folder: Path, options: Options) -> str:
     """Refuse options that are not those of the run in `folder`, naming those that differ.
 
     Returns a note where it cannot be told whether an image folder is what it was; else nothing.
     """
-    saved, asked = read_json(folder / "args.json"), identity(options)
+    saved, asked = read_json(folder / "args.json"), identity(with_rounds(options))
     saved = defaults(options.experiment) | saved  # an option that is newer than the run was as it is by default
     if changes := differences(saved, asked):
         raise Refused(f"{folder} holds another run ({', '.join(changes)}): choose another --expid or --overwrite")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import pandas as pd
@@ -14,6 +13,7 @@ from Utils.compute.precision import Precision
 from Utils.data.datasets import Dataset
 from Utils.measure.counting import effective_density, emptied_layers, totals
 from Utils.measure.thop_count import thop_summary
+from Utils.options.types import Options
 from Utils.runs import summary_keys
 from Utils.runs.folder import SCHEMA, RunFolder
 from Utils.training.early_stopping import kept_row, validation_summary
@@ -47,10 +47,10 @@ def pruning_summary(folder: RunFolder, network: MaskedNetwork, table: pd.DataFra
             "collapsed": not has_path(network.model, network.prunables, network.data.input_shape),
             "collapsed_layers": emptied_layers(table),
             **costs(clock),
-            "precision": str(Precision.of(folder.options, network.device)),
+            "precision": str(Precision.of(folder.options.quantization, network.device)),
             "inference": {},
         }
-        | (thop_summary(table, network.model, network.data.input_shape) if getattr(folder.options, "thop", False) else {})
+        | (thop_summary(table, network.model, network.data.input_shape) if folder.options.thop else {})
     )
 
 
@@ -92,12 +92,12 @@ def class_frequency_loss(data: Dataset) -> float:
     return float(-(counts / counts.sum()).log()[data.test_labels].mean())
 
 
-def _heading(options: argparse.Namespace, expid: str) -> dict[str, Any]:
+def _heading(options: Options, expid: str) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "status": "done",
         "experiment": options.experiment,
         "expid": expid,
-        "options": vars(options) | {"expid": expid},
-        **({"seed": options.seed} if "seed" in options else {}),
+        "options": options.record() | {"expid": expid},
+        **({"seed": options.seed} if options.reads("seed") else {}),
     }

@@ -49,8 +49,8 @@ def _wrong_option(options: Mapping[str, Any], experiment: str) -> str:
     if not _is_unicode(options):
         return NO_UNICODE
     for option in read_by(experiment):
-        if option.dest in options and option.parse is not option_pair and not _fits(option, options[option.dest]):
-            return _said(option.dest, options[option.dest])
+        if option.name in options and option.parse is not option_pair and not _fits(option, options[option.name]):
+            return _said(option.name, options[option.name])
     for name in ("level", "scale"):  # an option of a grid, or of an assignment, that its cells have
         if not is_number(options.get(name, 1)):
             return _said(name, options[name])

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
+import Pruners
 from Pruners._shared.loop import NonFiniteScores
 from Utils.base.csv_files import as_named, read_csv
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
 from Utils.data.datasets import Dataset
+from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.runs.summary import study_summary
 from Utils.training.network import MaskedNetwork, load_pruner, prepare, print_note
 
-# The options of `prepare` that a study without a pruner does not read.
-DENSE = {"prune_dataset_ratio": 1, "compression": 0.0, "density": 1.0, "prune_bias": False, "prune_batchnorm": False,
-         "prune_residual": False}  # fmt: skip
 NAMES = {"module": str, "layer_in": str, "layer_out": str}  # columns that may look like numbers
 
 
-def dense_options(options: argparse.Namespace) -> argparse.Namespace:
-    """The options with those of pruning that they lack, for a network of which nothing is pruned."""
-    return argparse.Namespace(**DENSE | vars(options))
-
-
-def options_per_pruner(options: argparse.Namespace) -> list[argparse.Namespace]:
+def options_per_pruner(options: Options) -> list[Options]:
     """The options once for each of `--pruner-list`, or for `--pruner` alone.
 
     At density 1 scores are the same in every round, so that one round is enough where `--prune-epochs` is not given.
@@ -42,13 +36,13 @@ def options_per_pruner(options: argparse.Namespace) -> list[argparse.Namespace]:
     for name in dict.fromkeys(options.pruner_list or (options.pruner,)):
         if name == "dense" and options.density < 1:
             raise Refused(f"--pruner-list dense keeps every weight, not a density of {options.density:.6g}: leave it out")
-        rounds = 1 if options.prune_epochs is None and options.density == 1 else options.prune_epochs
-        found.append(argparse.Namespace(**vars(options) | {"pruner": name, "prune_epochs": rounds}))
+        rounds = options.prune_epochs or (1 if options.density == 1 else Pruners.load(name).rounds)
+        found.append(replace(options, pruner=name, prune_epochs=rounds))
     return found
 
 
 def score_each(
-    options: argparse.Namespace, device: torch.device, data: Dataset, check: Callable[[MaskedNetwork], Any] | None = None
+    options: Options, device: torch.device, data: Dataset, check: Callable[[MaskedNetwork], Any] | None = None
 ) -> Iterator[tuple[str, MaskedNetwork, list[torch.Tensor]]]:
     """(pruner, the network after pruning, the scores of the last round) for each method, all on the same initial network.
 

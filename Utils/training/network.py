@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,18 +30,19 @@ from Utils.data.open_set import Datasets as Datasets
 from Utils.data.open_set import open_data as open_data
 from Utils.measure.counting import compression_table, multiply_adds
 from Utils.measure.thop_count import with_thop
+from Utils.options.types import Options
 
 THREADS = torch.get_num_threads()  # what the machine or OMP_NUM_THREADS gives
 SMALL_STEP = 1 << 26  # multiply-adds of a training step's forward pass below which one thread is quicker
 
 
-def use_threads(model: nn.Module, options: argparse.Namespace, input_shape: tuple[int, ...]) -> None:
+def use_threads(model: nn.Module, options: Options, input_shape: tuple[int, ...]) -> None:
     """Give small networks one CPU thread: handing work to a second one would take longer than the work.
 
     With `--deterministic` every network has one: sums in several parts differ in the last digits, and with them `--jobs` would.
     """
-    step = multiply_adds(model, input_shape) * getattr(options, "train_batch_size", 64)
-    torch.set_num_threads(1 if step < SMALL_STEP or getattr(options, "deterministic", False) else THREADS)
+    step = multiply_adds(model, input_shape) * options.train_batch_size
+    torch.set_num_threads(1 if step < SMALL_STEP or options.deterministic else THREADS)
 
 
 @dataclass
@@ -62,7 +62,7 @@ class MaskedNetwork:
     prunables: list[Prunable]
     data: Dataset
     device: torch.device
-    options: argparse.Namespace
+    options: Options
     subset: torch.Tensor | None = None
 
     @property
@@ -90,7 +90,7 @@ class MaskedNetwork:
         `scores` are those of the prunables.
         """
         table = compression_table(self.model, self.prunables, scores, self.data.input_shape)
-        return with_thop(table, self.model, self.data.input_shape) if getattr(self.options, "thop", False) else table
+        return with_thop(table, self.model, self.data.input_shape) if self.options.thop else table
 
     def prune(
         self, pruner: Pruner, density: float | None = None, start: float = 1.0, *, ablate: bool = True
@@ -111,10 +111,11 @@ class MaskedNetwork:
             seed=options.seed,
             train_mode=options.prune_train_mode,
         )
+        asked = options.compression_schedule
         try:
             scores = prune_loop(
-                problem, pruner, options.density if density is None else density, start=start, rounds=options.prune_epochs,
-                schedule=None if options.compression_schedule == DEFAULT else options.compression_schedule,
+                problem, pruner, options.density if density is None else density, start=start,
+                rounds=options.prune_epochs or pruner.rounds, schedule=None if asked == DEFAULT else asked,
                 scope=options.mask_scope, distribution=options.mask_distribution, invert=options.invert, verbose=options.verbose,
             )  # fmt: skip
         except (NonFiniteScores, RuntimeError) as error:
@@ -129,9 +130,9 @@ class MaskedNetwork:
 
     def ablate(self) -> None:
         """Draw new weights (`--reinitialize`) and permute the masks (`--shuffle`) where that was asked."""
-        if getattr(self.options, "reinitialize", False):
+        if self.options.reinitialize:
             self._reinitialize()
-        if getattr(self.options, "shuffle", False):
+        if self.options.shuffle:
             shuffle_masks(self.prunables, self.options.seed)
         apply_masks(self.prunables)
 
@@ -149,7 +150,7 @@ class MaskedNetwork:
                 own[name].copy_(tensor)
 
 
-def build_model(options: argparse.Namespace, data: Dataset, pretrained: bool = False) -> nn.Module:
+def build_model(options: Options, data: Dataset, pretrained: bool = False) -> nn.Module:
     """The network that the options name, for the shape of `data`, on the CPU, drawn from the global generator."""
     return registry.build(
         options.model, options.model_class, data.input_shape, data.num_classes, dense_classifier=options.dense_classifier,
@@ -157,13 +158,13 @@ def build_model(options: argparse.Namespace, data: Dataset, pretrained: bool = F
     )  # fmt: skip
 
 
-def build_dense(options: argparse.Namespace, data: Dataset, device: torch.device) -> nn.Module:
+def build_dense(options: Options, data: Dataset, device: torch.device) -> nn.Module:
     """Another network of that architecture, without masks, to be measured; the global generator is as it was afterwards."""
     with torch.random.fork_rng(devices=[]):
         return build_model(options, data).to(device)
 
 
-def mask(model: nn.Module, options: argparse.Namespace) -> list[Prunable]:
+def mask(model: nn.Module, options: Options) -> list[Prunable]:
     """Register a mask for everything that the options make prunable (`Models.masking.add_masks`)."""
     return add_masks(
         model,
@@ -174,7 +175,7 @@ def mask(model: nn.Module, options: argparse.Namespace) -> list[Prunable]:
     )
 
 
-def prepare(options: argparse.Namespace, device: torch.device, data: Dataset) -> MaskedNetwork:
+def prepare(options: Options, device: torch.device, data: Dataset) -> MaskedNetwork:
     """Draw the scoring subset and the network, in Synaptic-Flow's order, so that a seed gives its subset and its weights.
 
     Raises:
@@ -194,7 +195,7 @@ def prepare(options: argparse.Namespace, device: torch.device, data: Dataset) ->
     return network
 
 
-def set_up(options: argparse.Namespace, pruner: Pruner, datasets: Datasets, *, read: bool = True) -> tuple[MaskedNetwork, Clock]:
+def set_up(options: Options, pruner: Pruner, datasets: Datasets, *, read: bool = True) -> tuple[MaskedNetwork, Clock]:
     """The network and its data, ready to be trained or pruned, and the clock of the run; `read` reads the data now."""
     device = choose_device(options)
     clock = Clock(device)
@@ -204,13 +205,13 @@ def set_up(options: argparse.Namespace, pruner: Pruner, datasets: Datasets, *, r
             print(f"Loading {options.dataset} dataset.")
             data.load()
     print(f"Creating {options.model_class}-{options.model} model.")
-    Precision.of(options, device).announce()
+    Precision.of(options.quantization, device).announce()
     network = prepare(options, device, data)
     print_note(pruner, options)
     return network, clock
 
 
-def check_budget(options: argparse.Namespace, layers: Sequence[Layer]) -> None:
+def check_budget(options: Options, layers: Sequence[Layer]) -> None:
     """Refuse a density that keeps no prunable weight at all, or fewer than the method or `--mask-distribution` always keeps.
 
     Raises:
@@ -220,7 +221,7 @@ def check_budget(options: argparse.Namespace, layers: Sequence[Layer]) -> None:
     kept = kept_count(size, options.density)
     if kept < 1:
         raise Refused(f"--compression {options.compression:g} keeps none of the {size} prunable weights")
-    if "pruner" in options:
+    if options.reads("prune"):
         pruner = Pruners.load(options.pruner)
         scope = choose_scope(options.mask_scope, options.mask_distribution or pruner.distribution)
         try:
@@ -229,29 +230,27 @@ def check_budget(options: argparse.Namespace, layers: Sequence[Layer]) -> None:
             raise Refused(f"--pruner {options.pruner}, density {options.density:.6g}: {error}") from error
 
 
-def load_pruner(options: argparse.Namespace) -> Pruner:
-    """The pruner that the options name; its own number of rounds becomes `prune_epochs` where none was given.
+def load_pruner(options: Options) -> Pruner:
+    """The pruner that the options name.
 
     Raises:
         Refused: its masks move in training, and what is asked needs them to stay.
     """
     pruner = Pruners.load(options.pruner)()
-    if pruner.growth and (getattr(options, "compact", False) or "level" in options):
-        asked = "--experiment multishot" if "level" in options else "--compact"
+    if pruner.growth and (options.compact or options.level):
+        asked = "--experiment multishot" if options.level else "--compact"
         raise Refused(f"--pruner {options.pruner} moves its masks in training, {asked} needs masks that stay")
-    if options.prune_epochs is None:
-        options.prune_epochs = pruner.rounds
     return pruner
 
 
-def print_note(pruner: Pruner, options: argparse.Namespace) -> None:
+def print_note(pruner: Pruner, options: Options) -> None:
     """Say so where a method meant for trained weights is given untrained ones."""
-    trained = options.pretrained or options.weights or getattr(options, "pre_epochs", 0)
+    trained = options.pretrained or options.weights or options.pre_epochs
     if pruner.untrained_note and not trained:
         print(f"NOTE: {pruner.untrained_note}")
 
 
-def print_target(options: argparse.Namespace) -> None:
+def print_target(options: Options) -> None:
     """What the pruning aims at, in all three words."""
     asked = f"density {options.density:.6g} (sparsity {options.sparsity:.6g}, compression {options.compression:.6g})"
     print(f"Pruning with {options.pruner} for {options.prune_epochs} epochs to {asked}.")

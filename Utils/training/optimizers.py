@@ -39,8 +39,7 @@ def make_schedule(optimizer: torch.optim.Optimizer, options: Any, epochs: int) -
     `steps` is torch's MultiStepLR. `cosine` falls from `--lr` towards 0 over the epochs after the warm-up (Loshchilov and Hutter
     2017, arXiv 1608.03983, equation 5, without restarts). See `factor` for the formulas.
     """
-    schedule, warmup = getattr(options, "lr_schedule", "steps"), getattr(options, "lr_warmup", 0)
-    drops, rate = options.lr_drops, options.lr_drop_rate
+    schedule, warmup, drops, rate = options.lr_schedule, options.lr_warmup, options.lr_drops, options.lr_drop_rate
     if schedule == "steps" and not warmup:
         return MultiStepLR(optimizer, drops, rate)
     return LambdaLR(optimizer, lambda done: factor(schedule, done, epochs, warmup, drops, rate))

@@ -72,12 +72,12 @@ class Training:
         self.order, self.first, self.updates = order or phase, first, updates
         self.optimizer = make_optimizer(network.model, options.optimizer, options.lr, options.weight_decay)
         if epochs is None:
-            epochs = getattr(options, "pre_epochs" if phase == "pre_train" else "post_epochs", 0)
+            epochs = options.pre_epochs if phase == "pre_train" else options.post_epochs
         self.scheduler = make_schedule(self.optimizer, options, epochs)
-        self.precision = Precision.of(options, network.device)
+        self.precision = Precision.of(options.quantization, network.device)
         self.rows: list[tuple[float | None, ...]] = []
         self.columns = COLUMNS + (VALIDATION if self.data.val_size else ())
-        self.patience = getattr(options, "patience", None)
+        self.patience = options.patience
         self._best: dict[str, torch.Tensor] | None = None
         self.prunables, self.watch = network.prunables, watch
         hold_masks(self.optimizer, network.prunables)

@@ -13,7 +13,8 @@ from Utils.options.command_line import parse
 from Utils.options.flags import ANCESTOR_FLAGS
 from Utils.options.parser import build_parser
 from Utils.options.resolve import identity
-from Utils.options.table import INCIDENTAL, table
+from Utils.options.table import incidental, table
+from Utils.options.types import Grid
 
 
 def unambiguous_prefixes():
@@ -59,24 +60,24 @@ SWITCHES = [option for option in table() if option.parse is None]
 
 def reader_of(option):
     """Words that choose an experiment which reads the option, and what that needs."""
-    if option.reader in ("trace", "histogram", "report"):
-        return ["--experiment", option.reader, *(["--trace", "t.json"] if option.dest == "step" else []), *(["--run", "x"] if option.reader != "trace" else [])]
-    if option.reader == "assignment":
+    if option.part in ("trace", "histogram", "report"):
+        return ["--experiment", option.part, *(["--trace", "t.json"] if option.name == "step" else []), *(["--run", "x"] if option.part != "trace" else [])]
+    if option.part == "assignment":
         return ["--experiment", "assignment", "--preset", "demo"]
-    if option.reader == "saliency":
+    if option.part == "saliency":
         return ["--experiment", "saliency", "--run", "x"]
-    if option.reader.startswith("regrow"):
-        bench = option.reader == "regrow bench" or option.dest in ("regrow_to", "regrow_fraction")
+    if option.part.startswith("regrow"):
+        bench = option.part == "regrow bench" or option.name in ("regrow_to", "regrow_fraction")
         return ["--experiment", *(["regrow-bench"] if bench else ["regrow", "--regrow-to", "0.9"]), "--checkpoint", "x"]
-    if option.reader == "levels":
+    if option.part == "levels":
         return ["--experiment", "multishot", "--level-list", "1", "--pre-epochs", "5"]
-    return {"launcher": ["--seed-list", "1"], "patience": ["--val-fraction", "0.1"]}.get(option.dest, [])
+    return {"launcher": ["--seed-list", "1"], "patience": ["--val-fraction", "0.1"]}.get(option.name, [])
 
 
 def single(words):
     """The options of the one run, or of the last cell."""
     options = parse(words)
-    return options.cells[-1].options if "cells" in options else options
+    return options.cells[-1].options if isinstance(options, Grid) else options
 
 
 def test_a_list_given_in_parts_is_one_list():
@@ -86,7 +87,7 @@ def test_a_list_given_in_parts_is_one_list():
 @pytest.mark.parametrize("option", SWITCHES, ids=lambda o: o.flag)
 def test_switches_mean_what_they_say(option):
     """`type=bool` took any text, False included, for true."""
-    flag, dest = option.flag, option.dest
+    flag, dest = option.flag, option.name
     opposite = "--" + flag[5:] if flag.startswith("--no-") else "--no-" + flag[2:]
     cases = {(): False, (flag,): True, (flag, "True"): True, (flag, "False"): False, (flag, "false"): False, (opposite,): False,
              (f"{flag}=False",): False}  # fmt: skip
@@ -202,26 +203,26 @@ VALUES = {"dataset": "synthetic:1x8x8:3", "model": "conv", "model_class": "tinyi
           "regrow_dense": __file__, "regrow_reference": __file__}  # fmt: skip
 
 
-@pytest.mark.parametrize("option", [o for o in table() if o.dest not in OTHERS and not o.axis], ids=lambda o: o.dest)
+@pytest.mark.parametrize("option", [o for o in table() if o.name not in OTHERS and not o.axis], ids=lambda o: o.name)
 def test_every_flag_parses_and_changes_its_option(option):
-    value = VALUES.get(option.dest)
+    value = VALUES.get(option.name)
     value = value or (next((c for c in option.choices if c != option.default), None) if option.choices else None)
     words = [option.flag] if option.parse is None else [option.flag, value or ("0.5" if not option.is_text else "x")]
-    if option.dest == "model_class":
+    if option.name == "model_class":
         words += ["--model", "vgg16"]
-    if option.dest.startswith("slurm_"):
+    if option.name.startswith("slurm_"):
         words += ["--launcher", "slurm", "--seed-list", "1", "2"]
     try:
-        changed = vars(single(reader_of(option) + words))
+        changed = single(reader_of(option) + words).record()
     except SystemExit:
         words[1] = "7"
-        changed = vars(single(reader_of(option) + words))
-    assert changed[option.dest] != vars(single(reader_of(option) + words[2:]))[option.dest]
+        changed = single(reader_of(option) + words).record()
+    assert changed[option.name] != single(reader_of(option) + words[2:]).record()[option.name]
 
 
 def test_what_makes_two_runs_different():
     base = parse([])
-    assert set(vars(base)) - set(identity(base)) == {*INCIDENTAL, "expid"}
+    assert set(base.record()) - set(identity(base)) == set(incidental()) & set(base.record())
     assert identity(parse(["--seed", "2"])) != identity(base)
     assert identity(parse(["--gpu", "1", "--verbose", "--workers", "0", "--data-dir", "x"])) == identity(base)
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from Utils.options.table import INCIDENTAL
+from Utils.options.table import incidental
 from Utils.report.blocks import Block, Note, Section, Table
 from Utils.report.collect import BESIDE, Run
 from Utils.report.groups import Group
 from Utils.report.recipes import text_of
 
 # Options that the tables themselves vary, or that name places.
-VARIED = {"pruner", "compression", "density", "sparsity", "seed", *BESIDE, *INCIDENTAL}
+VARIED = {"pruner", "compression", "density", "sparsity", "seed", *BESIDE, *incidental()}
 
 
 def settings(groups: list[Group]) -> Section:

@@ -1,0 +1,68 @@
+"""The options of grids: lists of values, how cells run, assignments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import Pruners
+from Utils.options.flags import COMPRESSION, COUNT, DENSITY, LARGE, POSITIVE, SPARSITY, integer, number, option_pair, override
+from Utils.options.groups.regrowth_options import ALLOCATIONS, INITS, SELECTIONS
+from Utils.options.option import option
+
+ABLATIONS = {"none": None, "shuffle": "shuffle", "reinit": "reinitialize", "invert": "invert"}  # word -> option it turns on
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridOptions:
+    """The options of grids and assignments."""
+
+    preset: str | None = option("assignment", "an assignment: a name in Experiments/presets, or a file of your own, FILE.toml")
+    scale: float = option(
+        "assignment", "factor on the preset's epochs, of which at least one stays", 1.0, number(above=0, high=1000)
+    )
+    model_list: Sequence[str] = option("lists", "networks", (), nargs="+", axis="model")
+    pruner_list: Sequence[str] = option(
+        "pruner list", "pruning methods", (), choices=Pruners.names, nargs="+", axis="pruner", common=True
+    )
+    compression_list: Sequence[float] = option(
+        "schedule lists", "compressions", (), COMPRESSION, nargs="+", axis="compression", common=True
+    )
+    density_list: Sequence[float] = option("lists", "densities", (), DENSITY, nargs="+", axis="density")
+    sparsity_list: Sequence[float] = option("lists", "sparsities", (), SPARSITY, nargs="+", axis="sparsity")
+    prune_epoch_list: Sequence[int] = option("schedule lists", "rounds of scoring", (), POSITIVE, nargs="+", axis="prune_epochs")
+    level_list: Sequence[int] = option(
+        "levels", "numbers of levels, each level a training and a pruning", (), integer(1, 1000), nargs="+", axis="level"
+    )
+    ablate: Sequence[str] = option(
+        "lists",
+        "each cell as it is, with shuffled masks, new weights, inverted scores",
+        (),
+        choices=tuple(ABLATIONS),
+        nargs="+",
+        axis="ablate",
+    )
+    seed_list: Sequence[int] = option("seed list", "seeds", (), LARGE, nargs="+", axis="seed", common=True)
+    overrides: Sequence[tuple[str, str, str]] = option(
+        "overrides", "an option for one pruner's cells, as mag:pre-epochs=200", (), override, nargs="+", key="for"
+    )
+    jobs: int = option(
+        "grid", "processes that run cells, in turn on the CUDA devices there are", 1, integer(1, 1024), common=True
+    )
+    dry_run: bool = option("grid", "print the cells and what is done; run and write nothing", False, None)
+    launcher: str = option("grid", "where cells run", "local", choices=("local", "slurm"))
+    slurm_partition: str | None = option("grid", "partition of the job array")
+    slurm_time: int = option("grid", "minutes of a cell's job; a longer cell goes on in further jobs", 720, POSITIVE)
+    slurm_memory: str | None = option("grid", "memory of a cell, such as 16GB")
+    slurm_gpus: int = option("grid", "GPUs of a cell", 0, COUNT)
+    slurm_cpus: int = option("grid", "CPU cores of a cell", 1, POSITIVE)
+    slurm_option: Sequence[tuple[str, str]] = option(
+        "grid", "any other of sbatch's options, as account=vision", (), option_pair, nargs="+"
+    )
+    regrow_allocation_list: Sequence[str] = option(
+        "regrow lists", "allocations", (), choices=ALLOCATIONS, nargs="+", axis="regrow_allocation"
+    )
+    regrow_selection_list: Sequence[str] = option(
+        "regrow lists", "selections", (), choices=SELECTIONS, nargs="+", axis="regrow_selection"
+    )
+    regrow_init_list: Sequence[str] = option("regrow lists", "initial values", (), choices=INITS, nargs="+", axis="regrow_init")

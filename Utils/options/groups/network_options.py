@@ -1,0 +1,26 @@
+"""The options about the network: its name, its family, its weights at the start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from Utils.options.option import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions:
+    """The options of the network."""
+
+    model: str = option(
+        "network", "network (see --list models), a torchvision name, or FILE.py:FUNCTION", "fc", paces=True, common=True
+    )
+    model_class: str | None = option(
+        "model",
+        "family of the network; default: by dataset and name",
+        None,
+        choices=("default", "lottery", "tinyimagenet", "imagenet", "torchvision"),
+        paces=True,
+    )
+    dense_classifier: bool = option("model", "leave the last layer unpruned", False, None)
+    pretrained: bool = option("model", "start from torchvision's pretrained weights", False, None)
+    weights: str | None = option("model", "start from the state_dict in this file", file=True)

@@ -1,0 +1,72 @@
+"""The options of training and testing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from Utils.options.flags import COUNT, POSITIVE, number
+from Utils.options.option import option
+from Utils.options.parts import Affects
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """The options of training and testing."""
+
+    optimizer: str = option(
+        "train",
+        "momentum is SGD with Nesterov momentum 0.9",
+        "adam",
+        choices=("sgd", "momentum", "adam", "adamw", "rms"),
+        paces=True,
+    )
+    train_batch_size: int = option("train", "images per training step", 64, POSITIVE, paces=True)
+    test_batch_size: int = option("test", "images per evaluation step", 256, POSITIVE, affects=Affects.TRAINING & ~Affects.RESULT)
+    pre_epochs: int = option("dense", "epochs of dense training before pruning", 0, COUNT, paces=True, common=True)
+    post_epochs: int = option("epochs", "epochs of training after pruning", 10, COUNT, paces=True, common=True)
+    lr: float = option("train", "learning rate", 0.001, number(above=0), paces=True)
+    lr_drops: Sequence[int] = option(
+        "train", "epochs after which the learning rate drops, in each phase", (), POSITIVE, nargs="*"
+    )
+    lr_drop_rate: float = option("train", "factor of a drop", 0.1, number(above=0))
+    lr_schedule: str = option("train", "drop at --lr-drops, or fall to 0 in each phase", "steps", choices=("steps", "cosine"))
+    lr_warmup: int = option("train", "epochs at the start of each phase in which the learning rate rises", 0, COUNT)
+    weight_decay: float = option(
+        "train", "L2 penalty; of adamw a decay beside the gradient, if not given 0.01", 0.0, number(0), paces=True
+    )
+    quantization: bool = option(
+        "train",
+        "mixed precision in training and evaluation: bfloat16, on older GPUs float16; weights stay float32",
+        False,
+        None,
+        paces=True,
+    )
+    val_fraction: float = option(
+        "held out", "share of the training images that is held out and tested after each epoch", 0.0, number(0, below=1)
+    )
+    patience: int | None = option(
+        "validation",
+        "epochs without a better validation accuracy after which a phase of training ends; its best state is kept then",
+        None,
+        POSITIVE,
+    )
+    compact: bool = option(
+        "compact", "train the pruned network without its dead units: the same function, in smaller layers", False, None
+    )
+    save_trace: bool = option(
+        "profile",
+        "profile one inference step after training, into trace.json",
+        False,
+        None,
+        affects=Affects.NAME | Affects.RIVALS,
+    )
+    checkpoint_every: int | None = option(
+        "checkpoints",
+        "epochs between checkpoints, 0 for none; default: each of 2 s or more, and whenever 10 s have passed",
+        None,
+        COUNT,
+    )
+    tensorboard: bool = option(
+        "dense", "while training, write what TensorBoard shows into the run's folder", False, None, affects=Affects.NOTHING
+    )

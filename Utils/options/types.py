@@ -1,0 +1,117 @@
+"""The things that a command line can be: the options of one run, a grid of runs, or a list to print."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from Utils.options.experiments import EXPERIMENTS
+from Utils.options.groups.data_options import DataOptions
+from Utils.options.groups.general_options import GeneralOptions
+from Utils.options.groups.grid_options import GridOptions
+from Utils.options.groups.network_options import NetworkOptions
+from Utils.options.groups.pruning_options import PruningOptions
+from Utils.options.groups.regrowth_options import RegrowthOptions
+from Utils.options.groups.saved_run_options import SavedRunOptions
+from Utils.options.groups.training_options import TrainingOptions
+from Utils.options.table import defaults
+
+DERIVED = ("level", "split_seed", "regrow_start", "given", "place")  # fields of `Options` that no flag sets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(
+    DataOptions,
+    NetworkOptions,
+    TrainingOptions,
+    PruningOptions,
+    GridOptions,
+    SavedRunOptions,
+    RegrowthOptions,
+    GeneralOptions,
+):
+    """The options of one run. An option that the experiment does not read has its default, and is not recorded.
+
+    Attributes:
+        level: the number of levels of a multishot run.
+        split_seed: of a regrowth, the seed of the images held out, which is that of the run that it starts from.
+        regrow_start: of a regrowth, the file of the network to regrow.
+        given: of an experiment about saved runs, the options that the command line gave: these hold for the saved run too.
+        place: the folder that stands for the experiment's where the run is a cell of an assignment.
+    """
+
+    level: int | None = None
+    split_seed: int | None = None
+    regrow_start: str | None = None
+    given: Sequence[str] | None = None
+    place: str | None = None
+
+    def reads(self, part: str) -> bool:
+        """Whether the experiment reads this part of the command line (`Utils.options.parts`)."""
+        return part in EXPERIMENTS[self.experiment].reads
+
+    def record(self) -> dict[str, Any]:
+        """The options as `args.json` keeps them: those that the experiment reads, and what was derived from them."""
+        names = [*defaults(self.experiment), *(name for name in DERIVED if getattr(self, name) is not None)]
+        if self.place:
+            names.append("scale")  # of the assignment
+        return {name: getattr(self, name) for name in dict.fromkeys(names)}
+
+    @classmethod
+    def from_record(cls, recorded: Mapping[str, Any]) -> Options:
+        """The options of a saved run, from what its `args.json` records; an option newer than the run has its default."""
+        values = defaults(str(recorded.get("experiment", "singleshot"))) | dict(recorded)
+        return cls(**{name: value for name, value in values.items() if name in FIELDS})
+
+
+FIELDS = frozenset(declared.name for declared in dataclasses.fields(Options))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid. `values` has what the cell's name is made of, `options` everything; its `expid` is GRID/NAME."""
+
+    name: str
+    values: Mapping[str, Any]
+    options: Options
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid(Options):
+    """A grid: its cells, the dense baseline first; as options it has what the cells share.
+
+    Attributes:
+        recorded: what `args.json` keeps of the grid, beside the names of its cells.
+    """
+
+    cells: tuple[Cell, ...]
+    recorded: Mapping[str, Any]
+
+    def record(self) -> dict[str, Any]:
+        """The options that were given to the grid, its lists and its `--for`."""
+        return dict(self.recorded)
+
+    @classmethod
+    def of(cls, recorded: Mapping[str, Any], cells: Sequence[Cell], **more: Any) -> Grid:
+        """The grid of these cells, with the options that `recorded` has."""
+        known = {name: value for name, value in recorded.items() if name in FIELDS}
+        return cls(**known, recorded=recorded, cells=tuple(cells), **more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment(Grid):
+    """The grid of an assignment. `parts` has, by name, the options that the cells of a part share, and its lists."""
+
+    parts: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A `--list` of pruners, models, datasets or experiments."""
+
+    what: str
+
+
+Command = Options | Grid | Listing
