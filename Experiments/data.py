@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from Utils.data.datasets import open_dataset
+from Utils.data.open_set import open_dataset
 from Utils.options.types import Options
 
 EXPERIMENT = {

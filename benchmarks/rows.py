@@ -62,7 +62,7 @@ def _problem(name: str, batches: list | None = None) -> Any:
 
 
 def _mnist() -> Any:
-    from Utils.data.datasets import open_dataset
+    from Utils.data.open_set import open_dataset
 
     data = open_dataset("mnist", "Data", download=False)
     data.load()

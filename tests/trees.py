@@ -1,10 +1,13 @@
 """Image trees made for a test, and what a refusal looks like."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from Utils.base.errors import Refused
+from Utils.data import catalogue
 
 
 def refused(call, *words):
@@ -39,3 +42,8 @@ def make_tree(root, test="test", classes=("ant", "bee"), size=(8, 8), suffix="pn
 
 def idx(array):
     return b"\0\0\x08" + bytes([array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+def set_facts(monkeypatch, name, facts):
+    """Let the catalogue say other `facts` of a dataset, of which a test has small files."""
+    monkeypatch.setitem(catalogue.DATASETS, name, replace(catalogue.DATASETS[name], facts=facts))

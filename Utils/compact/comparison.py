@@ -16,7 +16,7 @@ from tqdm import tqdm
 from Models.shapes import eval_mode, image_format
 from Utils.base.tensor_files import on_cpu
 from Utils.compact.export import first
-from Utils.data.datasets import Dataset
+from Utils.data.dataset import Dataset
 from Utils.measure.counting import multiply_adds
 from Utils.measure.inference_time import REPEATS, interleaved, quartiles
 

@@ -17,7 +17,7 @@ from Models.reach import has_path
 from Utils.base.errors import RunFailed, out_of_memory
 from Utils.base.seeds import generator
 from Utils.compute.clock import Clock
-from Utils.data.datasets import Dataset
+from Utils.data.dataset import Dataset
 from Utils.measure.counting import multiply_adds
 from Utils.training.network import MaskedNetwork, use_threads
 

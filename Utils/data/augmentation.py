@@ -42,6 +42,16 @@ def crop_flip(images: Tensor, rows: Tensor, columns: Tensor, flips: Tensor) -> T
     return padded.flatten(2).gather(2, index).view_as(images)
 
 
+def resize(images: Tensor, size: Sequence[int]) -> Tensor:
+    """`images` (uint8 [..., C, H, W]) in the `size` (height, width), with antialiasing, on the device that they are on.
+
+    The CPU does it, which rounds to whole grey levels in a way of its own: a network sees the same images on each device.
+    """
+    from torchvision.transforms.v2 import functional
+
+    return functional.resize(images.cpu(), list(size), antialias=True).to(images.device)
+
+
 def recipe(augment: str, size: int) -> Any:
     """The transform of one PIL image to uint8 [C, size, size]: `imagenet` and `crop-flip` are random, `none` is for testing.
 

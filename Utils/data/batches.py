@@ -18,8 +18,8 @@ from torch import Tensor
 
 from Utils.base import seeds
 from Utils.base.errors import Refused
-from Utils.data.augmentation import PADDING, Normaliser, crop_flip, recipe
-from Utils.data.sharding import Taken, batch_sizes, epoch_order
+from Utils.data.augmentation import PADDING, Normaliser, crop_flip, recipe, resize
+from Utils.data.sharding import Taken, batch_sizes
 
 CHUNK_BYTES = 4 << 20  # float32 images prepared at once: fits in the caches of a CPU, keeps a GPU busy
 STATISTICS_IMAGES = 2000  # large images from which mean and standard deviation are taken
@@ -55,6 +55,15 @@ def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
         means.append(float(mean))
         stds.append(float(std) or 1.0)
     return tuple(means), tuple(stds)
+
+
+def epoch_order(count: int, seed: int, phase: str, epoch: int, among: Tensor | None = None) -> Tensor:
+    """The shuffled order in which an epoch visits its images: int64 [count], CPU, decided by (seed, phase, epoch).
+
+    It is a permutation of 0..count-1, or of the `count` indices `among` (int64, CPU).
+    """
+    order = torch.randperm(count, generator=seeds.generator(seed, "order", phase, epoch))
+    return order if among is None else among[order]
 
 
 class TensorSplit:
@@ -121,10 +130,7 @@ class TensorSplit:
 
     def _split(self, images: Tensor, labels: Tensor, sizes: list[int]) -> Batches:
         if self.size:
-            from torchvision.transforms.v2.functional import resize
-
-            # On the CPU, which rounds to whole grey levels in a way of its own: a network sees the same images on each device.
-            images = resize(images.cpu(), list(self.size), antialias=True).to(images.device)
+            images = resize(images, self.size)
         return zip(self.normalise(images).split(sizes), labels.split(sizes), strict=True)
 
 

@@ -1,81 +1,86 @@
-"""The datasets by name: what can be said about each without reading a file, for the command line and its help."""
+"""Every dataset by name, with its constants and its reader. Plain data: importing this imports no torch.
+
+A new dataset takes two files: one with its reader, and this one with an entry in `DATASETS`.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from Utils.base.errors import Refused
 
 AUGMENTATIONS = ("none", "crop-flip", "imagenet")
-SMALL = 64  # pixels on either side up to which a set is held on the device
-_SYNTHETIC = re.compile(r"synthetic:(\d{1,4})x(\d{1,4})x(\d{1,4}):(\d{1,6})(?::(\d{1,9}))?", re.ASCII)
+SMALL = 64  # pixels on either side up to which images are held on the device as one tensor
 MAX_BYTES = 1 << 31
-# torchvision's sets of digits, letters, text and traffic signs: a mirror image may be another class, or none
-NOT_MIRRORED = {"EMNIST", "GTSRB", "KMNIST", "QMNIST", "RenderedSST2", "SVHN", "USPS"}
+_FOLDER = "folder:"
+_SYNTHETIC_FORM = "synthetic:CxHxW:CLASSES[:N]"
+_SYNTHETIC = re.compile(r"synthetic:(\d{1,4})x(\d{1,4})x(\d{1,4}):(\d{1,6})(?::(\d{1,9}))?", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Named:
-    """The constants of a named set; without `mean` and `std` those of its training images are taken."""
+class Facts:
+    """Shape (C, H, W), classes, sizes and default augmentation of a set; mean and std per channel in units of pixel / 255.
+
+    Without `mean` and `std` those of the training images are taken. Images of a set that is not of `one_size` are cut to
+    `--image-size` as they are read, else to `shape`; those of other sets are read as they are and resized batch by batch.
+    """
 
     shape: tuple[int, int, int]
     classes: int
     train_size: int
     test_size: int
     augment: str
-    source: str
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    one_size: bool = True
+
+    def at(self, image_size: int | None) -> Facts:
+        """The facts of the set as it is read with `--image-size image_size`."""
+        if self.one_size or image_size is None:
+            return self
+        return replace(self, shape=(self.shape[0], image_size, image_size), augment=augment_for(image_size))
 
 
-_CIFAR_URL = "www.cs.toronto.edu/~kriz"
-NAMED = {
-    "mnist": Named((1, 28, 28), 10, 60000, 10000, "none", "comes with the project", (0.1307,), (0.3081,)),
-    "fashion-mnist": Named((1, 28, 28), 10, 60000, 10000, "none", "fashion-mnist.s3-website.eu-central-1.amazonaws.com"),
-    "cifar10": Named((3, 32, 32), 10, 50000, 10000, "crop-flip", _CIFAR_URL, (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)),
-    "cifar100": Named((3, 32, 32), 100, 50000, 10000, "crop-flip", _CIFAR_URL, (0.507, 0.487, 0.441), (0.267, 0.256, 0.276)),
-    "tiny-imagenet": Named(
-        (3, 64, 64), 200, 100000, 10000, "crop-flip", "cs231n.stanford.edu", (0.480, 0.448, 0.397), (0.276, 0.269, 0.282)
-    ),
-    "imagenet": Named(
-        (3, 224, 224),
-        1000,
-        1281167,
-        50000,
-        "imagenet",
-        "never downloaded: imagenet/{train,val} in the data folder",
-        (0.485, 0.456, 0.406),
-        (0.229, 0.224, 0.225),
-    ),
-}
-NAMES: tuple[str, ...] = tuple(NAMED)
-ALIASES = {
-    "MNIST": "mnist",
-    "FashionMNIST": "fashion-mnist",
-    "CIFAR10": "cifar10",
-    "CIFAR100": "cifar100",
-    "ImageNet": "imagenet",
-}
-CHOICES = (
-    f"{', '.join(NAMES)}, folder:PATH, synthetic:CxHxW:CLASSES[:N], or the name of a torchvision classification set such as SVHN"
-)
+@dataclass(frozen=True)
+class Entry:
+    """A dataset, or all those whose names have one form.
+
+    `reader` is "module:function"; the function is f(name, place, image_size) -> `Contents` (see `Utils.data.reading`).
+    `facts` are None where the name has to be parsed or the files have to be read to know them.
+    """
+
+    reader: str
+    source: str
+    facts: Facts | None = None
+    aliases: tuple[str, ...] = ()
+    # For a form of names alone: the names, what checks one of them and returns the facts that it says, the texts for `--list`.
+    pattern: re.Pattern[str] | None = None
+    parse: Callable[[str], Facts | None] | None = None
+    texts: tuple[str, str, str, str, str] | None = None  # shape, classes, training images, test images, augmentation
+    wording: str = ""  # of the form in a sentence, if it is not the entry's name
 
 
-def check_name(name: str) -> None:
-    """Raise `Refused` if `name` can be no dataset's; looks at the text alone."""
-    if name.startswith("synthetic:"):
-        parse_synthetic(name)
-    elif name.startswith("folder:"):
-        if not name.removeprefix("folder:").strip():
-            raise Refused(f"dataset {name!r} lacks the path: folder:PATH, with PATH/train and PATH/test or PATH/val")
-    elif name not in NAMES and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-        raise Refused(f"dataset {name!r}: choose from {CHOICES}")
+def augment_for(size: int) -> str:
+    """The default augmentation of colour images of `size` pixels on the longer side."""
+    return "crop-flip" if size <= SMALL else "imagenet"
 
 
-def parse_synthetic(name: str) -> tuple[tuple[int, int, int], int, int]:
-    """((C, H, W), classes, training images) of a synthetic set's name."""
-    form = "synthetic:CxHxW:CLASSES[:N], as synthetic:3x32x32:10:1000"
+def folder_of(name: str) -> Path | None:
+    """The absolute path in a name of the form folder:PATH; None for other names."""
+    return Path(name.removeprefix(_FOLDER)).expanduser().absolute() if name.startswith(_FOLDER) else None
+
+
+def _parse_folder(name: str) -> None:
+    if not name.removeprefix(_FOLDER).strip():
+        raise Refused(f"dataset {name!r} lacks the path: folder:PATH, with PATH/train and PATH/test or PATH/val")
+
+
+def parse_synthetic(name: str) -> Facts:
+    """The facts that the name of a synthetic set says; raises `Refused` if it is not of that form or out of bounds."""
+    form = f"{_SYNTHETIC_FORM}, as synthetic:3x32x32:10:1000"
     match = _SYNTHETIC.fullmatch(name)
     if not match:
         raise Refused(f"dataset {name!r} is not of the form {form}")
@@ -84,22 +89,110 @@ def parse_synthetic(name: str) -> tuple[tuple[int, int, int], int, int]:
         raise Refused(f"dataset {name!r}: {form} needs sizes of at least 1, 2 classes, and an image per class")
     if channels * height * width * count > MAX_BYTES:
         raise Refused(f"dataset {name!r} is too large: C * H * W * N may be {MAX_BYTES} at most")
-    return (channels, height, width), classes, count
+    return Facts((channels, height, width), classes, count, max(1, count // 5), "none")
+
+
+_BY_SIZE = "crop-flip up to 64 pixels, else imagenet"
+DATASETS: dict[str, Entry] = {
+    "mnist": Entry(
+        "Utils.data.mnist:read",
+        "comes with the project",
+        Facts((1, 28, 28), 10, 60000, 10000, "none", (0.1307,), (0.3081,)),
+        aliases=("MNIST",),
+    ),
+    "fashion-mnist": Entry(
+        "Utils.data.mnist:read",
+        "fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+        Facts((1, 28, 28), 10, 60000, 10000, "none"),
+        aliases=("FashionMNIST",),
+    ),
+    "cifar10": Entry(
+        "Utils.data.cifar:read",
+        "www.cs.toronto.edu/~kriz",
+        Facts((3, 32, 32), 10, 50000, 10000, "crop-flip", (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)),
+        aliases=("CIFAR10",),
+    ),
+    "cifar100": Entry(
+        "Utils.data.cifar:read",
+        "www.cs.toronto.edu/~kriz",
+        Facts((3, 32, 32), 100, 50000, 10000, "crop-flip", (0.507, 0.487, 0.441), (0.267, 0.256, 0.276)),
+        aliases=("CIFAR100",),
+    ),
+    "tiny-imagenet": Entry(
+        "Utils.data.tiny_imagenet:read",
+        "cs231n.stanford.edu",
+        Facts((3, 64, 64), 200, 100000, 10000, "crop-flip", (0.480, 0.448, 0.397), (0.276, 0.269, 0.282)),
+    ),
+    "imagenet": Entry(
+        "Utils.data.imagenet:read",
+        "never downloaded: imagenet/{train,val} in the data folder",
+        Facts((3, 224, 224), 1000, 1281167, 50000, "imagenet", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), one_size=False),
+        aliases=("ImageNet",),
+    ),
+    "folder:PATH": Entry(
+        "Utils.data.image_folder:read",
+        "PATH/train/<class>/, PATH/test/<class>/ (or val)",
+        pattern=re.compile(f"{_FOLDER}.*", re.DOTALL),
+        parse=_parse_folder,
+        texts=("3xHxW", "*", "*", "*", _BY_SIZE),
+    ),
+    _SYNTHETIC_FORM: Entry(
+        "Utils.data.synthetic:read",
+        "made up from the name",
+        pattern=re.compile("synthetic:.*", re.DOTALL),
+        parse=parse_synthetic,
+        texts=("CxHxW", "CLASSES", "N (1000)", "N/5", "none"),
+    ),
+    "SVHN, KMNIST, GTSRB, ...": Entry(
+        "Utils.data.torchvision_sets:read",
+        "torchvision, by class name",
+        pattern=re.compile("[A-Za-z][A-Za-z0-9_]*"),
+        texts=("CxHxW", "*", "*", "*", f"{_BY_SIZE}; digits none"),
+        wording="the name of a torchvision classification set such as SVHN",
+    ),
+}
+
+
+def named_sets() -> list[str]:
+    """The sets that have a name of their own."""
+    return [name for name, entry in DATASETS.items() if entry.pattern is None]
+
+
+def choices() -> str:
+    """The names and the forms of names, for a message."""
+    *forms, last = (entry.wording or form for form, entry in DATASETS.items() if entry.pattern)
+    return f"{', '.join([*named_sets(), *forms])}, or {last}"
+
+
+def own_name(name: str) -> str:
+    """The name in `DATASETS` of a set that is called by an alias; any other name as it is."""
+    return next((own for own, entry in DATASETS.items() if name in entry.aliases), name)
+
+
+def find(name: str) -> tuple[Entry, Facts | None]:
+    """The entry of a dataset's name, and what is known of the set without reading a file; looks at the text alone.
+
+    Raises:
+        Refused: no dataset can have that name.
+    """
+    entry = DATASETS.get(own_name(name))
+    if entry is None or entry.pattern:
+        entry = next((each for each in DATASETS.values() if each.pattern and each.pattern.fullmatch(name)), None)
+    if entry is None:
+        raise Refused(f"dataset {name!r}: choose from {choices()}")
+    return entry, entry.parse(name) if entry.parse else entry.facts
 
 
 def describe() -> list[dict[str, str]]:
-    """A row per named set, and one for each other way to name a set, for `--list datasets`."""
+    """A row for each entry, for `--list datasets`."""
     keys = ("name", "shape", "classes", "train", "test", "mean", "std", "augmentation", "source")
-    own = "of its training images"
     rows = []
-    for name, facts in NAMED.items():
-        mean, std = ("/".join(f"{value:g}" for value in values) or own for values in (facts.mean, facts.std))
-        sizes = (str(facts.classes), str(facts.train_size), str(facts.test_size))
-        rows.append((name, "x".join(map(str, facts.shape)), *sizes, mean, std, facts.augment, facts.source))
-    by_size = "crop-flip up to 64 pixels, else imagenet"
-    rows += [
-        ("folder:PATH", "3xHxW", "*", "*", "*", own, own, by_size, "PATH/train/<class>/, PATH/test/<class>/ (or val)"),
-        ("synthetic:CxHxW:CLASSES[:N]", "CxHxW", "CLASSES", "N (1000)", "N/5", own, own, "none", "made up from the name"),
-        ("SVHN, KMNIST, GTSRB, ...", "CxHxW", "*", "*", "*", own, own, f"{by_size}; digits none", "torchvision, by class name"),
-    ]
-    return [dict(zip(keys, row, strict=True)) for row in rows]
+    for name, entry in DATASETS.items():
+        facts, texts, statistics = entry.facts, entry.texts or ("*",) * 5, [(), ()]
+        if facts:
+            sizes = (facts.classes, facts.train_size, facts.test_size)
+            texts = ("x".join(map(str, facts.shape)), *map(str, sizes), facts.augment)
+            statistics = [facts.mean, facts.std]
+        shown = ("/".join(f"{value:g}" for value in values) or "of its training images" for values in statistics)
+        rows.append(dict(zip(keys, (name, *texts[:4], *shown, texts[4], entry.source), strict=True)))
+    return rows

@@ -46,6 +46,13 @@ def md5_of(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
+def check_md5(path: Path, md5: str) -> None:
+    """Raise `Refused` naming `path` if it has another checksum."""
+    found = md5_of(path)
+    if found != md5:
+        raise Refused(f"{path} is corrupt or incomplete: its md5 checksum is {found}, not {md5}; replace or delete it")
+
+
 def fetch(
     url: str,
     path: str | os.PathLike[str],

@@ -11,16 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from Utils.base import seeds
-
 IGNORED = -100  # the label that `cross_entropy` leaves out by default
 LEAST = 2  # images that each process puts through the network at once: BatchNorm cannot train on one
-
-
-def epoch_order(count: int, seed: int, phase: str, epoch: int, among: Tensor | None = None) -> Tensor:
-    """The permutation of 0..count-1, or of the `count` indices `among` (int64, CPU), in which an epoch visits the images."""
-    order = torch.randperm(count, generator=seeds.generator(seed, "order", phase, epoch))
-    return order if among is None else among[order]
 
 
 def batch_sizes(count: int, batch_size: int) -> list[int]:

@@ -10,16 +10,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
+from torchvision import datasets
 
 from Utils.base.errors import Refused
 from Utils.base.network import bounded_network
 from Utils.base.tensor_files import tensors_alone
+from Utils.data.catalogue import choices
 from Utils.data.download import folder_lock, missing
-from Utils.data.namedsets import Contents, Place
+from Utils.data.image_files import read_described
+from Utils.data.reading import Contents, Place
 
 # Sets whose constructors look like those of classification sets, but whose targets are something else.
 _OTHER_TARGETS = {"CelebA", "Cityscapes", "Kitti", "LFWPairs", "MovingMNIST", "WIDERFace"}
+# Sets of digits, letters, text and traffic signs: a mirror image may be another class, or none.
+NOT_MIRRORED = {"EMNIST", "GTSRB", "KMNIST", "QMNIST", "RenderedSST2", "SVHN", "USPS"}
 _SPLITS = (("train", "trainval"), ("test", "val", "valid"))
 _LABEL_LISTS = ("targets", "labels", "_labels")  # attributes in which sets keep all labels
 
@@ -47,14 +53,20 @@ class SetImages:
         return (self.content(index) if content is None else content).convert(self.mode)
 
 
-def open_pair(name: str, place: Place) -> tuple[Any, Any]:
-    """The training and the test set of the torchvision class `name`, downloaded if they are not there and may be.
+def read(name: str, place: Place, image_size: int | None) -> Contents:
+    """Both parts of the torchvision class `name`, downloaded if they are not there and may be.
 
-    Raises `Refused` if there is no such class, if it is not a classification set with a training and a test part, or if its
-    files are neither there nor to be had.
+    Raises:
+        Refused: there is no such class, it is not a classification set with a training and a test part, or its files are
+            neither there nor to be had.
     """
-    from torchvision import datasets
+    contents, classes = sources(name, *open_pair(name, place))
+    channels = 1 if contents.train.mode == "L" else 3
+    return read_described(contents, channels, classes, image_size, name, mirrored=name not in NOT_MIRRORED)
 
+
+def open_pair(name: str, place: Place) -> tuple[Any, Any]:
+    """The training and the test set of the torchvision class `name`; raises as `read`."""
     set_class = getattr(datasets, name, None)
     if not (name in datasets.__all__ and inspect.isclass(set_class)) or not _classifies(name, set_class):
         raise Refused(_no_such_set(name))
@@ -77,9 +89,7 @@ def open_pair(name: str, place: Place) -> tuple[Any, Any]:
 
 
 def _no_such_set(name: str) -> str:
-    from Utils.data.catalogue import CHOICES
-
-    return f"{name!r} is not a classification set with a training and a test part; choose from {CHOICES}"
+    return f"{name!r} is not a classification set with a training and a test part; choose from {choices()}"
 
 
 def _line(error: Exception) -> str:
@@ -134,8 +144,6 @@ def _construct(set_class: type, root: str, **options: Any) -> Any:
 
 def sources(name: str, train: Any, test: Any) -> tuple[Contents, int]:
     """Images and labels of both parts, and the number of classes. Mode L gives one channel, everything else RGB."""
-    from PIL import Image
-
     image, label = (*train[0], None, None)[:2]
     if not isinstance(image, Image.Image) or isinstance(label, bool) or not hasattr(label, "__index__"):
         raise Refused(_no_such_set(name))

@@ -20,7 +20,7 @@ from Pruners._shared.base import Pruner
 from Pruners._shared.problem import Problem
 from Utils.compute.device import choose_device, device_of
 from Utils.compute.precision import Precision
-from Utils.data.datasets import Dataset
+from Utils.data.dataset import Dataset
 from Utils.grid.grid_folder import State
 from Utils.grid.workers import cores
 from Utils.measure.inference_time import ENOUGH, PASSES, REPEATS, WARM_UP

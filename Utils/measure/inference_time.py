@@ -14,7 +14,7 @@ from torch import nn
 from Models.shapes import eval_mode, image_format
 from Utils.compute.environment import device_text
 from Utils.compute.precision import Precision
-from Utils.data.datasets import Dataset
+from Utils.data.dataset import Dataset
 
 WARM_UP, REPEATS = 5, 30
 PASSES, ENOUGH = 5, 5.0  # over the test set: at most so many, and none begun after so many seconds

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from Utils.base.errors import Refused
 from Utils.base.text import flag_of
 from Utils.compute.torchrun import launched
-from Utils.data.contents import forget
+from Utils.data.folder_hashes import forget
 from Utils.options.assignment import plan
 from Utils.options.experiments import EXPERIMENTS
 from Utils.options.grid import expand, overridden

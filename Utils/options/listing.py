@@ -6,7 +6,7 @@ import pandas as pd
 
 import Pruners
 from Models import registry
-from Utils.data import datasets
+from Utils.data.catalogue import describe
 from Utils.options.experiments import EXPERIMENTS
 
 
@@ -29,7 +29,7 @@ def _experiments() -> pd.DataFrame:
 
 
 def _datasets() -> pd.DataFrame:
-    return pd.DataFrame(datasets.describe())
+    return pd.DataFrame(describe())
 
 
 def print_list(what: str) -> None:

@@ -14,8 +14,8 @@ from Models import registry
 from Utils.base.errors import Refused
 from Utils.base.packages import require
 from Utils.base.text import flag_of
-from Utils.data.catalogue import ALIASES, NAMES, check_name
-from Utils.data.contents import digest_of
+from Utils.data.catalogue import find, named_sets, own_name
+from Utils.data.folder_hashes import digest_of
 from Utils.options.resolve_regrowth import resolve_regrowth
 from Utils.options.table import defaults, incidental, table
 from Utils.options.types import Options
@@ -35,10 +35,10 @@ def resolve(given: Mapping[str, Any]) -> Options:
     if options.reads("regrow"):
         options = resolve_regrowth(options, given)
     if options.reads("dataset"):
-        check_name(options.dataset)
-        options = replace(options, dataset=ALIASES.get(options.dataset, options.dataset))
-    if options.data_mirror and options.dataset not in NAMES:
-        raise Refused(f"--data-mirror serves the named sets ({', '.join(NAMES)}), not {options.dataset}")
+        find(options.dataset)  # refuses a word that names no dataset
+        options = replace(options, dataset=own_name(options.dataset))
+    if options.data_mirror and options.dataset not in named_sets():
+        raise Refused(f"--data-mirror serves the named sets ({', '.join(named_sets())}), not {options.dataset}")
     options = _with_density(options, [name for name in SAME_THING if name in given])
     if options.reads("model"):
         model_class, model = registry.resolve(options.model, options.model_class, options.dataset)

@@ -11,7 +11,7 @@ from torch import nn
 from Models.masking import Prunable
 from Models.weights import copy_tensors
 from Utils.base.errors import Refused
-from Utils.data.datasets import Dataset
+from Utils.data.dataset import Dataset
 from Utils.options.types import Options
 from Utils.regrowth.selection import Sources
 from Utils.runs.checkpoint_reader import Checkpoint, read_checkpoint

@@ -16,7 +16,7 @@ from Models.weights import copy_tensors
 from Pruners._shared.masks import kept_count
 from Utils.base.errors import Refused
 from Utils.compute.device import choose_device
-from Utils.data.datasets import Dataset
+from Utils.data.dataset import Dataset
 from Utils.options.types import Options
 from Utils.regrowth.allocation import capacities, fraction_count
 from Utils.regrowth.selection import Sources

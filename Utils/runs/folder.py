@@ -18,7 +18,7 @@ from Utils.base.tensor_files import seal, unseal
 from Utils.compute import processes
 from Utils.compute.device import device_of
 from Utils.compute.environment import environment, load_average
-from Utils.data import contents
+from Utils.data import folder_hashes
 from Utils.options.resolve import identity, with_rounds
 from Utils.options.types import Options
 from Utils.runs.manifest import CHECKPOINT, OwnFiles, names_of
@@ -145,7 +145,7 @@ class RunFolder(Writer):
         content = self.options.record() | identity(self.options) | {"expid": self.expid}
         self.write_json("args.json", content | environment(device))
         if self.saves:
-            contents.keep(str(content.get("dataset")), self.options.result_dir)
+            folder_hashes.keep(str(content.get("dataset")), self.options.result_dir)
         if source := source_of(self.options.model, self.options.model_class):
             self.write_file(COPY, lambda file: file.write_bytes(source.read_bytes()))
 

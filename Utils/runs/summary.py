@@ -10,7 +10,7 @@ import torch
 from Models.reach import has_path
 from Utils.compute.clock import Clock
 from Utils.compute.precision import Precision
-from Utils.data.datasets import Dataset
+from Utils.data.dataset import Dataset
 from Utils.measure.counting import effective_density, emptied_layers, totals
 from Utils.measure.thop_count import thop_summary
 from Utils.options.types import Options

@@ -17,7 +17,7 @@ from torch import nn
 
 from Models.masking import Prunable
 from Models.shapes import eval_mode
-from Utils.data.datasets import Dataset
+from Utils.data.dataset import Dataset
 
 ORDERS = ("first", "second")
 COLUMNS = 300  # of the heat map, in all; each layer has some of them

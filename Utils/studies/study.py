@@ -15,7 +15,7 @@ from Pruners._shared.loop import NonFiniteScores
 from Utils.base.csv_files import as_named, read_csv
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
-from Utils.data.datasets import Dataset
+from Utils.data.dataset import Dataset
 from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.runs.summary import study_summary

@@ -25,7 +25,7 @@ from Utils.base.seeds import derive
 from Utils.compute.clock import Clock
 from Utils.compute.device import choose_device
 from Utils.compute.precision import Precision
-from Utils.data.datasets import Dataset
+from Utils.data.dataset import Dataset
 from Utils.data.open_set import Datasets as Datasets
 from Utils.data.open_set import open_data as open_data
 from Utils.measure.counting import compression_table, multiply_adds

@@ -20,7 +20,7 @@ from Experiments import compact as experiment
 from Models import registry
 from Models.weights import load_weights
 from Utils.compact import comparison
-from Utils.data.datasets import open_dataset
+from Utils.data.open_set import open_dataset
 
 DATA = "synthetic:1x12x12:4:60"
 BASE = ["--dataset", DATA, "--post-epochs", "1", "--prune-epochs", "3", "--train-batch-size", "10", "--lr", "0.01", "--expid", "x"]

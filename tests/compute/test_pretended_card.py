@@ -176,12 +176,12 @@ def test_images_are_resized_as_on_the_cpu():
 
 
 def test_data_are_read_once_for_all_devices(monkeypatch):
-    from Utils.data import namedsets
+    from Utils.data import synthetic
     from Utils.data.open_set import Datasets
     from Utils.options.command_line import parse
 
-    reads, make = [], namedsets.make_synthetic
-    monkeypatch.setattr(namedsets, "make_synthetic", lambda *words: reads.append(1) or make(*words))
+    reads, make = [], synthetic.make_synthetic
+    monkeypatch.setattr(synthetic, "make_synthetic", lambda *words: reads.append(1) or make(*words))
     with card():
         datasets, options = Datasets(), parse(DATA)
         plain, there = (datasets.open(options, device) for device in (torch.device("cpu"), CARD))

@@ -14,13 +14,13 @@ from conftest import PROJECT, TINY
 
 from Utils.base.locks import Lock
 from Utils.base.tensor_files import seal, unseal
-from Utils.data import namedsets
+from Utils.data import cifar
 from Utils.data.download import folder_lock
 from Utils.runs import run_files
 from Utils.runs.manifest import OwnFiles
 
 sys.path.insert(0, str(PROJECT / "tests"))
-from test_archives import make_cifar
+from test_cifar import make_cifar
 from test_resume import differences, numbers
 
 fork = multiprocessing.get_context("fork")
@@ -93,7 +93,7 @@ def test_a_measurement_waits_for_the_lock(command, monkeypatch):
 
 def read_set(folder, done):
     torch.set_num_threads(1)
-    from Utils.data.datasets import open_dataset
+    from Utils.data.open_set import open_dataset
 
     open_dataset("cifar10", folder, download=False).load()
     (folder / done).touch()
@@ -119,7 +119,7 @@ def test_an_archive_is_unpacked_by_one_process(tmp_path, monkeypatch):
     for reader in readers:
         reader.join(60)
     assert [reader.exitcode for reader in readers] == [0, 0] and archive.exists()
-    assert namedsets.CIFAR["cifar10"][1] == archive.name
+    assert cifar.ARCHIVES["cifar10"][1] == archive.name
 
 
 def test_what_a_kill_at_the_very_end_left_is_removed(command):

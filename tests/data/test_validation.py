@@ -14,8 +14,8 @@ from test_resume import killed, numbers, same
 from trees import make_tree
 
 from Utils.base.errors import Refused
-from Utils.data.datasets import open_dataset
-from Utils.data.held_out import HeldOut
+from Utils.data.held_out import draw_held_out
+from Utils.data.open_set import open_dataset
 from Utils.data.sharding import IGNORED
 from Utils.training.early_stopping import best_index, is_over, kept_row
 
@@ -31,6 +31,10 @@ def numbered(count):
     return data
 
 
+def hold_out(data, fraction, seed):
+    return data.without(draw_held_out(data.train_size, fraction, seed))
+
+
 def labels(batches):
     return torch.cat([y for _, y in batches])
 
@@ -42,21 +46,21 @@ def test_training_and_validation_images_are_a_partition(count, fraction, seed, b
     held = round(fraction * count)
     if held in (0, count):
         with pytest.raises(Refused, match=f"holds out {held} of the {count} training images"):
-            HeldOut(data, fraction, seed)
+            hold_out(data, fraction, seed)
         return
-    part = HeldOut(data, fraction, seed)
+    part = hold_out(data, fraction, seed)
     trained, validated = (labels(b) for b in (part.train_batches(batch_size, seed, "p", 1), part.val_batches(batch_size)))
     assert torch.equal(validated, part.val_indices) and len(validated) == part.val_size == held
     assert sorted([*trained.tolist(), *validated.tolist()]) == list(range(count)) and len(trained) == part.train_size
     assert sorted(part.train_labels.tolist()) == sorted(data.train_labels[trained].tolist())
-    again = HeldOut(data, fraction, seed)
+    again = hold_out(data, fraction, seed)
     assert torch.equal(again.train_labels, part.train_labels)  # of a set that has been read
     assert torch.equal(again.val_indices, part.val_indices)
 
 
 def test_the_split_is_the_seeds_and_the_images_are_not_varied():
     data = numbered(100)
-    a, b = HeldOut(data, 0.2, 1), HeldOut(data, 0.2, 2)
+    a, b = hold_out(data, 0.2, 1), hold_out(data, 0.2, 2)
     assert not torch.equal(a.val_indices, b.val_indices) and data.val_size == 0
     images, named = next(a.val_batches(20))
     plain = data.subset_batches(named, 20)[0][0]
@@ -66,7 +70,7 @@ def test_the_split_is_the_seeds_and_the_images_are_not_varied():
 
 
 def test_shares_of_both_parts_are_those_of_one_process():
-    part = HeldOut(numbered(67), 0.3, 1)
+    part = hold_out(numbered(67), 0.3, 1)
     key = (7, 1, "p", 2)
     shares = [list(part.train_batches(*key, (rank, 3))) for rank in range(3)]
     for (images, named), *parts in zip(part.train_batches(*key), *shares, strict=True):
@@ -78,7 +82,7 @@ def test_shares_of_both_parts_are_those_of_one_process():
 def test_large_images_are_held_out_too(tmp_path):
     """Those that are read from disk anew in each epoch."""
     root = make_tree(tmp_path / "images", classes=("ant", "bee", "cat"), size=(72, 72))
-    part = HeldOut(open_dataset(f"folder:{root}", augment="crop-flip", image_size=72, workers=0), 0.3, 1)
+    part = hold_out(open_dataset(f"folder:{root}", augment="crop-flip", image_size=72, workers=0), 0.3, 1)
     images, named = next(part.val_batches(9))
     assert images.shape == (3, 3, 72, 72) and part.train_size == 6 and not hasattr(part._train, "images")
     plain, again = part.subset_batches(part.val_indices, 9)[0]
@@ -90,7 +94,7 @@ def test_large_images_are_held_out_too(tmp_path):
 def test_scoring_images_are_those_of_the_whole_set_without_the_held_out_ones():
     """The draw is the same, so that the weights drawn after it are those of the seed whatever is held out."""
     data = numbered(100)
-    part = HeldOut(data, 0.3, 1)
+    part = hold_out(data, 0.3, 1)
     torch.manual_seed(5)
     whole, after = data.scoring_subset(100), torch.rand(3)
     torch.manual_seed(5)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from Utils.data.datasets import Dataset
+from Utils.data.dataset import Dataset
 from Utils.options.command_line import parse
 
 BASE = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--post-epochs", "1", "--prune-epochs", "2", "--expid", "g"]

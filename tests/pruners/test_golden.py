@@ -17,7 +17,7 @@ from Models.reach import has_path
 from Pruners._shared.loop import prune_loop
 from Pruners._shared.masks import kept_count
 from Pruners._shared.problem import Problem
-from Utils.data.datasets import open_dataset
+from Utils.data.open_set import open_dataset
 from Utils.measure.counting import compression_table, totals
 
 ROWS = json.loads((PROJECT / "tests/golden/golden_masks.json").read_text())

@@ -12,7 +12,7 @@ from test_resume import killed
 from torch import nn
 from torch.nn.utils import prune
 
-from Utils.data.datasets import Dataset
+from Utils.data.dataset import Dataset
 from Utils.options.resolve_regrowth import settle_regrowth
 
 DATA = ["--dataset", "synthetic:1x8x8:3:200", "--model", "conv"]

@@ -13,12 +13,12 @@ import pytest
 import torch
 from bad_input_files import Malicious
 from conftest import PROJECT, TINY
-from test_archives import make_cifar
+from test_cifar import make_cifar
 from trees import refused as is_refused
 
 from Utils.base.tensor_files import FORCED, tensors_alone, unseal
-from Utils.data.datasets import open_dataset
 from Utils.data.download import md5_of
+from Utils.data.open_set import open_dataset
 from Utils.runs.manifest import OwnFiles
 
 FOLDER = Path("Results/data/singleshot/x")
@@ -120,7 +120,7 @@ MEMBERS = {
 @pytest.mark.parametrize("kind", MEMBERS)
 def test_an_archive_writes_nothing_outside_its_folder(kind, tmp_path, monkeypatch):
     """Even one with the right checksum, as that of a mirror of one's own may be."""
-    from Utils.data import namedsets
+    from Utils.data import cifar
 
     (tmp_path / "secret").write_text("secret")
     archive = make_cifar(tmp_path / "mirror", monkeypatch)
@@ -128,7 +128,7 @@ def test_an_archive_writes_nothing_outside_its_folder(kind, tmp_path, monkeypatc
         for info in MEMBERS[kind]:
             info.name = info.name.replace("{root}", str(tmp_path))
             opened.addfile(info)
-    monkeypatch.setitem(namedsets.CIFAR, "cifar10", ("CIFAR10", archive.name, md5_of(archive)))
+    monkeypatch.setitem(cifar.ARCHIVES, "cifar10", ("CIFAR10", archive.name, md5_of(archive)))
     target = tmp_path / "data"
     is_refused(open_dataset("cifar10", target, mirror=archive.parent.as_uri()).load, "cifar")
     assert {path.name for path in tmp_path.iterdir()} == {"secret", "mirror", "data"}

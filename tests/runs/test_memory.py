@@ -61,12 +61,12 @@ def test_a_cell_without_memory_fails_alone(command, fail_once, error):
 
 
 def test_what_does_not_fit_in_memory_before_the_first_cell_fails_in_one_line(command, monkeypatch):
-    from Utils.data import namedsets
+    from Utils.data import synthetic
 
     def full(*_):
         raise CPU
 
-    monkeypatch.setattr(namedsets, "make_synthetic", full)
+    monkeypatch.setattr(synthetic, "make_synthetic", full)
     for words in ([*TINY, "--seed-list", "1", "2"], [*TINY, "--no-save"]):
         done = command(*words)
         assert done.status == 1 and done.err.count("\n") == 1 and "out of memory" in done.err, done

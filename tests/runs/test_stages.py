@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from Models.masking import add_masks
-from Utils.data.datasets import open_dataset
+from Utils.data.open_set import open_dataset
 from Utils.runs.cache import CacheEntry
 from Utils.runs.stages import Stages
 from Utils.training.network import MaskedNetwork

@@ -11,8 +11,8 @@ from conftest import assert_same, snapshot
 from torch import nn
 
 from Models.masking import add_masks, apply_masks
-from Utils.data.datasets import open_dataset
-from Utils.data.held_out import HeldOut
+from Utils.data.held_out import draw_held_out
+from Utils.data.open_set import open_dataset
 from Utils.studies.class_saliency import class_images, class_saliencies, class_table, layer_table, measure
 
 
@@ -48,7 +48,7 @@ def test_saliencies_are_those_of_their_definition(parts):
 
 def test_images_of_a_class_also_of_a_set_that_holds_some_out(parts):
     data = parts[0]
-    for view in (data, HeldOut(data, 0.5, 1)):
+    for view in (data, data.without(draw_held_out(data.train_size, 0.5, 1))):
         for label, images in class_images(view, 7).items():
             assert len(images) <= 7 and all(int(y) == label for _, ys in view.subset_batches(images, 3) for y in ys)
         everything = torch.cat(list(class_images(view, 10**6).values()))

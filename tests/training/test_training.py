@@ -15,7 +15,7 @@ from Models.layers import Identity2d
 from Models.masking import add_masks, hold_masks, trainable_parameters
 from Utils.compute.clock import Clock
 from Utils.data.batches import TensorSplit
-from Utils.data.datasets import open_dataset
+from Utils.data.open_set import open_dataset
 from Utils.runs.summary import class_frequency_loss, training_summary
 from Utils.training.loops import evaluate, train_epoch
 from Utils.training.loops import test_sums as sums_over

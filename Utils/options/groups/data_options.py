@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from Utils.data.catalogue import named_sets
 from Utils.options.flags import COUNT, integer
 from Utils.options.option import option
 from Utils.options.parts import Affects
 
-DATASETS = (
-    "mnist, fashion-mnist, cifar10, cifar100, tiny-imagenet, imagenet, a torchvision class name, folder:PATH, or "
-    "synthetic:CxHxW:CLASSES[:N]"
-)
+DATASETS = f"{', '.join(named_sets())}, a torchvision class name, folder:PATH, or synthetic:CxHxW:CLASSES[:N]"
 
 
 @dataclass(frozen=True, kw_only=True)

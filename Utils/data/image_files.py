@@ -1,4 +1,4 @@
-"""Images that are decoded from files: lists of paths, members of a zip, and trees of class folders (`folder:PATH`, imagenet).
+"""Finding image files in trees of class folders, and decoding them or the members of a zip.
 
 Pixels are what PIL decodes. Images of up to `SMALL` pixels are decoded once, in threads, to one uint8 tensor.
 """
@@ -22,9 +22,11 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from Utils.base.errors import Refused
+from Utils.data.augmentation import resize
 from Utils.data.batches import ImageSource
+from Utils.data.catalogue import SMALL, Facts, augment_for
+from Utils.data.reading import Contents
 
-SMALL = 64  # pixels on either side up to which images are held as one tensor
 LARGE = 224  # the size that larger images, and images of several sizes, are cut to
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _SLICE = 128  # images per task of the decoding threads
@@ -107,7 +109,7 @@ def read_small(source: ImageSource, size: tuple[int, int] | None, title: str) ->
         image = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
         if image.shape[1:] != shape and size is None:
             raise MixedSizes
-        pixels[index] = image if image.shape[1:] == shape else _resize(image, shape)
+        pixels[index] = image if image.shape[1:] == shape else resize(torch.from_numpy(image.copy()), shape).numpy()
 
     # Threads hide the latency of the disk. Decoding small images in them is slower than without, large ones gain.
     in_thread = (lambda index: finish(index, None)) if size else source.content
@@ -118,12 +120,6 @@ def read_small(source: ImageSource, size: tuple[int, int] | None, title: str) ->
                     finish(index, content)
             bar.update(len(contents))
     return torch.from_numpy(pixels)
-
-
-def _resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    from torchvision.transforms.v2 import functional
-
-    return functional.resize(torch.from_numpy(image.copy()), list(shape), antialias=True).numpy()
 
 
 def in_threads(work: Callable[[int], Any], count: int) -> Iterator[tuple[int, list[Any]]]:
@@ -160,6 +156,20 @@ def read_pair(train: ImageSource, test: ImageSource, image_size: int | None, tit
     if images.shape[1:] != tests.shape[1:]:
         return (LARGE, LARGE), train, test
     return tuple(images.shape[2:]), images, tests
+
+
+def read_described(
+    contents: Contents, channels: int, classes: int, image_size: int | None, title: str, mirrored: bool = True
+) -> Contents:
+    """The same images, small ones decoded, and the facts of a set that the catalogue does not know beforehand.
+
+    Images of several channels are augmented by default as their size says, if they may be `mirrored`.
+    """
+    size, train, test = read_pair(contents.train, contents.test, image_size, title)
+    augment = augment_for(max(size)) if mirrored and channels > 1 else "none"
+    counts = len(contents.train_labels), len(contents.test_labels)
+    facts = Facts((channels, *size), classes, *counts, augment, one_size=isinstance(train, Tensor))
+    return contents._replace(train=train, test=test, facts=facts)
 
 
 def list_tree(folder: Path) -> Listing:
@@ -202,7 +212,7 @@ def _images(folder: str | os.PathLike[str], seen: set[tuple[int, int]]) -> Itera
         raise Refused(f"cannot read the folder {folder} ({error.strerror})") from error
 
 
-def number(train: Listing, test: Listing, title: str) -> tuple[list[str], Tensor, Tensor]:
+def number_classes(train: Listing, test: Listing, title: str) -> tuple[list[str], Tensor, Tensor]:
     """Class names in alphabetical order, and the labels (int64) of both listings; test classes must be training classes."""
     classes = sorted({name for _, name in train})
     numbers = {name: i for i, name in enumerate(classes)}
@@ -212,16 +222,6 @@ def number(train: Listing, test: Listing, title: str) -> tuple[list[str], Tensor
             raise Refused(f"{title}: the class {name!r} of {path} has no training images; the training classes are {shown}")
     labels = (torch.tensor([numbers[name] for _, name in part], dtype=torch.int64) for part in (train, test))
     return (classes, *labels)
-
-
-def find_trees(root: Path) -> tuple[Listing, Listing]:
-    """The listings of `root`/train and of `root`/test, or `root`/val if there is no test."""
-    if not root.is_dir():
-        raise Refused(f"{root} is not a folder; a folder with train/ and test/ (or val/) is expected")
-    test = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
-    if test is None or not (root / "train").is_dir():
-        raise Refused(f"{root} must have the folders train/ and test/ (or val/), each with a folder per class")
-    return list_tree(root / "train"), list_tree(test)
 
 
 def files(listing: Listing) -> Files:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from trees import make_tree
 
-from Utils.data import contents
+from Utils.data import folder_hashes
 
 WORDS = ["--dataset", "folder:pics", "--model", "fc", "--pruner", "rand", "--prune-epochs", "1", "--pre-epochs", "1", "--post-epochs", "1",
          "--lr", "0.01"]  # fmt: skip
@@ -37,12 +37,12 @@ def dense_networks():
 def test_the_checksum_is_that_of_names_and_bytes(pictures):
     files = sorted((str(path.relative_to(pictures)), path) for path in pictures.rglob("*.png"))
     wanted = hashlib.sha256(b"".join(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest() for name, path in files))
-    contents.forget()
-    assert len(files) == 10 and contents.digest_of(f"folder:{pictures}") == wanted.hexdigest()
+    folder_hashes.forget()
+    assert len(files) == 10 and folder_hashes.digest_of(f"folder:{pictures}") == wanted.hexdigest()
     (pictures / "notes.txt").write_text("no image")
-    contents.forget()
-    assert contents.digest_of(f"folder:{pictures}") == wanted.hexdigest()
-    assert contents.digest_of("mnist") is None and contents.digest_of(f"folder:{pictures}/none") is None
+    folder_hashes.forget()
+    assert folder_hashes.digest_of(f"folder:{pictures}") == wanted.hexdigest()
+    assert folder_hashes.digest_of("mnist") is None and folder_hashes.digest_of(f"folder:{pictures}/none") is None
 
 
 def test_a_changed_folder_is_not_already_done(command, pictures):
@@ -74,9 +74,9 @@ def test_a_copied_or_touched_folder_is_the_same(command, pictures, monkeypatch):
 
 
 def test_files_are_read_again_only_if_they_look_otherwise(command, pictures, monkeypatch):
-    monkeypatch.setattr(contents, "SETTLED", 0)
-    reads, whole = [], contents._sum_of
-    monkeypatch.setattr(contents, "_sum_of", lambda path: (reads.append(path), whole(path))[1])
+    monkeypatch.setattr(folder_hashes, "SETTLED", 0)
+    reads, whole = [], folder_hashes._sum_of
+    monkeypatch.setattr(folder_hashes, "_sum_of", lambda path: (reads.append(path), whole(path))[1])
     assert command(*WORDS, "--expid", "a").status == 0 and len(reads) == 10
     assert "Already done" in command(*WORDS, "--expid", "a").out and len(reads) == 10
     os.utime(pictures / "train/ant/0.png", (1, 1))

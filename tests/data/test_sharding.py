@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from Utils.compute import processes
-from Utils.data.datasets import open_dataset
+from Utils.data.open_set import open_dataset
 from Utils.data.sharding import IGNORED, batch_sizes, take
 from Utils.training.loops import train_epoch
 

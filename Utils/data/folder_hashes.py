@@ -1,4 +1,4 @@
-"""What an image folder holds, as one checksum: a folder that has changed is another dataset, whatever it is called.
+"""Hashes of what image folders hold: a folder that has changed is another dataset, whatever it is called.
 
 The checksum is over the names of all images below the folder, and their bytes. Names, sizes and times of the files only decide
 whether it is computed again: what was found is kept in RESULT_DIR/image-folders/, a file for each folder.
@@ -16,8 +16,8 @@ from pathlib import Path
 from Utils.base.errors import Refused, RunFailed
 from Utils.base.files import writable
 from Utils.base.json_files import read_json, write_json
+from Utils.data.catalogue import folder_of
 
-PREFIX = "folder:"
 KEPT = "image-folders"
 SETTLED = 2 * 10**9  # nanoseconds: a file that is younger may change once more within the clock's tick
 
@@ -42,9 +42,9 @@ def digest_of(dataset: str, result_dir: str | None = None) -> str | None:
 
     None for other datasets, and where there is no such folder, or it is no dataset. `result_dir` is where it may be known from.
     """
-    if not dataset.startswith(PREFIX):
+    root = folder_of(dataset)
+    if root is None:
         return None
-    root = _root(dataset)
     if root not in _found:
         try:
             files = _listed(root)
@@ -57,23 +57,17 @@ def digest_of(dataset: str, result_dir: str | None = None) -> str | None:
 
 def keep(dataset: str, result_dir: str) -> None:
     """Write down what `digest_of` found, for later commands; where that cannot be, they compute it again."""
-    if not dataset.startswith(PREFIX):
-        return
-    root = _root(dataset)
-    found = _found.get(root)
+    root = folder_of(dataset)
+    found = _found.get(root) if root else None
     if found and found.settled and _kept(root, found.looks, result_dir) is None:
         content = {"folder": writable(root), "looks": found.looks, "digest": found.digest}
         with contextlib.suppress(RunFailed):
             write_json(_place(root, result_dir), content)
 
 
-def _root(dataset: str) -> Path:
-    return Path(dataset.removeprefix(PREFIX)).expanduser().absolute()
-
-
 def _listed(root: Path) -> list[tuple[str, str]]:
     """(the name below `root`, the path) of each image, in the order of the names."""
-    from Utils.data.imagefolder import find_trees
+    from Utils.data.image_folder import find_trees
 
     train, test = find_trees(root)
     return sorted((os.path.relpath(path, root), path) for path, _ in (*train, *test))
@@ -107,7 +101,7 @@ def _kept(root: Path, looks: str, result_dir: str | None) -> _Found | None:
 def _compute(files: list[tuple[str, str]], looks: str, settled: bool, title: str) -> _Found:
     from tqdm import tqdm
 
-    from Utils.data.imagefolder import in_threads
+    from Utils.data.image_files import in_threads
 
     digest = hashlib.sha256()
     with tqdm(total=len(files), desc=f"checking {title}", unit=" images", disable=None, leave=False) as bar:

@@ -1,22 +1,15 @@
-"""Trees of images, and torchvision's classes."""
+"""Folders of images: `folder:PATH`."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from trees import idx, make_tree, refused, save
+from trees import make_tree, refused, save
 
-from Utils.data import datasets, imagefolder, namedsets, torchvision_sets
-from Utils.data.datasets import open_dataset
-from Utils.data.imagefolder import list_tree
-
-ROOT = Path(datasets.__file__).parents[2]
-
-
-# folder:
+from Utils.data.image_files import list_tree
+from Utils.data.open_set import open_dataset
 
 
 @pytest.mark.parametrize("test", ["test", "val"])
@@ -125,85 +118,3 @@ def test_links_and_pipes_in_class_folders(tmp_path):
     (ant / "pipe.png").unlink()
     (ant / "gone.png").symlink_to(tmp_path / "nowhere.png")
     refused(lambda: open_dataset(f"folder:{tmp_path}"), ant / "gone.png", "no regular file")
-
-
-def test_many_slices_keep_their_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(imagefolder, "_SLICE", 1)
-    for index in range(40):
-        save(tmp_path / f"{index:02d}.png", (4, 4), index)
-    source = imagefolder.Files([str(tmp_path / f"{index:02d}.png") for index in range(40)])
-    for size in (None, (4, 4), (2, 2)):
-        assert imagefolder.read_small(source, size, "x")[:, 0, -1, -1].tolist() == list(range(40))
-
-
-# torchvision
-
-
-def test_kmnist_is_a_set_of_one_channel(tmp_path, monkeypatch):
-    folder = tmp_path / "KMNIST/raw"
-    folder.mkdir(parents=True)
-    for file, shape in zip(namedsets.IDX_FILES, [(20, 28, 28), (20,), (10, 28, 28), (10,)], strict=True):
-        (folder / file).write_bytes(idx(np.resize(np.arange(10, dtype=np.uint8), shape)))
-    data = open_dataset("KMNIST", tmp_path, download=False)
-    assert data.input_shape == (1, 28, 28) and (data.num_classes, data.train_size, data.test_size) == (10, 20, 10)
-    assert data.augment == "none"
-    data.load()
-    assert data.train_labels.tolist() == list(range(10)) * 2
-    assert data._train.images.shape == (20, 1, 28, 28)
-    assert open_dataset("KMNIST", tmp_path, download=False, augment="crop-flip").augment == "crop-flip"
-
-
-class ValidationOnly:
-    """A torchvision-like set with a split named val and no training list of labels."""
-
-    def __init__(self, root, split="train", transform=None, target_transform=None):
-        if split not in ("train", "val"):
-            raise ValueError(f"Unknown value '{split}' for argument split.")
-        self.split = split
-
-    def __len__(self):
-        return 6 if self.split == "train" else 3
-
-    def __getitem__(self, index):
-        if index >= len(self):
-            raise IndexError
-        return Image.new("RGB", (10, 10), (index, 0, 0)), index % 3
-
-
-def test_splits_and_labels_are_found(tmp_path, monkeypatch):
-    import torchvision.datasets
-
-    monkeypatch.setattr(torchvision.datasets, "Imagenette", ValidationOnly)
-    data = open_dataset("Imagenette", tmp_path)
-    data.load()
-    assert (data.num_classes, data.train_size, data.test_size, data.augment) == (3, 6, 3, "crop-flip")
-    assert data.train_labels.tolist() == [0, 1, 2, 0, 1, 2] and data._train.images[:, 0, 0, 0].tolist() == list(range(6))
-    monkeypatch.setattr(torchvision.datasets, "SVHN", ValidationOnly)
-    assert open_dataset("SVHN", tmp_path).augment == "none"
-
-
-@pytest.mark.parametrize("name", ["FakeData", "VOCDetection", "CelebA", "EuroSAT", "ImageFolder", "LSUN", "nope", "Kitti"])
-def test_other_torchvision_names_are_refused(name, tmp_path):
-    refused(lambda: open_dataset(name, tmp_path), repr(name), "choose from mnist", "folder:PATH")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["SVHN", "KMNIST", "USPS", "STL10", "GTSRB", "EMNIST", "QMNIST", "Food101", "FER2013"])
-def test_torchvision_sets_that_are_not_there(name, tmp_path):
-    folder = tmp_path / "x"
-    refused(lambda: open_dataset(name, folder, download=False), name, folder, "--no-download was given", "--data-dir")
-    assert not (tmp_path / "x").exists()
-
-
-def test_torchvision_sets_give_up_on_a_silent_network(tmp_path, monkeypatch):
-    import socket
-    import threading
-    import time
-
-    waiting = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: waiting.wait(20))
-    start = time.monotonic()
-    place = namedsets.Place(tmp_path, patience=0.3)
-    refused(lambda: torchvision_sets.open_pair("KMNIST", place), "KMNIST", tmp_path, "could not be downloaded", "--data-dir")
-    waiting.set()
-    assert time.monotonic() - start < 1.5
