@@ -65,7 +65,8 @@ def open_dataset(
     if facts is None:
         contents = read()
         facts, read = contents.facts, lambda: contents
-    facts = facts.at(image_size)
+    else:
+        facts = facts.at(image_size)
     chosen = augment or facts.augment
     if chosen == "imagenet" and (facts.one_size or max(facts.shape[1:]) <= SMALL):
         raise Refused(f"augmentation 'imagenet' is for images of more than {SMALL} pixels; for {name} choose none or crop-flip")

@@ -51,7 +51,9 @@ def test_splits_and_labels_are_found(tmp_path, monkeypatch):
     assert (data.num_classes, data.train_size, data.test_size, data.augment) == (3, 6, 3, "crop-flip")
     assert data.train_labels.tolist() == [0, 1, 2, 0, 1, 2] and data._train.images[:, 0, 0, 0].tolist() == list(range(6))
     monkeypatch.setattr(torchvision.datasets, "SVHN", ValidationOnly)
-    assert open_dataset("SVHN", tmp_path).augment == "none"
+    for size in (None, 72):  # small images, and such as are decoded anew in each epoch
+        assert open_dataset("SVHN", tmp_path, image_size=size).augment == "none"
+    assert open_dataset("Imagenette", tmp_path, image_size=72).augment == "imagenet"
 
 
 @pytest.mark.parametrize("name", ["FakeData", "VOCDetection", "CelebA", "EuroSAT", "ImageFolder", "LSUN", "nope", "Kitti"])
