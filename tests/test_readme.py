@@ -1,4 +1,4 @@
-"""README: two commands to begin with, a pruner in one file, and code in one style."""
+"""README's two commands to begin with, the pruner that a page shows, and code in one style."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ def test_ci_runs_the_second_command_word_for_word():
 
 
 def test_adding_a_pruner_touches_one_file(command, tmp_path, monkeypatch):
-    """The class that README shows, in a file of its own, is a choice of `--pruner`, listed and run."""
-    (code,) = [body for language, body in BLOCKS if language == "python" and "(Pruner)" in body]
+    """The class that a page shows, in a file of its own, is a choice of `--pruner`, listed and run."""
+    pages = [page.read_text(encoding="utf-8") for page in (PROJECT / "docs").glob("*.md")]
+    shown = {body for page in pages for body in re.findall(r"```python\n(.*?)```", page, re.DOTALL)}
+    (code,) = [body for body in shown if "class GradientFlow(Pruner)" in body]
     folder = tmp_path / "more"
     folder.mkdir()
     (folder / "gradient_flow.py").write_text(code)
@@ -40,15 +42,6 @@ def test_adding_a_pruner_touches_one_file(command, tmp_path, monkeypatch):
     assert done.status == 0 and "Parameter Sparsity:" in done.out, done.err
     assert "gradient-flow" in command("--list", "pruners").out
     sys.modules.pop("Pruners.gradient_flow")
-
-
-def test_every_flag_that_readme_names_exists():
-    from Utils.options.flags import ANCESTOR_FLAGS
-    from Utils.options.parser import build_parser
-
-    known = set(build_parser()._option_string_actions) | set(ANCESTOR_FLAGS)
-    others = {"--flag", "--no-flag", "--against", "--nproc-per-node", "--logdir", "--dist", "--kills", "--times", "--places", "--cuda"}
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - others <= known
 
 
 @pytest.mark.parametrize("words", [["check"]])
