@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections import Counter
@@ -107,3 +108,12 @@ def test_every_pruner_and_experiment_has_its_row():
     assert sorted(methods) == sorted(Pruners.names())
     listed = [cell for line in TEXTS[PROJECT / "docs/quick-start.md"].splitlines() for cell in re.findall(r"^\| ((?:`[a-z-]+`(?:, )?)+) \|", line)]
     assert {name for cell in listed for name in re.findall(r"`([a-z-]+)`", cell)} >= set(EXPERIMENTS)
+
+
+def test_every_column_and_key_that_a_run_writes_is_told():
+    """The folders are those that later versions must read: what other programs find there stands on a page."""
+    told = {word for text in TEXTS.values() for word in re.findall(r"`([a-z0-9_]+)`", text)}
+    folders = PROJECT / "tests/golden/folders"
+    columns = {c for file in folders.rglob("*.csv") if file.name != "grid.csv" for c in file.read_text().split("\n")[0].split(",")}
+    keys = {key for file in folders.rglob("summary.json") for key in json.loads(file.read_text())}
+    assert sorted(columns - told) == [] and sorted(keys - told) == []
