@@ -1,4 +1,4 @@
-"""The run folder: complete or not, never half a file. Other programs read it; see README for its contract."""
+"""The run folder: complete or not, never half a file. Other programs read it; docs/run-folder.md is its contract."""
 
 from __future__ import annotations
 
