@@ -30,7 +30,7 @@ from Utils.options.types import Options
 from Utils.runs.later_measurements import Annex
 from Utils.runs.reopen import reopen
 from Utils.runs.saved import MODEL, failures, saved_networks
-from Utils.training.network import MaskedNetwork, build_dense
+from Utils.training.masked_network import MaskedNetwork, build_dense
 
 EXPERIMENT = {
     "summary": "write saved runs' networks without their dead units, also as .pt2 and .onnx, and measure them: --run FOLDER ...",

@@ -19,6 +19,7 @@ from Utils.base.seeds import derive
 from Utils.compute.clock import Clock
 from Utils.compute.device import choose_device
 from Utils.compute.precision import Precision
+from Utils.data.open_set import open_data
 from Utils.measure.score_balance import fit
 from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
@@ -27,8 +28,9 @@ from Utils.runs.summary import costs
 from Utils.studies.conservation import square_table
 from Utils.studies.study import print_saved_study, print_study, save_study
 from Utils.training.loops import evaluate, train_epoch
-from Utils.training.network import MaskedNetwork, open_data, prepare
+from Utils.training.masked_network import MaskedNetwork
 from Utils.training.optimizers import make_optimizer, make_schedule
+from Utils.training.set_up import prepare
 
 EXPERIMENT = {
     "summary": "average squared weight of each layer against the inverse of its size, over training",

@@ -12,13 +12,14 @@ import math
 import pandas as pd
 
 from Utils.compute.device import choose_device
+from Utils.data.open_set import open_data
 from Utils.measure.score_balance import fit
 from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.studies.conservation import ROUNDING, largest_deviation, layer_table, why_not_conserved
 from Utils.studies.study import options_per_pruner, print_saved_study, print_study, save_study, score_each
 from Utils.studies.wiring import trace
-from Utils.training.network import MaskedNetwork, open_data
+from Utils.training.masked_network import MaskedNetwork
 
 EXPERIMENT = {
     "summary": "average score of each layer against the inverse of its size",

@@ -16,6 +16,7 @@ import pandas as pd
 from Pruners._shared.base import Pruner
 from Utils.compact.trained import TrainedNetwork
 from Utils.compute.clock import Clock
+from Utils.data.open_set import Datasets
 from Utils.measure.counting import with_effective
 from Utils.options.types import Options
 from Utils.runs.dense_cache import copied, train_densely, without_masks
@@ -24,8 +25,9 @@ from Utils.runs.levels import counts_of_level, levels_table, rows_by_level
 from Utils.runs.lifecycle import run_once
 from Utils.runs.outputs import Results, save_and_print
 from Utils.runs.stages import Stages
-from Utils.training.network import Datasets, MaskedNetwork, set_up
+from Utils.training.masked_network import MaskedNetwork
 from Utils.training.phase import Diverged, Training
+from Utils.training.set_up import set_up
 
 EXPERIMENT = {
     "summary": "--level-list: train, prune a little, rewind, and again; then train what is left",

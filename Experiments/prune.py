@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from Pruners._shared.base import Pruner
+from Utils.data.open_set import Datasets
 from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.runs.lifecycle import run_once
 from Utils.runs.printing import print_pruning, print_warnings
 from Utils.runs.summary import pruning_summary, untrained_summary
-from Utils.training.network import Datasets, print_target, set_up
+from Utils.training.set_up import print_target, set_up
 
 EXPERIMENT = {
     "summary": "prune and count: masks and tables, no training; data-free methods need no dataset on disk",

@@ -8,6 +8,7 @@ from typing import Any
 
 from Utils.compute.clock import Clock
 from Utils.compute.device import choose_device
+from Utils.data.open_set import Datasets
 from Utils.options.types import Options
 from Utils.regrowth import outputs
 from Utils.regrowth.finetune import finetune
@@ -19,7 +20,6 @@ from Utils.regrowth.step import check_sources, grow, replay
 from Utils.runs.folder import RunFolder
 from Utils.runs.lifecycle import attempt
 from Utils.runs.stages import Stages
-from Utils.training.network import Datasets
 
 EXPERIMENT = {
     "summary": "give a saved sparse run, or a foreign --checkpoint, some of its pruned weights back, beside two controls",

@@ -6,13 +6,13 @@ from Utils.base.errors import Refused
 from Utils.compute.clock import Clock
 from Utils.compute.device import choose_device
 from Utils.compute.environment import environment
+from Utils.data.open_set import Datasets
 from Utils.options.types import Options
 from Utils.regrowth.bench import by_phase, findings_of, time_methods
 from Utils.regrowth.start import budget, open_start
 from Utils.runs.folder import RunFolder
 from Utils.runs.lifecycle import attempt
 from Utils.studies.study import print_saved_study, print_study, save_study
-from Utils.training.network import Datasets
 
 EXPERIMENT = {
     "summary": "seconds of regrowth by reference and by saliency, phase by phase",

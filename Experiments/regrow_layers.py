@@ -6,6 +6,7 @@ from Utils.base.csv_files import read_csv
 from Utils.base.text import counted
 from Utils.compute.clock import Clock
 from Utils.compute.device import choose_device
+from Utils.data.open_set import Datasets
 from Utils.options.types import Options
 from Utils.regrowth.layer_study import correlations, study, summary_of, verdict
 from Utils.regrowth.start import budget, open_start
@@ -14,7 +15,6 @@ from Utils.runs.folder import RunFolder
 from Utils.runs.lifecycle import attempt
 from Utils.runs.stages import Stages
 from Utils.studies.study import print_saved_study, print_study, save_study
-from Utils.training.network import Datasets
 
 EXPERIMENT = {
     "summary": "all of the budget to one layer at a time: does a layer's SSIM say what regrowing it brings?",

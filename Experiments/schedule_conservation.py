@@ -21,11 +21,13 @@ from Pruners._shared.problem import Problem
 from Pruners._shared.schedules import SCHEDULES
 from Utils.base.errors import Refused
 from Utils.compute.device import choose_device
+from Utils.data.open_set import open_data
 from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.studies.conservation import schedule_rounds
 from Utils.studies.study import print_saved_study, print_study, save_study
-from Utils.training.network import MaskedNetwork, open_data, prepare
+from Utils.training.masked_network import MaskedNetwork
+from Utils.training.set_up import prepare
 
 EXPERIMENT = {
     "summary": "score removed by SynFlow's rounds over the maximal flow, for linear and exponential schedules",

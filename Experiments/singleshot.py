@@ -7,15 +7,17 @@ import pandas as pd
 from Pruners._shared.base import Pruner
 from Utils.compact.trained import TrainedNetwork
 from Utils.compute.clock import Clock
+from Utils.data.open_set import Datasets
 from Utils.options.types import Options
 from Utils.runs.dense_cache import train_densely
 from Utils.runs.folder import RunFolder
 from Utils.runs.lifecycle import run_once
 from Utils.runs.outputs import Results, save_and_print
 from Utils.runs.stages import Stages
+from Utils.training.masked_network import MaskedNetwork
 from Utils.training.moving_masks import mask_updates
-from Utils.training.network import Datasets, MaskedNetwork, print_target, set_up
 from Utils.training.phase import Training
+from Utils.training.set_up import print_target, set_up
 
 EXPERIMENT = {
     "summary": "train densely (--pre-epochs), prune once, train (--post-epochs), measure, save",

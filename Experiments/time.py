@@ -14,7 +14,7 @@ from Utils.runs.later_measurements import Annex
 from Utils.runs.printing import print_inference
 from Utils.runs.reopen import reopen, was_given
 from Utils.runs.saved import do_each, saved_networks
-from Utils.training.network import build_dense
+from Utils.training.masked_network import build_dense
 
 EXPERIMENT = {
     "summary": "measure the inference time of saved runs again: --run FOLDER ...",

@@ -11,13 +11,14 @@ import pandas as pd
 
 from Utils.base.errors import Refused
 from Utils.compute.device import choose_device
+from Utils.data.open_set import open_data
 from Utils.measure.score_balance import relative_difference
 from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.studies.conservation import ROUNDING, open_ends, unit_table, why_not_conserved
 from Utils.studies.study import options_per_pruner, print_saved_study, print_study, save_study, score_each
 from Utils.studies.wiring import Wiring, trace
-from Utils.training.network import MaskedNetwork, open_data
+from Utils.training.masked_network import MaskedNetwork
 
 EXPERIMENT = {
     "summary": "scores that enter each hidden unit against those that leave it",

@@ -71,7 +71,7 @@ def _mnist() -> Any:
 
 def ours(row: str) -> Work:
     """The project's side of a row, with as many threads as `main.py` would use for its network."""
-    from Utils.training.network import use_threads
+    from Utils.training.set_up import use_threads
 
     name = {"epoch": "fc", "evaluate": "conv", "step": "resnet20", "step-bfloat16": "resnet20"}.get(row, "vgg16")
     use_threads(network(name), Options(train_batch_size=64), (1, 28, 28) if name in ("fc", "conv") else CIFAR)

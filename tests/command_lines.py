@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from Utils.options.experiments import EXPERIMENTS
-from Utils.options.table import Option, table
+from Utils.options.option import Option
+from Utils.options.table import table
 
 ODD = ("nan", "-1", "1e400", "", "x", "a\0b", "0", "9" * 20, "../x", "inf", "1.5", "=cmd", "x" * 300, "\x1b[1m", "-")
 REGROW = ("regrow", "regrow-layers", "regrow-bench")

@@ -27,4 +27,4 @@ def test_no_name_three_times_and_no_file_or_function_too_long():
     assert not [name for name, count in names.items() if count > 2]
     assert not [file.name for file in SOURCES if len(file.read_text().splitlines()) > 250]
     functions = [(file.name, node) for file in SOURCES for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)]
-    assert [(name, node.name) for name, node in functions if node.end_lineno - node.lineno >= 55] == [("table.py", "table")]
+    assert not [(name, node.name) for name, node in functions if node.end_lineno - node.lineno >= 50]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from argparse import Namespace
+
+from Utils.options.types import Options
 
 PID, MAIN, AUTOGRAD = 100, 100, 117
 
@@ -62,6 +63,4 @@ def flatten(events):
 
 
 def options(path, result_dir="Results/data", **others):
-    given = {"experiment": "trace", "trace": str(path), "expid": "", "result_dir": str(result_dir), "no_save": False,
-             "overwrite": False, "verbose": False}  # fmt: skip
-    return Namespace(**given | others)
+    return Options(experiment="trace", trace=str(path), result_dir=str(result_dir), **others)

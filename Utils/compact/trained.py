@@ -19,7 +19,8 @@ from Utils.base.seeds import generator
 from Utils.compute.clock import Clock
 from Utils.data.dataset import Dataset
 from Utils.measure.counting import multiply_adds
-from Utils.training.network import MaskedNetwork, use_threads
+from Utils.training.masked_network import MaskedNetwork
+from Utils.training.set_up import use_threads
 
 TOLERANCE = 1e-5  # of the largest output
 RANDOM, REAL = 2, 2  # images that the two networks are compared on

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from Utils.base.errors import Refused, RunFailed
 from Utils.base.locks import is_locked
 from Utils.compute.device import device_of
+from Utils.data.open_set import Datasets
 from Utils.options.failures import failure
 from Utils.options.types import Options
 from Utils.runs.folder import Busy, RunFolder
@@ -18,7 +19,6 @@ from Utils.runs.manifest import LOG
 from Utils.runs.places import path_of
 from Utils.runs.run_files import alone_in
 from Utils.runs.summary import failed_summary
-from Utils.training.network import Datasets
 
 
 class Outcome(NamedTuple):

@@ -21,17 +21,18 @@ from Pruners._shared.problem import Problem
 from Utils.compute.device import choose_device, device_of
 from Utils.compute.precision import Precision
 from Utils.data.dataset import Dataset
+from Utils.data.open_set import Datasets
 from Utils.grid.grid_folder import State
 from Utils.grid.workers import cores
 from Utils.measure.inference_time import ENOUGH, PASSES, REPEATS, WARM_UP
-from Utils.options.grid import Cell
-from Utils.options.types import Grid, Options
+from Utils.options.types import Cell, Grid, Options
 from Utils.runs.dense_cache import dense_path
 from Utils.runs.places import path_of
 from Utils.runs.progress import progress_of
 from Utils.training.loops import test_sums, train_epoch
-from Utils.training.network import Datasets, MaskedNetwork, load_pruner, prepare
+from Utils.training.masked_network import MaskedNetwork
 from Utils.training.optimizers import make_optimizer
+from Utils.training.set_up import load_pruner, prepare
 
 STEPS, LONG = 3, 1.0  # calls that are timed, and seconds after which no further one is begun
 SCORED = 64  # images of the scoring pass that is timed

@@ -124,7 +124,7 @@ def check_grid_folder(folder: Path, plan: Grid) -> None:
     if not (folder / "args.json").exists() or plan.overwrite:
         return
     saved = read_json(folder / "args.json")
-    lists = [o.dest for o in table() if o.axis]
+    lists = [o.name for o in table() if o.axis]
     if (folder / "summary.json").exists() or ("pruner" in saved and not any(saved.get(name) for name in lists)):
         raise Refused(f"{folder} holds a single run, not a grid: choose another --expid or --overwrite")
     if isinstance(plan, Assignment):
@@ -231,10 +231,10 @@ def columns(cells: Sequence[Cell]) -> list[str]:
     apart = ("experiment", "expid", "density", "sparsity", *incidental())  # compression says what density and sparsity do
     apart += tuple(filter(None, ABLATIONS.values())) if "ablate" in named else ()
     chosen = {"model", "dataset", *named}
-    for name in (o.dest for o in table() if not o.axis and o.dest not in apart):
-        if len({repr(getattr(cell.options, name)) for cell in cells}) > 1:
+    for name in (o.name for o in table() if not o.axis and o.name not in apart):
+        if len({repr(cell.options.record().get(name)) for cell in cells}) > 1:
             chosen.add(name)
-    return ["part", *(name for name in dict.fromkeys(o.axis or o.dest for o in table()) if name in chosen)]
+    return ["part", *(name for name in dict.fromkeys(o.axis or o.name for o in table()) if name in chosen)]
 
 
 def _row(name: str, options: Mapping[str, Any], state: State) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from Utils.base.errors import Refused
 from Utils.base.files import check_writable
 from Utils.base.text import print_lines
 from Utils.compute.device import device_of
+from Utils.data.open_set import Datasets
 from Utils.grid.cell import Outcome, run_cell
 from Utils.grid.estimate import print_estimate
 from Utils.grid.grid_folder import State, begin_grid, check_grid_folder, read_states, state_of, write_grid
@@ -28,7 +29,7 @@ from Utils.runs.dense_cache import dense_path
 from Utils.runs.manifest import GRID, OwnFiles, names_of
 from Utils.runs.places import path_of
 from Utils.runs.saved_options import check_same
-from Utils.training.network import Datasets, check_budget, load_pruner, prepare
+from Utils.training.set_up import check_budget, load_pruner, prepare
 
 CPU = torch.device("cpu")
 Run = Callable[[Sequence[Cell]], Iterator[tuple[Cell, Outcome]]]

@@ -27,8 +27,7 @@ from Utils.base.files import linked
 from Utils.base.json_files import write_json
 from Utils.base.packages import require
 from Utils.grid.slurm_queue import one_line, outcomes, queued, waiting
-from Utils.options.grid import Cell
-from Utils.options.types import Options
+from Utils.options.types import Cell, Options
 
 __all__ = ["CellTask", "check", "outcomes", "queued", "submit", "waiting"]
 PROJECT = Path(__file__).resolve().parents[2]

@@ -8,6 +8,7 @@ from importlib import import_module
 from Utils.base.errors import Refused, RunFailed
 from Utils.compute import processes
 from Utils.compute.torchrun import process_group
+from Utils.data.open_set import Datasets
 from Utils.grid import run as alone
 from Utils.grid.grid_folder import begin_grid, check_grid_folder, read_states, state_of
 from Utils.grid.tables import save_tables
@@ -15,7 +16,6 @@ from Utils.options.types import Grid
 from Utils.runs.folder import check_writable
 from Utils.runs.manifest import GRID, OwnFiles
 from Utils.runs.places import path_of
-from Utils.training.network import Datasets
 from Utils.training.phase import Diverged
 
 

@@ -164,7 +164,7 @@ def _serve(connection: Connection, slot: int, jobs: int, path: list[str]) -> Non
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     from Utils.compute.allocator import keep_freed_memory
-    from Utils.training.network import Datasets
+    from Utils.data.open_set import Datasets
 
     keep_freed_memory()
     datasets = Datasets(jobs)

@@ -40,7 +40,8 @@ class _Help(argparse.Action):
             text = help_of(values)
         else:
             parser.error(f"--help {values}: choose an experiment from {', '.join(EXPERIMENTS)}, or give --help alone")
-        parser.exit(0, text)  # type: ignore[has-type]
+        print(text, end="")
+        parser.exit()
 
 
 def short_help() -> str:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import torch
 
-from Utils.options.table import ALLOCATIONS as KINDS
+from Utils.options.groups.regrowth_options import ALLOCATIONS as KINDS
 
 NEEDS_SSIM = ("ssim", "greedy")
 FLOOR = 1e-6  # the least weight of a layer in `ssim`: one that did not change at all still takes what others cannot

@@ -11,7 +11,7 @@ from Utils.compute.clock import Clock
 from Utils.compute.precision import Precision
 from Utils.regrowth.start import PrunedNetwork, Validated
 from Utils.runs.stages import Stages
-from Utils.training.network import MaskedNetwork
+from Utils.training.masked_network import MaskedNetwork
 from Utils.training.phase import COLUMNS, Diverged, Training, evaluate
 
 CALIBRATION_BATCHES = 100

@@ -23,7 +23,8 @@ from Utils.regrowth.start import PrunedNetwork
 from Utils.runs.cache import cache_entry
 from Utils.runs.checkpoint_reader import read_checkpoint
 from Utils.runs.stages import Stages
-from Utils.training.network import MaskedNetwork, load_pruner
+from Utils.training.masked_network import MaskedNetwork
+from Utils.training.set_up import load_pruner
 
 CACHE = "regrow-rivals"
 

@@ -12,7 +12,7 @@ from torch import nn
 from Models.masking import Prunable
 from Models.shapes import eval_mode
 from Utils.base.seeds import generator
-from Utils.options.table import SELECTIONS as KINDS
+from Utils.options.groups.regrowth_options import SELECTIONS as KINDS
 
 Tensors = Mapping[str, torch.Tensor]
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]

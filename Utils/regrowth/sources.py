@@ -15,7 +15,7 @@ from Utils.data.dataset import Dataset
 from Utils.options.types import Options
 from Utils.regrowth.selection import Sources
 from Utils.runs.checkpoint_reader import Checkpoint, read_checkpoint
-from Utils.training.network import build_model
+from Utils.training.masked_network import build_model
 
 
 def read_sources(

@@ -17,6 +17,7 @@ from Pruners._shared.masks import kept_count
 from Utils.base.errors import Refused
 from Utils.compute.device import choose_device
 from Utils.data.dataset import Dataset
+from Utils.data.open_set import Datasets
 from Utils.options.types import Options
 from Utils.regrowth.allocation import capacities, fraction_count
 from Utils.regrowth.selection import Sources
@@ -24,7 +25,8 @@ from Utils.regrowth.sources import read_sources
 from Utils.runs.checkpoint_reader import Checkpoint, read_checkpoint
 from Utils.runs.run_files import check_file
 from Utils.runs.saved_options import saved_options
-from Utils.training.network import Datasets, MaskedNetwork, build_model, mask, use_threads
+from Utils.training.masked_network import MaskedNetwork, build_model, mask
+from Utils.training.set_up import use_threads
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 PARTS = 8  # scoring batches that are read at once

@@ -11,7 +11,7 @@ from torch import nn
 from Models.masking import Prunable
 from Pruners._shared.masks import keep_largest
 from Utils.base.seeds import generator
-from Utils.options.table import INITS
+from Utils.options.groups.regrowth_options import INITS
 
 
 def choose(scores: torch.Tensor, mask: torch.Tensor, count: int) -> torch.Tensor:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import Pruners
-from Utils.options.table import table
+from Utils.options.parts import Affects
+from Utils.options.table import affecting, of_parts, table
 from Utils.report.collect import Run
 
 DENSE = "dense"
@@ -15,14 +16,14 @@ NETWORK = ("experiment", "model_class", "model", "dataset", "image_size", "pretr
 SPLIT = (*NETWORK, "dense_classifier", "prune_bias", "prune_batchnorm", "prune_residual", "mask_scope", "compact", "level",
          "rewind_epoch", "no_rewind", "shuffle", "reinitialize", "invert")  # fmt: skip
 VARIED = ("pruner", "compression", "density", "sparsity", "seed")  # what a table varies
-QUIET = ("no_download", "data_mirror", "save_trace", "test_batch_size", "thop")  # change no accuracy
-PRUNING = {o.dest for o in table() if o.reader in ("prune", "updates", "levels")}  # do nothing to a dense network
+QUIET = set(affecting(Affects.NAME)) - set(affecting(Affects.RESULT))  # change no accuracy
+PRUNING = set(of_parts("prune", "updates", "levels"))  # do nothing to a dense network
 Tell = Callable[[Run], str]
 
 
 def recipe_names(runs: Iterable[Run]) -> list[str]:
     """The options that runs of one table should share, or a reader compares recipes instead of methods."""
-    order = [o.dest for o in table()]
+    order = [o.name for o in table()]
     there = {name for run in runs for name in run.recipe} - {*SPLIT, *VARIED, *QUIET}
     return sorted(there, key=lambda name: (order.index(name) if name in order else len(order), name))
 

@@ -20,7 +20,7 @@ from Utils.options.table import affecting, table
 from Utils.options.types import Options
 from Utils.runs.cache import CacheEntry, cache_entry
 from Utils.runs.stages import Stages
-from Utils.training.network import MaskedNetwork
+from Utils.training.masked_network import MaskedNetwork
 from Utils.training.phase import Training
 
 CACHE = "dense-networks"

@@ -8,7 +8,7 @@ import pandas as pd
 
 from Utils.measure.counting import totals
 from Utils.training.early_stopping import kept_row, validation_summary
-from Utils.training.network import MaskedNetwork
+from Utils.training.masked_network import MaskedNetwork
 
 
 def rows_by_level(trained: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -11,13 +11,14 @@ from Pruners._shared.loop import NonFiniteScores
 from Utils.base.errors import Refused, RunFailed
 from Utils.compute.device import device_of
 from Utils.compute.torchrun import common_reason
+from Utils.data.open_set import Datasets
 from Utils.options.failures import failure
 from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.runs.printing import print_saved
 from Utils.runs.summary import failed_summary
-from Utils.training.network import Datasets, load_pruner
 from Utils.training.phase import Diverged
+from Utils.training.set_up import load_pruner
 
 
 def run_once(

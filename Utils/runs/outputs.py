@@ -18,7 +18,7 @@ from Utils.runs.folder import RunFolder
 from Utils.runs.printing import print_inference, print_levels, print_pruning, print_training, print_warnings
 from Utils.runs.summary import pruning_summary, training_summary
 from Utils.trace.measure import measure
-from Utils.training.network import MaskedNetwork, build_dense
+from Utils.training.masked_network import MaskedNetwork, build_dense
 from Utils.training.phase import Training
 
 

@@ -9,13 +9,15 @@ from Models.weights import load_weights
 from Utils.base.errors import Refused
 from Utils.base.own_network import network_of_run
 from Utils.compute.device import choose_device
+from Utils.data.open_set import open_data
 from Utils.options.resolve import changed_images
 from Utils.options.table import defaults, of_parts
 from Utils.options.types import Options
 from Utils.runs.run_files import check_file
 from Utils.runs.saved import MODEL, read_tensors
 from Utils.runs.saved_options import recorded_in
-from Utils.training.network import MaskedNetwork, build_model, mask, open_data, use_threads
+from Utils.training.masked_network import MaskedNetwork, build_model, mask
+from Utils.training.set_up import use_threads
 
 
 def was_given(options: Options, name: str) -> bool:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from Utils.compute.clock import Clock
 from Utils.runs.earlier_checkpoints import in_stages
-from Utils.training.network import MaskedNetwork
+from Utils.training.masked_network import MaskedNetwork
 from Utils.training.phase import Training
 
 SLOW, LONG = 2.0, 10.0  # seconds: a step of this length gets a checkpoint of its own; the time to let pass otherwise

@@ -17,7 +17,7 @@ from Utils.options.types import Options
 from Utils.runs import summary_keys
 from Utils.runs.folder import SCHEMA, RunFolder
 from Utils.training.early_stopping import kept_row, validation_summary
-from Utils.training.network import MaskedNetwork
+from Utils.training.masked_network import MaskedNetwork
 
 MEMORY = {"pre_train": "dense", "prune": "prune", "post_train": "train", "eval": "evaluate"}
 PHASES = ("data", "pre_train", "prune", "post_train", "eval")

@@ -8,7 +8,8 @@ from typing import Any
 
 from Utils.base.errors import Refused
 from Utils.options.flags import option_pair
-from Utils.options.table import Option, read_by
+from Utils.options.option import Option
+from Utils.options.table import read_by
 from Utils.runs import summary_keys
 from Utils.runs.summary_keys import FLAG, LIST, NESTED, NUMBER, NUMBERS, TEXT, WHOLE, Key, Kind
 

@@ -19,7 +19,8 @@ from Utils.data.dataset import Dataset
 from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.runs.summary import study_summary
-from Utils.training.network import MaskedNetwork, load_pruner, prepare, print_note
+from Utils.training.masked_network import MaskedNetwork
+from Utils.training.set_up import load_pruner, prepare, print_note
 
 NAMES = {"module": str, "layer_in": str, "layer_out": str}  # columns that may look like numbers
 

@@ -6,7 +6,7 @@ from Pruners._shared.base import Pruner
 from Pruners._shared.dynamics import DropAndGrow
 from Pruners._shared.updates import MaskUpdates
 from Utils.data.sharding import batch_sizes
-from Utils.training.network import MaskedNetwork
+from Utils.training.masked_network import MaskedNetwork
 
 
 def mask_updates(pruner: Pruner, network: MaskedNetwork) -> MaskUpdates | None:

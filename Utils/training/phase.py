@@ -21,7 +21,7 @@ from Utils.compute.precision import Precision
 from Utils.data.sharding import batch_sizes
 from Utils.training.early_stopping import VALIDATION, best_index, is_over
 from Utils.training.loops import evaluate, train_epoch
-from Utils.training.network import MaskedNetwork
+from Utils.training.masked_network import MaskedNetwork
 from Utils.training.optimizers import make_optimizer, make_schedule
 
 COLUMNS = ("epoch", "train_loss", "test_loss", "top1_accuracy", "top5_accuracy", "lr", "seconds")

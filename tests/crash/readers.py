@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import io
 from collections.abc import Callable
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+
+from Utils.options.types import Grid
 
 DATA = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--no-cuda", "--result-dir", "data"]
 SHAPE = ["--pruner-list", "rand", "--pre-epochs", "1", "--post-epochs", "2", "--save-trace", "--expid", "g"]
@@ -40,9 +41,9 @@ Reader = Callable[[Path], tuple[Any, str]]  # of the folder that something is wr
 
 
 @cache
-def _plan(*words: str) -> argparse.Namespace:
+def _plan(*words: str) -> Grid:
     from Utils.options.command_line import parse
-    from Utils.training.network import load_pruner
+    from Utils.training.set_up import load_pruner
 
     plan = parse(words)
     for options in (cell.options for cell in plan.cells) if "cells" in plan else [plan] if "pruner" in plan else []:
@@ -126,7 +127,7 @@ def _evaluate(place: Path) -> tuple[Any, str]:
     words = ["--experiment", "evaluate", "--run", str(place), "--no-cuda"]
     run = reopen(place, _plan(*words))
     summary = read_json(place / "summary.json")
-    return [_digest(run.model.state_dict()), vars(run.options), summary["top1_last"], summary["test_loss_last"]], ""
+    return [_digest(run.model.state_dict()), run.options.record(), summary["top1_last"], summary["test_loss_last"]], ""
 
 
 def _status(place: Path) -> tuple[Any, str]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from Utils.data.open_set import Datasets
 from Utils.grid import estimate as module
 from Utils.grid.estimate import estimate
+from Utils.grid.grid_folder import State
 from Utils.options.command_line import parse
-from Utils.training.network import Datasets
 
 WORDS = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--post-epochs", "3", "--train-batch-size", "20", "--test-batch-size", "4", "--expid", "g"]
 STEP, TEST, SCORE = 2.0, 0.5, 7.0
@@ -81,10 +82,10 @@ def test_a_measured_time_is_near_the_real_one(command):
 
 def test_the_longest_cell_bounds_what_jobs_save(timed, capsys):
     plan = parse([*WORDS, "--pruner-list", "synflow", "--compression", "1", "--jobs", "2", "--no-cuda"])
-    states = {cell.name: argparse.Namespace(status="pending") for cell in plan.cells}
+    states = {cell.name: State("pending") for cell in plan.cells}
     module.print_estimate(plan, states, Datasets())
     assert "about 12:48 (13:57 of computing, 2 at a time)" in capsys.readouterr().out  # 768.5 s and 68.5 s; not 837 / 2
-    module.print_estimate(argparse.Namespace(**vars(plan) | {"launcher": "slurm"}), states, Datasets())
+    module.print_estimate(replace(plan, launcher="slurm"), states, Datasets())
     assert "not estimated" in capsys.readouterr().out
 
 

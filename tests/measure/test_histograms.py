@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import pickle
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from Experiments.histogram import run
 from Utils.base.errors import Refused
 from Utils.figures.weight_histograms import grid_figure, layer_figure, stacked_figure
 from Utils.measure.weight_histogram import bin_table, layer_table, measure, select
+from Utils.options.types import Options
 from Utils.runs.saved import heading, saved_networks
 
 NAN, INF = float("nan"), float("inf")
@@ -48,7 +48,7 @@ def save(folder, tensors):
 
 
 def draw(*folders, layer=(), log_counts=False, bins=60):
-    run(Namespace(run=[str(folder) for folder in folders], layer=layer, log_counts=log_counts, bins=bins, verbose=False))
+    run(Options(experiment="histogram", run=[str(folder) for folder in folders], layer=layer, log_counts=log_counts, bins=bins, verbose=False))
 
 
 SMALL = state(a=([[-1.0, -0.5, 0.0], [0.25, 9.0, 1.0]], [[1, 1, 1], [1, 0, 1]]), b=([2.0, 3.0], [0, 0]), c__d=([4.0], [1]))

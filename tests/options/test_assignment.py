@@ -66,7 +66,7 @@ def test_the_presets_that_come_with_the_project():
 def test_cos568_2026():
     """(1 dense + 5 pruners x 3 compressions) x 2 networks, and 3 in mixed precision."""
     plan, options = cells("--preset", "cos568-2026")
-    assert len(options) == 16 + 16 + 3 and plan.expid == plan.preset == "cos568-2026" and plan.report["histogram-layers"] == ["blocks.0"]
+    assert len(options) == 16 + 16 + 3 and plan.expid == plan.preset == "cos568-2026" and plan.recorded["report"]["histogram-layers"] == ["blocks.0"]
     mag = options["part=resnet20-cifar10,pruner=mag,compression=0.2,seed=1"]
     assert (mag.model_class, mag.model, mag.dataset, mag.pre_epochs, mag.post_epochs) == ("lottery", "resnet20", "cifar10", 200, 100)
     assert (mag.optimizer, mag.lr, mag.train_batch_size, mag.lr_drops, mag.experiment) == ("adam", 0.001, 64, [], "singleshot")
@@ -80,7 +80,7 @@ def test_cos568_2026():
 def test_cos568_2025():
     """1 dense + 5 pruners x 6 compressions, and 1 dense + 5 pruners at compression 1."""
     plan, options = cells("--preset", "cos568-2025")
-    assert len(options) == 31 + 6 and plan.report["layer-compression"] == 0.5
+    assert len(options) == 31 + 6 and plan.recorded["report"]["layer-compression"] == 0.5
     vgg = [o for o in options.values() if o.model == "vgg16"]
     assert len(vgg) == 31 and {o.compression for o in vgg} == {0, 0.05, 0.1, 0.2, 0.5, 1, 2} and {o.model_class for o in vgg} == {"lottery"}
     assert {o.post_epochs for o in vgg} == {100} and {(o.dataset, o.post_epochs) for o in options.values() if o.model == "fc"} == {("mnist", 10)}

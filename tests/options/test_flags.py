@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ from Utils.options.command_line import parse
 from Utils.options.flags import ANCESTOR_FLAGS
 from Utils.options.parser import build_parser
 from Utils.options.resolve import identity
-from Utils.options.table import incidental, table
+from Utils.options.table import incidental, read_by, table
 from Utils.options.types import Grid
 
 
@@ -227,13 +228,27 @@ def test_what_makes_two_runs_different():
     assert identity(parse(["--gpu", "1", "--verbose", "--workers", "0", "--data-dir", "x"])) == identity(base)
 
 
-def test_help_needs_no_torch():
+HELPS = {"--help": "the flags that most people need", "--help regrow": "--regrow-steps", "--help-all": "--saliency-images"}
+
+
+@pytest.mark.parametrize("words", HELPS)
+def test_help_needs_no_torch(words):
     code = (
-        "import sys; sys.argv = ['main.py', '--help']; import main\n"
+        f"import sys; sys.argv = ['main.py', *{words.split()}]; import main\n"
         "try: main.main()\n"
         "except SystemExit as stop: assert stop.code == 0\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
-    flags = [option.flag for option in table()]
-    assert all(flag in done.stdout for flag in flags) and "--no-prune-bias" in done.stdout
+    assert HELPS[words] in done.stdout
+    shown = {option.flag for option in table() if re.search(option.flag + r"(?![\w-])", done.stdout)}
+    wanted = {"--help": {o.flag for o in table() if o.common}, "--help-all": {o.flag for o in table()},
+              "--help regrow": {o.flag for o in read_by("regrow")}}[words]  # fmt: skip
+    assert shown >= wanted and (words == "--help-all" or len(shown) < len(table()) * 0.6)
+
+
+def test_the_short_help_has_a_dozen_flags_and_an_unknown_experiment_is_refused(capsys):
+    assert 10 <= sum(option.common for option in table()) <= 15
+    with pytest.raises(SystemExit) as stop:
+        parse(["--help", "prun"])
+    assert stop.value.code == 2 and "--help prun: choose" in capsys.readouterr().err

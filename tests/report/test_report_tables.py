@@ -185,12 +185,12 @@ CHOICES = {
 @settings(max_examples=60, deadline=None)
 @given(st.fixed_dictionaries(CHOICES))
 def test_a_command_made_of_options_gives_these_options(choices):
-    from Utils.training.network import load_pruner
+    from Utils.training.set_up import load_pruner
 
     asked = SINGLE | choices | {"lr_drops": sorted(choices["lr_drops"])}
     options = parse(shlex.split(command(asked))[2:])
     load_pruner(options)
-    found = vars(options)
+    found = options.record()
     for name in choices:
         value = found[name]
         assert value == pytest.approx(asked[name]) if isinstance(value, float) else value == asked[name] or (not value and not asked[name]), name

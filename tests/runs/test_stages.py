@@ -11,7 +11,7 @@ from Models.masking import add_masks
 from Utils.data.open_set import open_dataset
 from Utils.runs.cache import CacheEntry
 from Utils.runs.stages import Stages
-from Utils.training.network import MaskedNetwork
+from Utils.training.masked_network import MaskedNetwork
 
 TABLE = pd.DataFrame({"epoch": [0, 1], "loss": [float("nan"), 0.1], "name": ["a", "7"], "kept": [True, False]})
 

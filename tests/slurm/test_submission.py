@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import os
@@ -19,7 +18,7 @@ from programs import pretend
 from Utils.base.errors import Refused, RunFailed
 from Utils.base.json_files import read_json
 from Utils.grid import cell, slurm
-from Utils.options.grid import Cell
+from Utils.options.types import Cell, Options
 
 FOLDER = Path("Results/data/singleshot/my sweep")
 
@@ -30,12 +29,11 @@ def program(tmp_path, monkeypatch):
 
 
 def options(**given):
-    slurms = {"partition": None, "time": 720, "memory": None, "gpus": 0, "cpus": 1, "option": ()}
-    return argparse.Namespace(**{f"slurm_{name}": given.pop(name, value) for name, value in slurms.items()}, **given)
+    return Options(**{f"slurm_{name}": value for name, value in given.items()})
 
 
 def cells(count: int) -> list[Cell]:
-    return [Cell(f"seed={i}", {"seed": i}, argparse.Namespace(seed=i, gpu=1)) for i in range(count)]
+    return [Cell(f"seed={i}", {"seed": i}, Options(seed=i, gpu=1)) for i in range(count)]
 
 
 def test_submitting_an_array(program, monkeypatch):
@@ -69,7 +67,7 @@ def test_submitting_an_array(program, monkeypatch):
     assert "wckey" not in script and f"cd {Path.cwd()} || exit 1\n" in script and "OMP_NUM_THREADS=4" in script
     assert "srun" in script and "--cpus-per-task=4 " in script.splitlines()[-1]
     task = pickle.loads((FOLDER / "slurm" / written.stem / "77_1_submitted.pkl").read_bytes()).function
-    assert vars(task.options) == {"seed": 1, "gpu": 0}  # the job's first device, whatever --gpu said
+    assert (task.options.seed, task.options.gpu) == (1, 0)  # the job's first device, whatever --gpu said
 
 
 def test_one_cell_is_a_job_and_many_are_several_arrays(program):
@@ -144,7 +142,7 @@ def test_what_is_missing_is_named(program, tmp_path, monkeypatch):
 
 def test_a_task_goes_on_after_preemptions_and_after_a_number_of_time_limits(monkeypatch):
     pytest.importorskip("submitit")
-    task = slurm.CellTask(argparse.Namespace(seed=1), minutes=10)
+    task = slurm.CellTask(Options(seed=1), minutes=10)
     task.began = time.monotonic() - 300
     for _ in range(100):  # which submitit takes for time limits, in a job of ten minutes
         task = pickle.loads(pickle.dumps(task.checkpoint().function))
@@ -175,7 +173,7 @@ def test_a_task_waits_for_a_busy_cell_and_for_its_end_once_it_was_signalled(monk
     monkeypatch.setattr(cell, "run_cell", run_cell)
     monkeypatch.setattr(os, "register_at_fork", lambda **_: None)  # for good: not in the process of the tests
     monkeypatch.setattr(time, "sleep", slept.append)
-    slurm.CellTask(argparse.Namespace(seed=1), minutes=10)()
+    slurm.CellTask(Options(seed=1), minutes=10)()
     assert slept == [5, 5, 600] and capsys.readouterr().err == "failed: a data worker is gone\n"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from Utils.options.command_line import parse
+from Utils.options.types import Options
 from Utils.training.optimizers import factor, make_schedule
 
 SMALL = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--pruner", "rand", "--lr", "0.1"]
@@ -18,7 +18,7 @@ SMALL = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--pruner", "rand
 
 def rates(epochs, **options):
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=2.0)
-    schedule = make_schedule(optimizer, SimpleNamespace(lr_drops=(), lr_drop_rate=0.1, **options), epochs)
+    schedule = make_schedule(optimizer, Options(**options), epochs)
     found = []
     for _ in range(epochs):
         found.append(schedule.get_last_lr()[0])
@@ -49,7 +49,7 @@ def test_warm_up_by_hand():
 
 def test_steps_without_warm_up_are_torchs_own():
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=2.0)
-    options = SimpleNamespace(lr_drops=(1,), lr_drop_rate=0.1)
+    options = Options(lr_drops=(1,))
     assert type(make_schedule(optimizer, options, 3)) is torch.optim.lr_scheduler.MultiStepLR
 
 

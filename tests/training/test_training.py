@@ -16,10 +16,11 @@ from Models.masking import add_masks, hold_masks, trainable_parameters
 from Utils.compute.clock import Clock
 from Utils.data.batches import TensorSplit
 from Utils.data.open_set import open_dataset
+from Utils.options.types import Options
 from Utils.runs.summary import class_frequency_loss, training_summary
 from Utils.training.loops import evaluate, train_epoch
 from Utils.training.loops import test_sums as sums_over
-from Utils.training.network import MaskedNetwork
+from Utils.training.masked_network import MaskedNetwork
 from Utils.training.optimizers import make_optimizer
 from Utils.training.phase import COLUMNS, Diverged, Training
 
@@ -81,9 +82,7 @@ def test_identity_multipliers_are_never_trained():
 
 
 def setting(**kwargs):
-    base = {"optimizer": "adam", "lr": 0.01, "weight_decay": 0.0, "lr_drops": (), "lr_drop_rate": 0.1, "seed": 1,
-            "train_batch_size": 16, "test_batch_size": 16, "verbose": False}  # fmt: skip
-    return SimpleNamespace(**base | kwargs)
+    return Options(**{"lr": 0.01, "train_batch_size": 16, "test_batch_size": 16} | kwargs)
 
 
 def small_run(epochs=2, disturb=False, **kwargs):
