@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from Utils.base.errors import Refused
-from Utils.base.text import print_lines, shown
+from Utils.base.text import pick_from, print_lines, shown
 from Utils.measure.weight_histogram import Layer, bin_table, layer_table, measure, select
 from Utils.options.types import Options
 from Utils.runs.later_measurements import Annex
@@ -61,7 +61,7 @@ def _chosen(layers: Sequence[Layer], names: Sequence[str], folder: Path) -> dict
         found |= {layer.name: [layer] for layer in layers}
     for name, meant in found.items():
         if not meant:
-            raise Refused(f"--layer {name}: {folder} has no such layer; it has {', '.join(layer.name for layer in layers)}")
+            raise Refused(f"--layer {name}: {folder} has no such layer; {pick_from(name, (layer.name for layer in layers))}")
     return found
 
 

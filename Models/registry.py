@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from Utils.base.errors import Refused
+from Utils.base.text import pick_from
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,8 +67,10 @@ def resolve(name: str, model_class: str | None, dataset: str) -> tuple[str, str]
         if key in having:
             return key, name
     if not having:
+        near = difflib.get_close_matches(name, sorted({model for models in CLASSES.values() for model in models}), 1)
         known = "; ".join(f"{key}: {', '.join(CLASSES[key])}" for key in CLASSES)
-        raise Refused(f"--model {name} is in no class ({known}); torchvision's models need --model-class {TORCHVISION}")
+        asked = f"--model {name} is in no class: did you mean {near[0]}?" if near else f"--model {name} is in no class:"
+        raise Refused(f"{asked} choose from {known}; torchvision's models need --model-class {TORCHVISION}")
     if len(having) > 1:
         raise Refused(f"--model {name} is in several classes: choose --model-class {' or '.join(having)}")
     return having[0], name
@@ -77,7 +81,7 @@ def _factory_path(name: str, model_class: str) -> str:
         raise Refused(f"--model-class {model_class} is unknown; choose from {', '.join((*CLASSES, TORCHVISION))}")
     path = CLASSES[model_class].get(name.replace("_", "-"))
     if path is None:
-        raise Refused(f"--model {name} is not in --model-class {model_class}, which has {', '.join(CLASSES[model_class])}")
+        raise Refused(f"--model {name} is not in --model-class {model_class}: {pick_from(name, CLASSES[model_class])}")
     return path
 
 

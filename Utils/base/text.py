@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 
@@ -34,6 +35,16 @@ def print_lines(lines: Iterable[str]) -> None:
     """Print each of `lines`."""
     for line in lines:
         print(line)
+
+
+def pick_from(word: str, choices: Iterable[str]) -> str:
+    """The end of an error about a word that is no choice: `did you mean snip? choose from rand, snip`.
+
+    Nothing is asked where no choice is near.
+    """
+    choices = list(choices)
+    near = difflib.get_close_matches(word.lower(), choices, 1)
+    return f"{f'did you mean {near[0]}? ' if near else ''}choose from {', '.join(choices)}"
 
 
 def flag_of(name: str) -> str:

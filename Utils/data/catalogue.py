@@ -5,6 +5,7 @@ A new dataset takes two files: one with its reader, and this one with an entry i
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -169,6 +170,12 @@ def own_name(name: str) -> str:
     return next((own for own, entry in DATASETS.items() if name in entry.aliases), name)
 
 
+def nearest(name: str) -> str:
+    """A question that names the named set most like `name`; nothing where none is near."""
+    near = difflib.get_close_matches(name.lower(), named_sets(), 1)
+    return f"did you mean {near[0]}? " if near else ""
+
+
 def find(name: str) -> tuple[Entry, Facts | None]:
     """The entry of a dataset's name, and what is known of the set without reading a file; looks at the text alone.
 
@@ -179,7 +186,7 @@ def find(name: str) -> tuple[Entry, Facts | None]:
     if entry is None or entry.pattern:
         entry = next((each for each in DATASETS.values() if each.pattern and each.pattern.fullmatch(name)), None)
     if entry is None:
-        raise Refused(f"dataset {name!r}: choose from {choices()}")
+        raise Refused(f"dataset {name!r}: {nearest(name)}choose from {choices()}")
     return entry, entry.parse(name) if entry.parse else entry.facts
 
 

@@ -17,7 +17,7 @@ from torchvision import datasets
 from Utils.base.errors import Refused
 from Utils.base.network import bounded_network
 from Utils.base.tensor_files import tensors_alone
-from Utils.data.catalogue import choices
+from Utils.data.catalogue import choices, nearest
 from Utils.data.download import folder_lock, missing
 from Utils.data.image_files import read_described
 from Utils.data.reading import Contents, Place
@@ -89,7 +89,7 @@ def open_pair(name: str, place: Place) -> tuple[Any, Any]:
 
 
 def _no_such_set(name: str) -> str:
-    return f"{name!r} is not a classification set with a training and a test part; choose from {choices()}"
+    return f"{name!r} is not a classification set with a training and a test part; {nearest(name)}choose from {choices()}"
 
 
 def _line(error: Exception) -> str:

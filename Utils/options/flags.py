@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from Utils.base.text import is_numeral, one_line
+from Utils.base.text import is_numeral, one_line, pick_from
 
 # Every flag of Synaptic-Flow. A prefix that picked out one of them there picks out the same one here, whatever is added.
 ANCESTOR_FLAGS = (
@@ -34,8 +35,18 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {one_line(message)}\n")
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None) -> argparse.Namespace:
-        """Parse `args`, with prefixes written out first."""
-        return super().parse_args(self.expand(sys.argv[1:] if args is None else args), namespace)
+        """Parse `args`, with prefixes written out first; a word that is neither a flag nor the value of one is an error."""
+        found, left = super().parse_known_args(self.expand(sys.argv[1:] if args is None else args), namespace)
+        if flag := next((word.partition("=")[0] for word in left if word.startswith("-")), None):
+            near = difflib.get_close_matches(flag, self._option_string_actions, 1)
+            self.error(f"{flag} is no flag: {f'did you mean {near[0]}?' if near else '--help-all shows them all'}")
+        if left:
+            self.error(f"unrecognized word {left[0]!r}: it follows no flag that takes it")
+        return found
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, f"{value!r}: {pick_from(str(value), action.choices)}")
 
     def expand(self, args: Sequence[str]) -> list[str]:
         """Write abbreviated flags out, and tie a value that begins with a minus sign (`--lr -1e-3`) to its flag."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from Utils.base.errors import Refused
-from Utils.base.text import flag_of
+from Utils.base.text import flag_of, pick_from
 from Utils.options.experiments import EXPERIMENTS
 from Utils.options.flags import TRUTH
 from Utils.options.groups.grid_options import ABLATIONS
@@ -110,7 +110,7 @@ def _overrides(given: Mapping[str, Any], pruners: Sequence[str], lists: Mapping[
         if pruner not in pruners:
             raise Refused(f"{word}: no cell has the pruner {pruner}; the pruners are {', '.join(dict.fromkeys(pruners))}")
         if dest not in settable:
-            raise Refused(f"{word}: choose from {', '.join(d.replace('_', '-') for d in settable)}")
+            raise Refused(f"{word}: {pick_from(flag_of(dest)[2:], (flag_of(name)[2:] for name in settable))}")
         rival = next((flag for axis, flag in _flags().items() if axis in lists and dest in _rivals(axis)), None)
         if rival:
             raise Refused(f"{word}: {rival} says already what each cell has; leave one of them out")
@@ -127,7 +127,7 @@ def _value(option: Option, text: str, word: str) -> Any:
             raise Refused(f"{word}: choose from True, False")
         return truth
     if option.choices and text not in option.choices:
-        raise Refused(f"{word}: choose from {', '.join(option.choices)}")
+        raise Refused(f"{word}: {pick_from(text, option.choices)}")
     try:
         return [option.parse(part) for part in text.split(",") if part] if option.nargs else option.parse(text)
     except argparse.ArgumentTypeError as error:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable
 from typing import Any
 
+from Utils.base.text import pick_from
 from Utils.options.experiments import EXPERIMENTS
 from Utils.options.flags import Parser, Switch
 from Utils.options.option import Option
@@ -39,7 +40,7 @@ class _Help(argparse.Action):
         elif values in EXPERIMENTS:
             text = help_of(values)
         else:
-            parser.error(f"--help {values}: choose an experiment from {', '.join(EXPERIMENTS)}, or give --help alone")
+            parser.error(f"--help {values}: {pick_from(values, EXPERIMENTS)}, or give --help alone")
         print(text, end="")
         parser.exit()
 

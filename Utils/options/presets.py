@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from Utils.base.errors import Refused
 from Utils.base.inputs import read_input
+from Utils.base.text import pick_from
 from Utils.options.flags import Parser
 from Utils.options.option import Option
 from Utils.options.parser import build_parser
@@ -65,7 +66,7 @@ def read_preset(word: str) -> Preset:
     """
     file = Path(word) if word.endswith(".toml") else FOLDER / f"{word}.toml"
     if not word.endswith(".toml") and word not in names():
-        raise Refused(f"--preset {word}: choose from {', '.join(names())}, or name a file, FILE.toml")
+        raise Refused(f"--preset {word}: {pick_from(word, names())}, or name a file, FILE.toml")
     word = f"--preset {word}"
     content = _content(file, word)
     report = content.get("report", {})
@@ -97,7 +98,7 @@ def _content(file: Path, word: str) -> dict[str, Any]:
         raise Refused(f"{word} is no preset: its lists or tables lie too deep in each other") from error
     for key, value in content.items():
         if key not in KEYS:
-            raise Refused(f"{word}: unknown key {key}; choose from {', '.join(KEYS)}")
+            raise Refused(f"{word}: unknown key {key}: {pick_from(key, KEYS)}")
         if not isinstance(value, KEYS[key]) or (key == "part" and not all(isinstance(part, dict) for part in value)):
             wanted = {"part": "tables [[part]]", "report": "a table [report]", "common": "a table [common]"}.get(key, "text")
             raise Refused(f"{word}: {key} must be {wanted}")
@@ -116,7 +117,7 @@ def _part(table: Mapping[str, Any], common: Mapping[str, Any], where: str) -> Pa
     words: list[str] = []
     for key, value in {**common, **own}.items():
         if key not in flags:
-            raise Refused(f"{where}: unknown flag {key}; choose from {', '.join(flags)}")
+            raise Refused(f"{where}: unknown flag {key}: {pick_from(key, flags)}")
         words += _words(flags[key], value, where)
     try:
         given = vars(build_parser(_Reader).parse_args(words))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from Utils.base.errors import Refused
+from Utils.base.text import pick_from
 
 TABLE = {"layer-compression": (int, float), "histogram-layers": list}  # what an assignment's `[report]` may say
 
@@ -35,7 +36,7 @@ def check(table: Mapping[str, Any]) -> None:
     """
     for name, value in table.items():
         if name not in TABLE:
-            raise Refused(f"[report] {name}: choose from {', '.join(TABLE)}")
+            raise Refused(f"[report] {name}: {pick_from(name, TABLE)}")
         if isinstance(value, bool) or not isinstance(value, TABLE[name]) or not _fits(value):
             wanted = "a list of names of layers" if TABLE[name] is list else "a finite number"
             raise Refused(f"[report] {name} = {value!r}: {wanted} is expected")

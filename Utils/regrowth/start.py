@@ -15,6 +15,7 @@ from Models.masking import Prunable, apply_masks
 from Models.weights import copy_tensors
 from Pruners._shared.masks import kept_count
 from Utils.base.errors import Refused
+from Utils.base.text import pick_from
 from Utils.compute.device import choose_device
 from Utils.data.dataset import Dataset
 from Utils.data.open_set import Datasets
@@ -159,7 +160,7 @@ def chosen_layers(prunables: Sequence[Prunable], names: Sequence[str]) -> dict[s
     if list(names) == [ALL]:
         return there
     if unknown := next((n for n in names if n not in there), None):
-        raise Refused(f"--regrow-layers {unknown}: no such layer; choose from {ALL}, {', '.join(there)}")
+        raise Refused(f"--regrow-layers {unknown}: no such layer; {pick_from(unknown, [ALL, *there])}")
     return {name: p for name, p in there.items() if name in names}
 
 
