@@ -14,7 +14,7 @@ import torch
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
 from Utils.base.locks import is_locked
-from Utils.base.text import print_lines
+from Utils.base.text import flag_of, print_lines
 from Utils.compute.device import device_of
 from Utils.compute.environment import environment
 from Utils.grid.grid_table import save_table
@@ -158,7 +158,7 @@ def _changes(saved: Mapping[str, Any], asked: Mapping[str, Any], cells: Iterable
 
 
 def _words(options: Mapping[str, Any], lists: Sequence[str]) -> str:
-    return " ".join(f"--{name.replace('_', '-')}" for name in lists if options.get(name)) or "none"
+    return " ".join(flag_of(name) for name in lists if options.get(name)) or "none"
 
 
 def earlier_cells(folder: Path, plan: Grid) -> list[str]:

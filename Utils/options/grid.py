@@ -106,7 +106,7 @@ def _overrides(given: Mapping[str, Any], pruners: Sequence[str], lists: Mapping[
     settable = {o.name: o for o in single if PARTS[o.part].per_pruner and o.name != "pruner"}
     found: dict[str, dict[str, Any]] = {}
     for pruner, dest, text in given.get("for", ()):
-        word = f"--for {pruner}:{dest.replace('_', '-')}={text}"
+        word = f"--for {pruner}:{flag_of(dest)[2:]}={text}"
         if pruner not in pruners:
             raise Refused(f"{word}: no cell has the pruner {pruner}; the pruners are {', '.join(dict.fromkeys(pruners))}")
         if dest not in settable:
@@ -115,7 +115,7 @@ def _overrides(given: Mapping[str, Any], pruners: Sequence[str], lists: Mapping[
         if rival:
             raise Refused(f"{word}: {rival} says already what each cell has; leave one of them out")
         if dest in found.setdefault(pruner, {}):
-            raise Refused(f"{word}: {dest.replace('_', '-')} is set twice for {pruner}")
+            raise Refused(f"{word}: {flag_of(dest)[2:]} is set twice for {pruner}")
         found[pruner][dest] = _value(settable[dest], text, word)
     return found
 

@@ -11,6 +11,7 @@ import torch
 from Utils.base.errors import Refused
 from Utils.base.seeds import derive
 from Utils.compute.clock import Clock
+from Utils.options.types import Options
 from Utils.regrowth.allocation import NEEDS_SSIM, allocate, capacities, ssim_order
 from Utils.regrowth.finetune import short_accuracy
 from Utils.regrowth.search import Found, search
@@ -131,7 +132,7 @@ def turn_on(
     return regrow_(start.layers, allocation, scores, init, start.sources.values(init), _seed(start.options, step))
 
 
-def _seed(options: Any, step: int) -> int:
+def _seed(options: Options, step: int) -> int:
     return derive(options.seed, "regrow-init", step)
 
 

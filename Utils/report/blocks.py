@@ -154,7 +154,7 @@ def command(options: Mapping[str, Any], **changes: Any) -> str:
         if option.name == "experiment" or option.name in left_out or value in (None, (), [], "", usual.get(option.name)):
             continue
         if option.parse is None:
-            words.append(option.flag if value else f"--no-{option.name.replace('_', '-')}")
+            words.append(option.flag if value else f"--no-{option.flag[2:]}")
         else:
             values = value if isinstance(value, list | tuple) else [value]
             words += [option.flag, *(f"{v:.12g}" if isinstance(v, float) else str(v) for v in values)]

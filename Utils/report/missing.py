@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from Utils.base.text import flag_of
 from Utils.report.blocks import Missing, Section, command_of
 from Utils.report.collect import Collection, Run
 from Utils.report.groups import DENSE, Group
@@ -84,7 +85,7 @@ def _grid_command(group: Group, asked: dict[str, object]) -> str:
     for method, run in runs.items():
         for name in recipe_names([like, run]):
             if name not in ("prune_epochs", "scale") and run[name] is not None and value_of(run, name) != value_of(like, name):
-                own.append(f"{method}:{name.replace('_', '-')}={_word(run[name])}")
+                own.append(f"{method}:{flag_of(name)[2:]}={_word(run[name])}")
     return " ".join([command_of(like, **asked), *(["--for", shlex.join(own)] if own else [])])
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
 from Models.masking import trainable_parameters
+from Utils.options.groups.training_options import TrainingOptions
 
 
 def make_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
@@ -33,7 +34,7 @@ def make_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) 
     return makers[name]()
 
 
-def make_schedule(optimizer: torch.optim.Optimizer, options: Any, epochs: int) -> LRScheduler:
+def make_schedule(optimizer: torch.optim.Optimizer, options: TrainingOptions, epochs: int) -> LRScheduler:
     """The schedule of a phase of `epochs` epochs.
 
     `steps` is torch's MultiStepLR. `cosine` falls from `--lr` towards 0 over the epochs after the warm-up (Loshchilov and Hutter
