@@ -7,15 +7,17 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from Utils.base import signals, streams
 from Utils.base.errors import Refused, RunFailed, Terminated
 from Utils.base.text import one_line
 from Utils.compute import torchrun
 from Utils.compute.allocator import keep_freed_memory
-from Utils.options.command_line import check_processes, parse, prints_alone, what_stands
-from Utils.options.failures import print_unexpected
-from Utils.options.types import Assignment, Command, Grid, Listing
+from Utils.options.command_line import check_processes, parse, what_stands
+
+if TYPE_CHECKING:
+    from Utils.options.types import Command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +34,7 @@ def _run(argv: Sequence[str] | None, out: streams.Shown) -> int:
             check_processes(command)
         _dispatch(command)
         out.flush()  # while an error can still be told
-        if out.lost and prints_alone(command):
+        if out.lost and command.prints_alone:
             raise RunFailed("standard output cannot be written, and this command does nothing else")
     except (Refused, RunFailed) as error:
         print(f"main.py: error: {one_line(str(error))}", file=sys.stderr)
@@ -41,7 +43,7 @@ def _run(argv: Sequence[str] | None, out: streams.Shown) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
         return 141
     except Exception as error:
-        print_unexpected(error, command)
+        import_module("Utils.options.failures").print_unexpected(error, command)
         return 1
     except (KeyboardInterrupt, Terminated) as stop:
         print(f"main.py: interrupted; {what_stands(command)}", file=sys.stderr)
@@ -55,6 +57,8 @@ def _run(argv: Sequence[str] | None, out: streams.Shown) -> int:
 
 
 def _dispatch(command: Command) -> None:
+    from Utils.options.types import Assignment, Grid, Listing  # late, as all that the help can do without
+
     if isinstance(command, Listing):
         import_module("Utils.options.listing").print_list(command.what)
     elif isinstance(command, Assignment):

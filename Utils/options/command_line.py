@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from Utils.base.errors import Refused
 from Utils.base.text import flag_of
 from Utils.compute.torchrun import launched
-from Utils.data.folder_hashes import forget
-from Utils.options.assignment import plan
 from Utils.options.experiments import EXPERIMENTS
-from Utils.options.grid import expand, overridden
 from Utils.options.parser import build_parser
-from Utils.options.resolve import resolve
 from Utils.options.table import pop_lists, read_by, table
-from Utils.options.types import Command, Grid, Listing
+
+if TYPE_CHECKING:
+    from Utils.options.types import Command
 
 
 def parse(argv: Sequence[str] | None = None) -> Command:
@@ -24,8 +23,15 @@ def parse(argv: Sequence[str] | None = None) -> Command:
         Refused: a flag that the experiment does not read, or values that exclude each other.
         SystemExit: status 2 after one line for a malformed flag; 0 after `--help`.
     """
-    forget()
     given = vars(build_parser().parse_args(argv))
+    # Late: the help, which leaves in the line above, is quicker without them.
+    from Utils.data.folder_hashes import forget
+    from Utils.options.assignment import plan
+    from Utils.options.grid import expand, overridden
+    from Utils.options.resolve import resolve
+    from Utils.options.types import Listing
+
+    forget()
     if "list" in given:
         if len(given) > 1:
             raise Refused(f"--list {given['list']} goes alone, without {flag_of(next(g for g in given if g != 'list'))}")
@@ -50,6 +56,8 @@ def parse(argv: Sequence[str] | None = None) -> Command:
 
 def check_processes(command: Command) -> None:
     """Refuse, under torchrun, a command that several processes cannot do together."""
+    from Utils.options.types import Listing
+
     if launched()[1] == 1 or isinstance(command, Listing):
         return
     if not EXPERIMENTS[command.experiment].several_processes:
@@ -62,17 +70,6 @@ def check_processes(command: Command) -> None:
             raise Refused(f"{flag} and torchrun exclude each other: run this without torchrun")
 
 
-def prints_alone(command: Command) -> bool:
-    """Whether all that the command does is to print."""
-    return isinstance(command, Listing) or command.dry_run or EXPERIMENTS[command.experiment].prints_alone
-
-
 def what_stands(command: Command | None) -> str:
-    """What is left of a command that is interrupted, in words."""
-    if command is None or isinstance(command, Listing) or prints_alone(command):
-        return "nothing was to be saved"
-    if command.no_save:
-        return "--no-save: nothing was saved"
-    if isinstance(command, Grid) or command.reads("checkpoints"):
-        return "the same command goes on from the last checkpoint"
-    return "the same command begins again"
+    """What is left of a command that is interrupted, in words; None where it was not read to its end."""
+    return command.what_stands if command else "nothing was to be saved"

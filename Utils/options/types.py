@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from Utils.options.experiments import EXPERIMENTS
 from Utils.options.groups.data_options import DataOptions
@@ -21,7 +21,7 @@ from Utils.options.table import defaults
 DERIVED = ("level", "split_seed", "regrow_start", "given", "place")  # fields of `Options` that no flag sets
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Options(
     DataOptions,
     NetworkOptions,
@@ -52,6 +52,25 @@ class Options(
         """Whether the experiment reads this part of the command line (`Utils.options.parts`)."""
         return part in EXPERIMENTS[self.experiment].reads
 
+    @property
+    def prints_alone(self) -> bool:
+        """Whether all that the command does is to print."""
+        return self.dry_run or EXPERIMENTS[self.experiment].prints_alone
+
+    @property
+    def what_stands(self) -> str:
+        """What is left of the command where it is interrupted, in words."""
+        if self.prints_alone:
+            return "nothing was to be saved"
+        if self.no_save:
+            return "--no-save: nothing was saved"
+        return "the same command goes on from the last checkpoint" if self.resumes else "the same command begins again"
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the same command goes on where it was interrupted."""
+        return self.reads("checkpoints")
+
     def record(self) -> dict[str, Any]:
         """The options as `args.json` keeps them: those that the experiment reads, and what was derived from them."""
         names = [*defaults(self.experiment), *(name for name in DERIVED if getattr(self, name) is not None)]
@@ -78,7 +97,7 @@ class Cell:
     options: Options
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Grid(Options):
     """A grid: its cells, the dense baseline first; as options it has what the cells share.
 
@@ -88,6 +107,11 @@ class Grid(Options):
 
     cells: tuple[Cell, ...]
     recorded: Mapping[str, Any]
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the same command goes on where it was interrupted: with the cells that are not done."""
+        return True
 
     def record(self) -> dict[str, Any]:
         """The options that were given to the grid, its lists and its `--for`."""
@@ -100,7 +124,7 @@ class Grid(Options):
         return cls(**known, recorded=recorded, cells=tuple(cells), **more)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Assignment(Grid):
     """The grid of an assignment. `parts` has, by name, the options that the cells of a part share, and its lists."""
 
@@ -112,6 +136,8 @@ class Listing:
     """A `--list` of pruners, models, datasets or experiments."""
 
     what: str
+    prints_alone: ClassVar[bool] = True
+    what_stands: ClassVar[str] = "nothing was to be saved"
 
 
 Command = Options | Grid | Listing

@@ -12,7 +12,7 @@ from Utils.options.parts import Affects
 DATASETS = f"{', '.join(named_sets())}, a torchvision class name, folder:PATH, or synthetic:CxHxW:CLASSES[:N]"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class DataOptions:
     """The options of the images."""
 

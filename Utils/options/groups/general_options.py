@@ -10,7 +10,7 @@ from Utils.options.option import option
 from Utils.options.parts import Affects
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class GeneralOptions:
     """The options of what to do, where to save it, the seed and the device."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from Utils.options.option import option
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class NetworkOptions:
     """The options of the network."""
 

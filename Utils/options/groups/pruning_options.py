@@ -12,7 +12,7 @@ from Utils.options.option import option
 from Utils.options.parts import Affects
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class PruningOptions:
     """The options of pruning."""
 

@@ -14,7 +14,7 @@ SELECTIONS = ("reference", "saliency", "gradient", "magnitude", "random")
 INITS = ("zero", "reference", "kaiming", "original")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class RegrowthOptions:
     """The options of regrowth."""
 

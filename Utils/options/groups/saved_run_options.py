@@ -9,7 +9,7 @@ from Utils.options.flags import COMPRESSION, COUNT, POSITIVE, integer, number
 from Utils.options.option import option
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class SavedRunOptions:
     """The options of saved runs, checkpoints and traces."""
 
