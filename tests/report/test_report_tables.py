@@ -12,6 +12,7 @@ from reports import SINGLE, collection, made
 
 from Utils.base.csv_files import inert
 from Utils.options.command_line import parse
+from Utils.options.resolve import with_rounds
 from Utils.report import findings
 from Utils.report.blocks import command, command_of, slug
 from Utils.report.captions import shown_compression
@@ -185,12 +186,8 @@ CHOICES = {
 @settings(max_examples=60, deadline=None)
 @given(st.fixed_dictionaries(CHOICES))
 def test_a_command_made_of_options_gives_these_options(choices):
-    from Utils.training.set_up import load_pruner
-
     asked = SINGLE | choices | {"lr_drops": sorted(choices["lr_drops"])}
-    options = parse(shlex.split(command(asked))[2:])
-    load_pruner(options)
-    found = options.record()
+    found = with_rounds(parse(shlex.split(command(asked))[2:])).record()
     for name in choices:
         value = found[name]
         assert value == pytest.approx(asked[name]) if isinstance(value, float) else value == asked[name] or (not value and not asked[name]), name

@@ -11,7 +11,7 @@ import pytest
 from conftest import TINY
 
 from Utils.options.experiments import EXPERIMENTS
-from Utils.runs.manifest import FOLDERS, GRID, LEVELS, NAME, RUN, OwnFiles, names_of
+from Utils.runs.manifest import FOLDERS, GRID, NAME, RUN, OwnFiles, names_of
 
 RESULTS = Path("Results/data")
 SHOT = RESULTS / "singleshot"
@@ -53,7 +53,7 @@ def test_manifests_list_what_is_there_and_every_name_is_declared(tree):
 
 def scatter(chance: random.Random, thesis: Path) -> list[Path]:
     """Foreign files, links and folders, all over the results."""
-    known = sorted({*RUN, *GRID, *(n for e in EXPERIMENTS.values() for n in e.writes), *(n.format(2) for n in LEVELS), "histogram-x.png"})
+    known = sorted({*RUN, *GRID, *(n for e in EXPERIMENTS.values() for n in e.writes), *(n.format(2) for n in EXPERIMENTS["multishot"].by_level), "histogram-x.png"})
     near = ["compact.txt", "histogram-my-own.csv", "regrow-notes.csv", "masks-level-old.pt", ".model.pt.bak1", ".notes.7", "report.tex",
             "timeline.txt", "events.out.tfevents.mine", "summary.json.bak", ".lock", "manifest.json.old", "figures", "tables", "tensorboard"]  # fmt: skip
     places = [path for path in RESULTS.rglob("*") if path.is_dir()]

@@ -16,6 +16,7 @@ from Utils.report.document import compose
 from Utils.runs import summary, summary_keys
 from Utils.runs.summary_keys import KEYS, LAYER_COLUMNS, NUMBER, WHOLE, Column, Key, Report, grid_columns
 from Utils.runs.validate import check_result
+from Utils.training import masked_network
 
 FOLDERS = sorted((PROJECT / "tests" / "golden" / "folders").rglob("summary.json"))
 NEW = Key("bytes_read", NUMBER, "bytes", "bytes read for one image", cell=8, report=Report(digits=1, divisor=1e3, better="lower", table=True))
@@ -26,11 +27,9 @@ COLUMN = Column("fan_in", "inputs of each unit", printed=True, format=".1f", rep
 @pytest.fixture
 def measured(monkeypatch):
     """A number that `totals` measures, and a column that `compression_table` measures: declared, and named nowhere else."""
-    from Experiments import prune
-
-    totals, table = summary.totals, prune.compression_table
+    totals, table = summary.totals, masked_network.compression_table
     monkeypatch.setattr(summary, "totals", lambda rows: totals(rows) | {"bytes_read": 1500 + int(rows["kept"].sum())})
-    monkeypatch.setattr(prune, "compression_table", lambda *args: table(*args).assign(fan_in=lambda rows: rows["size"] / 4))
+    monkeypatch.setattr(masked_network, "compression_table", lambda *args: table(*args).assign(fan_in=lambda rows: rows["size"] / 4))
     monkeypatch.setattr(summary_keys, "KEYS", (*KEYS, NEW))
     monkeypatch.setattr(summary_keys, "LAYER_COLUMNS", (*LAYER_COLUMNS, COLUMN))
 
