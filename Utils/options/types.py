@@ -16,7 +16,7 @@ from Utils.options.groups.pruning_options import PruningOptions
 from Utils.options.groups.regrowth_options import RegrowthOptions
 from Utils.options.groups.saved_run_options import SavedRunOptions
 from Utils.options.groups.training_options import TrainingOptions
-from Utils.options.table import defaults
+from Utils.options.table import defaults, of_parts
 
 DERIVED = ("level", "split_seed", "regrow_start", "given", "place")  # fields of `Options` that no flag sets
 
@@ -74,6 +74,8 @@ class Options(
     def record(self) -> dict[str, Any]:
         """The options as `args.json` keeps them: those that the experiment reads, and what was derived from them."""
         names = [*defaults(self.experiment), *(name for name in DERIVED if getattr(self, name) is not None)]
+        if self.reads("regrow"):
+            names += of_parts("prunable")  # those of the network that is regrown
         if self.place:
             names.append("scale")  # of the assignment
         return {name: getattr(self, name) for name in dict.fromkeys(names)}
