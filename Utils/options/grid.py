@@ -18,7 +18,7 @@ from Utils.options.flags import TRUTH
 from Utils.options.groups.grid_options import ABLATIONS
 from Utils.options.option import Option
 from Utils.options.parts import PARTS
-from Utils.options.resolve import SAME_THING, identity, resolve, weight_decay
+from Utils.options.resolve import SAME_THING, identity, resolve, weight_decay, without_late
 from Utils.options.table import defaults, is_axis, read_by, table
 from Utils.options.types import Cell, Grid, Options
 
@@ -182,9 +182,8 @@ def _grid_name(
 
 
 def _named(options: Options) -> dict[str, Any]:
-    """The options that a grid's name is made of: late ones only where they are on, but for `deterministic`, which always was."""
-    late = {option.name for option in table() if option.late} - {"deterministic"}
-    return {name: value for name, value in identity(options, images=False).items() if value or name not in late}
+    """The options that a grid's name is made of; `deterministic` was among them from the beginning."""
+    return without_late(identity(options, images=False), always=("deterministic",))
 
 
 def _digest(content: Any) -> str:

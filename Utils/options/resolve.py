@@ -149,12 +149,27 @@ def identity(options: Options, *, images: bool = True) -> dict[str, Any]:
     dataset's name, where something is saved at all.
     """
     left_out = {*incidental(), "given", "place"}
-    kept = {k: list(v) if isinstance(v, tuple) else v for k, v in options.record().items() if k not in left_out}
+    kept = {name: _as_json(value) for name, value in options.record().items() if name not in left_out}
     digests = {file: _digest(file) for file in _files(options)}
     if images and not options.no_save:
         held = digest_of(kept.get("dataset") or "", options.result_dir)
         digests |= {kept["dataset"]: held} if held else {}
     return kept | ({"contents": digests} if digests else {})
+
+
+def without_late(facts: Mapping[str, Any], *, always: Collection[str] = ()) -> dict[str, Any]:
+    """Leave out the late options at their defaults, so that names and keys from before these options existed stay the same.
+
+    Args:
+        facts: options by name, as `identity` returns them.
+        always: late options that such a name or key had from the beginning.
+    """
+    late = {option.name: _as_json(option.default) for option in table() if option.late and option.name not in always}
+    return {name: value for name, value in facts.items() if name not in late or value != late[name]}
+
+
+def _as_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _files(options: Options) -> list[str]:

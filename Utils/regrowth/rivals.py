@@ -13,7 +13,7 @@ import Pruners
 from Pruners._shared.masks import kept_count
 from Utils.compute.clock import Clock
 from Utils.options.parts import Affects
-from Utils.options.resolve import identity
+from Utils.options.resolve import identity, without_late
 from Utils.options.table import affecting
 from Utils.options.types import DERIVED, Options
 from Utils.regrowth.finetune import finetune
@@ -51,7 +51,8 @@ def rivals_path(options: Options, device: torch.device, kept: int, steps: int) -
         return None
     chosen = identity(options)
     shared = {*affecting(Affects.RIVALS), *DERIVED}
-    facts = {k: v for k, v in chosen.items() if k in shared} | {"kept": kept, "steps": steps}
+    told = without_late(chosen, always=("deterministic",))
+    facts = {name: value for name, value in told.items() if name in shared} | {"kept": kept, "steps": steps}
     facts |= {"files": [chosen["contents"].get(f) for f in (options.regrow_start, options.regrow_dense)]}
     if held := chosen["contents"].get(chosen["dataset"]):
         facts["images"] = held

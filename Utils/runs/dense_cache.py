@@ -15,8 +15,8 @@ import torch
 from Utils.compute.clock import Clock
 from Utils.compute.processes import share
 from Utils.options.parts import Affects
-from Utils.options.resolve import identity
-from Utils.options.table import affecting, table
+from Utils.options.resolve import identity, without_late
+from Utils.options.table import affecting
 from Utils.options.types import Options
 from Utils.runs.cache import CacheEntry, cache_entry
 from Utils.runs.stages import Stages
@@ -95,8 +95,7 @@ def dense_path(options: Options, device: torch.device) -> Path | None:
     if not options.pre_epochs or options.no_save:
         return None
     recipe = {*affecting(Affects.DENSE), "contents"}
-    late = {option.name for option in table() if option.late}
-    chosen = {k: v for k, v in identity(options).items() if k in recipe and (v or k not in late)}
+    chosen = {name: value for name, value in without_late(identity(options)).items() if name in recipe}
     facts = chosen | {"rewind_epoch": options.rewind_epoch, "device": device.type, "torch": torch.__version__}
     if share()[1] > 1:
         facts["ranks"] = share()[1]

@@ -7,16 +7,14 @@ import json
 import re
 from pathlib import Path
 
-from Utils.options.resolve import identity, with_rounds
-from Utils.options.table import table
+from Utils.options.resolve import identity, with_rounds, without_late
 from Utils.options.types import Options
 
 
 def run_name(options: Options) -> str:
     """The folder name of a run without `--expid`: its main options for people, and a hash of all of them."""
     options = with_rounds(options)
-    late = {option.name for option in table() if option.late}
-    chosen = {name: value for name, value in identity(options, images=False).items() if value or name not in late}
+    chosen = without_late(identity(options, images=False))
     digest = hashlib.blake2b(json.dumps(chosen, sort_keys=True).encode(), digest_size=4).hexdigest()
     given = options.record()
     pruners = "-".join(given.get("pruner_list", ())) or given.get("pruner")
