@@ -29,7 +29,7 @@ def run_once(
     with RunFolder(options) as folder:
         if folder.finished:
             return print_saved(folder.path)
-        attempt(lambda: work(options, pruner, folder, datasets or Datasets()), folder)
+        attempt(lambda: work(folder.options, pruner, folder, datasets or Datasets()), folder)
 
 
 def attempt(work: Callable[[], None], folder: RunFolder) -> None:
