@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line; returns the exit status (0 done, 1 failed, 2 refused, 130, 141 and 143 interrupted)."""
+    """Run one command line and return the exit status.
+
+    The status is 0 for done, 1 for failed, 2 for refused, and 130, 141 or 143 for interrupted.
+    """
     with streams.shown_streams() as out:
         return _run(argv, out)
 
@@ -39,7 +42,7 @@ def _run(argv: Sequence[str] | None, out: streams.Shown) -> int:
     except (Refused, RunFailed) as error:
         print(f"main.py: error: {one_line(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, Refused) else 1
-    except BrokenPipeError:  # `| head` ends a grid of several processes quietly, as it does everything else
+    except BrokenPipeError:  # `| head` closed the pipe: a grid of several processes ends quietly, like any other command
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
         return 141
     except Exception as error:

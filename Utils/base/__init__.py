@@ -1,1 +1,1 @@
-"""What every part of the project builds on; nothing here imports another part."""
+"""The foundation of every part of the project; no file here imports another part."""

@@ -1,21 +1,21 @@
-"""The ways a command ends without a result; `main.py` prints one line for each."""
+"""The ways in which a command ends without a result; `main.py` prints one line for each."""
 
 from __future__ import annotations
 
 
 class Refused(ValueError):
-    """The command asks for something that cannot be: exit status 2, nothing is written.
+    """The command asks for something impossible: the exit status is 2, and nothing is written.
 
     The message is one line that names the value and the choices.
     """
 
 
 class RunFailed(Exception):
-    """A run that had begun could not be finished (diverged, disk full, ...): exit status 1."""
+    """A run that had begun could not be finished (diverged, disk full, ...): the exit status is 1."""
 
 
 def status_of(error: BaseException) -> int:
-    """The exit status of a process that ends with `error`."""
+    """Return the exit status of a process that ends with `error`."""
     if isinstance(error, SystemExit):
         return int(error.code or 0)
     return 2 if isinstance(error, Refused) else 130 if isinstance(error, KeyboardInterrupt) else 1
@@ -26,10 +26,10 @@ class Terminated(BaseException):
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an allocation failed, on whichever device."""
+    """Tell whether an allocation failed, on whichever device."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in ("out of memory", "can't allocate memory"))
 
 
 def not_deterministic(error: Exception) -> bool:
-    """Whether an operation was asked for, under `--deterministic`, that torch has not in a deterministic form."""
+    """Tell whether `--deterministic` asked for an operation that torch does not have in a deterministic form."""
     return "does not have a deterministic implementation" in str(error)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and where they can be written."""
+"""Files that appear whole or not at all, and checks of the places where they can be written."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pathlib import Path
 from Utils.base.errors import Refused, RunFailed
 from Utils.base.signals import held
 
-HALF = re.compile(r"\.(.+)\.\d+\.half")  # the name of a file on its way: .NAME.PROCESS.half
+HALF = re.compile(r"\.(.+)\.\d+\.half")  # the name of a file that is being written: .NAME.PROCESS.half
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, which takes its place when the block ends well. Folders are made as needed.
+    """Give a temporary file beside `path`, which replaces `path` if the block ends without an error.
 
-    An interrupt waits for the end of the block.
+    Missing folders are made. An interrupt waits for the end of the block.
 
     Raises:
-        RunFailed: it cannot be written, or `path` is a link.
+        RunFailed: the file cannot be written, or `path` is a link.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.half")
     with held():
@@ -38,7 +38,7 @@ def atomic(path: Path) -> Iterator[Path]:
                 os.fsync(written.fileno())
             os.replace(temporary, path)
         except (OSError, RuntimeError) as error:
-            cause = error if isinstance(error, OSError) else error.__context__  # torch's writer hides what the disk said
+            cause = error if isinstance(error, OSError) else error.__context__  # torch's writer hides the error of the disk
             if not isinstance(cause, OSError):
                 raise
             raise RunFailed(f"cannot write {path}: {cause.strerror or cause}") from error
@@ -48,14 +48,14 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def linked(path: Path) -> Refused:
-    """The refusal of a link where this program would write."""
+    """Return the refusal for a link at a place where this program would write."""
     return Refused(f"{path} is a link: nothing is written or removed through it; take it away, or choose another --expid")
 
 
 def leftovers(folder: Path) -> Iterator[tuple[str, Path]]:
-    """What killed processes left in `folder` half written: (the name it was to have, the file).
+    """Yield (intended name, file) for each half-written file in `folder`.
 
-    Files of living ones too, so hold a lock.
+    The processes that wrote them were killed, or are still alive: hold a lock to exclude the latter.
     """
     for file in list(folder.iterdir()) if folder.is_dir() else ():
         if (match := HALF.fullmatch(file.name)) and file.is_file() and not file.is_symlink():
@@ -63,18 +63,21 @@ def leftovers(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def writable(text: object) -> str:
-    """`text` as files and terminals take it: bytes in a folder's name that are no UTF-8 become question marks."""
+    """Make `text` fit for files and terminals: bytes in a folder's name that are not UTF-8 become question marks."""
     return str(text).encode("utf-8", "replace").decode()
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 checksum of a file, in hexadecimal."""
+    """Return the SHA-256 checksum of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def differing_in_case(path: Path) -> Path | None:
-    """What is there and has the name of `path` but for the case of letters: on some file systems that is the same folder."""
+    """Find an existing entry whose name differs from that of `path` only in the case of letters.
+
+    Some file systems take the two for the same folder.
+    """
     try:
         names = os.listdir(path.parent)
     except OSError:
@@ -86,7 +89,11 @@ def differing_in_case(path: Path) -> Path | None:
 
 
 def check_writable(path: Path) -> None:
-    """Try to make a file where `path` will be, and leave nothing behind."""
+    """Try to make a file where `path` will be, and remove it again.
+
+    Raises:
+        Refused: `path` cannot be written, is a link, or differs from an existing entry only in the case of letters.
+    """
     twin = differing_in_case(path)
     if twin:
         raise Refused(f"{path} and {twin}, which is there, differ by the case of letters only: choose another --expid")
@@ -96,7 +103,7 @@ def check_writable(path: Path) -> None:
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(20, "is a file, not a folder")
         nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
-        with tempfile.TemporaryFile(dir=nearest):  # has no name that a kill could leave behind
+        with tempfile.TemporaryFile(dir=nearest):  # a file without a name, so that a kill leaves none behind
             pass
     except OSError as error:
         raise Refused(f"--result-dir: cannot write to {path}: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""Files that somebody may have made by hand, or to do harm: no pipes, no devices, no more than a bounded size."""
+"""Safe reading of files that a stranger may have made: no pipes, no devices, no more than a bounded size."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ BLOCK = 1 << 20  # bytes read at a time
 
 
 def check_regular(path: Path) -> None:
-    """Refuse a pipe or a device, which would be read for ever.
+    """Refuse a pipe or a device, whose reading would never end.
 
     Raises:
-        Refused: `path` is there, and neither a file nor a folder.
+        Refused: `path` exists and is neither a file nor a folder.
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise Refused(f"{path} is no regular file")
 
 
 def read_input(path: Path, largest: int) -> bytes:
-    """The bytes of a file that somebody may have made by hand, or to do harm.
+    """Return the bytes of a file that a stranger may have made, perhaps to do harm.
 
     Raises:
         Refused: it is no regular file, it is larger than `largest` bytes, or it cannot be read.
@@ -29,7 +29,7 @@ def read_input(path: Path, largest: int) -> bytes:
     try:
         with open(path, "rb") as file:
             content = bytearray()
-            while len(content) <= largest and (block := file.read(BLOCK)):  # a buffer of the largest size would be taken at once
+            while len(content) <= largest and (block := file.read(BLOCK)):  # read(largest) would allocate that size at once
                 content += block
     except OSError as error:
         raise Refused(f"{path} cannot be read: {error.strerror or error}") from error

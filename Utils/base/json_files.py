@@ -20,18 +20,18 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def read_json(path: Path, *, checked: bool = False) -> dict[str, Any]:
-    """Read a JSON object; the checksum of its own content, where it carries one, is checked and left out.
+    """Read a JSON object, and check and drop the checksum of its own content where it has one.
 
-    Files of before there was one, and other programs', carry none and are read as they are, unless it is to be `checked`.
+    Files of earlier versions and of other programs have no checksum. They are read as they are, unless `checked` demands one.
 
     Raises:
-        Refused: the file is missing, unreadable, no JSON object, or not as it was written.
+        Refused: the file is missing, unreadable, not a JSON object, or changed since it was written.
     """
     try:
         content = json.loads(read_input(path, LARGEST_JSON).decode("utf-8"))
     except Refused as error:
         raise Refused(f"{path}: cannot be read as JSON ({error})") from error
-    except (ValueError, RecursionError) as error:  # the last where lists lie too deep in each other
+    except (ValueError, RecursionError) as error:  # RecursionError: lists are nested too deeply
         raise Refused(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(content, dict):
         raise Refused(f"{path}: a JSON object was expected")
@@ -39,7 +39,7 @@ def read_json(path: Path, *, checked: bool = False) -> dict[str, Any]:
     digest = content.pop(CHECKSUM, None)
     if checked and digest is None:
         raise Refused(f"{path} has no checksum")
-    if digest != content_checksum(content) if digest is not None else stranger:  # the key itself may be what was damaged
+    if digest != content_checksum(content) if digest is not None else stranger:  # the damage may be in the key itself
         raise Refused(f"{path} is damaged: its content is not what its checksum says")
     return content
 
@@ -51,23 +51,23 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def checked_text(content: Mapping[str, Any]) -> str:
-    """`content` as indented JSON, with `checksum` as its last key (see `content_checksum`)."""
+    """Format `content` as indented JSON, with `checksum` as its last key (see `content_checksum`)."""
     plain = {name: value for name, value in _plain(content).items() if name != CHECKSUM}
     return json_text(plain | {CHECKSUM: content_checksum(plain)})
 
 
 def content_checksum(content: Mapping[str, Any]) -> str:
-    """The SHA-256 of plain JSON content: keys sorted, no spaces, ASCII alone, without the key `checksum` itself."""
+    """Return the SHA-256 of plain JSON content: keys sorted, no spaces, only ASCII, without the key `checksum` itself."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def json_text(content: Mapping[str, Any]) -> str:
-    """`content` as indented JSON; numbers that are not finite become null."""
+    """Format `content` as indented JSON; numbers that are not finite become null."""
     return json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:
-    """`value` with what JSON does not know made plain: tuples, numpy numbers, numbers that are not finite."""
+    """Convert `value` to types that JSON knows: tuples, numpy numbers and numbers that are not finite are replaced."""
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

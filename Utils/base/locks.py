@@ -1,4 +1,4 @@
-"""Locks that a dead process does not keep."""
+"""Locks that the system releases when their process dies."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from filelock import FileLock, Timeout
 
 from Utils.base.errors import Refused, RunFailed
 
-SOFT = re.compile(rb"\d+\n[\w.-]+\n(\d+\n)?")  # where the disk knows no locks: who holds it
+SOFT = re.compile(rb"\d+\n[\w.-]+\n(\d+\n)?")  # on a disk without locks the file names the holder
 
-LONGEST = 1024  # bytes of it
+LONGEST = 1024  # bytes of such a file
 
 
 class Lock:
-    """A lock on `path`, held by one process at a time and released by the system when its holder dies."""
+    """A lock on `path`; one process holds it at a time, and the system releases it when that process dies."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = FileLock(path)
 
     def take(self, seconds: float = -1) -> bool:
-        """Wait for the lock, for up to `seconds` (-1: for as long as it takes); whether it is held now.
+        """Wait for the lock for up to `seconds` (-1: without limit), and tell whether it is held now.
 
         Raises:
-            Refused: what has its name is no lock.
+            Refused: another kind of file has its name.
             RunFailed: the file cannot be made.
         """
         try:
@@ -45,11 +45,11 @@ class Lock:
 
     @property
     def held(self) -> bool:
-        """Whether this object holds it."""
+        """Tell whether this object holds the lock."""
         return self._lock.is_locked
 
     def leave(self) -> None:
-        """Release the lock and remove its file; does nothing if it is not held."""
+        """Release the lock and remove its file, if it is held."""
         if self.held:
             with contextlib.suppress(OSError):
                 self.path.unlink()
@@ -57,12 +57,12 @@ class Lock:
 
 
 def check_lock(path: Path) -> None:
-    """Refuse to lock what is there under that name and is no lock: it would be emptied, and removed in the end.
+    """Refuse an existing `path` that is no lock: locking would empty it, and remove it in the end.
 
     Raises:
-        Refused: `path` is a link, no file, or a file with content that no lock has.
+        Refused: `path` is a link, not a file, or a file with content that no lock has.
     """
-    with contextlib.suppress(OSError):  # a holder may remove it at any time
+    with contextlib.suppress(OSError):  # its holder may remove the file at any time
         foreign = path.is_symlink() or (path.exists() and not path.is_file())
         if not foreign and path.stat().st_size:
             with open(path, "rb") as file:
@@ -72,13 +72,13 @@ def check_lock(path: Path) -> None:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a living process holds the lock on `path`.
+    """Tell whether a living process holds the lock on `path`.
 
-    Only the system's word that another holds it counts: a file that cannot be opened or written (a disk mounted for reading,
-    another's folder) is held by nobody that could be waited for.
+    Only the system's report that another process holds it counts. A file that cannot be opened or written (on a read-only disk,
+    in another user's folder) counts as free.
     """
     try:
-        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)  # a pipe would wait for its writer
+        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)  # a pipe would block
     except OSError:
         return False
     try:

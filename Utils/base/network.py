@@ -1,4 +1,4 @@
-"""The network: a bounded time of silence, or none of it at all."""
+"""Access to the network with a bounded time of silence, or no access at all."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PATIENCE = 7.0  # seconds of silence, summed over all files and mirrors of one s
 class PatientOpener:
     """Opens URLs like `urllib.request`'s own opener, but gives up after `patience` seconds of silence in total.
 
-    A name server that does not answer ignores socket timeouts, so the opening runs in a daemon thread. Time spent on failed
-    attempts is subtracted from the patience: a refused connection costs nothing and the next mirror is tried, whereas after
-    one silence every further attempt fails at once.
+    A name server that does not answer ignores socket timeouts, so the opening runs in a daemon thread. The time of failed
+    attempts is subtracted from the patience. A refused connection therefore costs next to nothing, and the caller tries the
+    next mirror; after one silence every further attempt fails at once.
     """
 
     def __init__(self, patience: float = PATIENCE, inner: Any = None):
@@ -28,9 +28,12 @@ class PatientOpener:
         self._inner = inner or urllib.request.build_opener()
 
     def open(self, fullurl: Any, data: Any = None, timeout: Any = None) -> Any:
-        """The response to `fullurl` (a text or a `Request`); raises `URLError` when refused, unreachable or silent.
+        """Open `fullurl` (a text or a `Request`) and return the response.
 
-        `timeout` is there for the callers' sake: the patience that is left bounds the wait.
+        `timeout` is accepted for the callers' sake and not used: the patience that is left bounds the wait.
+
+        Raises:
+            URLError: the server refuses, is unreachable, or does not answer.
         """
         if self.left <= 0:
             raise urllib.error.URLError("the network does not answer")
@@ -61,7 +64,7 @@ class PatientOpener:
         raise error if isinstance(error, OSError) else urllib.error.URLError(f"{type(error).__name__}: {error}")
 
     def _watched(self, response: Any) -> Any:
-        """`response`, whose failing reads use up the patience too."""
+        """Return `response`, whose failing reads use up the patience too."""
         read = response.read
 
         def watched_read(*args: Any) -> bytes:
@@ -77,7 +80,7 @@ class PatientOpener:
 
 
 class _ClosedOpener:
-    """Stands in for the network where `--no-download` forbids it."""
+    """A stand-in for the network where `--no-download` forbids it."""
 
     def open(self, fullurl: Any, data: Any = None, timeout: Any = None) -> Any:
         url = getattr(fullurl, "full_url", fullurl)
@@ -90,10 +93,10 @@ def _is_timeout(error: Exception) -> bool:
 
 @contextmanager
 def bounded_network(allow: bool, *, patience: float = PATIENCE) -> Iterator[None]:
-    """Inside, everything that goes through `urllib.request.urlopen` (torchvision's and torch.hub's downloads) is bounded.
+    """Bound everything inside that goes through `urllib.request.urlopen` (the downloads of torchvision and torch.hub).
 
-    With `allow` a dead network raises `URLError` after at most `patience` seconds of silence in total; without it any use of
-    the network raises `Refused` at once. What was installed before is restored.
+    With `allow`, a dead network raises `URLError` after at most `patience` seconds of silence in total. Without it, any use of
+    the network raises `Refused` at once. At the end the opener that was installed before is restored.
     """
     before = urllib.request._opener  # type: ignore[attr-defined]
     urllib.request.install_opener(PatientOpener(patience, before) if allow else _ClosedOpener())  # type: ignore[arg-type]

@@ -1,4 +1,7 @@
-"""A network from a user's own file, in a saved run: its source is kept for the reader, and run where the command names it."""
+"""The network of a saved run that comes from a user's own file.
+
+The run's folder keeps a copy of the source for the reader. The program runs a source only if the command names it.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +13,26 @@ from typing import Any
 from Utils.base.errors import Refused
 from Utils.base.inputs import read_input
 
-USER = "user"  # the class of such networks, as `Models.registry` has it
+USER = "user"  # the class of such networks in `Models.registry`
 COPY = "network.py"  # in the run's folder
 LARGEST = 1 << 26  # bytes of a source file
 SHOWN = 12  # digits of a checksum
 
 
 def source_of(model: str, model_class: str | None) -> Path | None:
-    """The file that `--model FILE.py:FUNCTION` names; None for networks of other classes."""
+    """Return the file that `--model FILE.py:FUNCTION` names; None for networks of other classes."""
     return Path(model.rpartition(":")[0]).expanduser() if model_class == USER else None
 
 
 def network_of_run(folder: Path, recorded: Mapping[str, Any], given: str | None) -> str:
-    """The network of the run in `folder`, as `--model` names it; a file is what the command line has `given`, and the run's own.
+    """Return the network of the run in `folder`, as `--model` names it.
 
-    `recorded` is the run's `args.json`. The copy in the run's folder may be named as well.
+    For a network from a file, the command line has to name that file in `given`, or the copy in the run's folder. `recorded` is
+    the run's `args.json`.
 
     Raises:
-        Refused: the run has a file's network and none is given, or another one; or one is given for a network by name.
+        Refused: the run's network is from a file, and `given` names none or another one; or it is not from a file, and `given`
+            names another network.
     """
     model = str(recorded.get("model"))
     if recorded.get("model_class") != USER and ".py:" not in model:

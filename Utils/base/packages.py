@@ -8,10 +8,10 @@ from Utils.base.errors import Refused
 
 
 def require(package: str, flag: str) -> None:
-    """Refuse `flag` where its package, which has the requirements file requirements-FLAG.txt, is not installed.
+    """Refuse `flag` if `package`, which requirements-FLAG.txt lists, is not installed.
 
     Raises:
-        Refused: it names the command that installs it.
+        Refused: the message names the command that installs it.
     """
     if importlib.util.find_spec(package) is None:
         name = flag.removeprefix("--").partition(" ")[2] or flag.removeprefix("--")

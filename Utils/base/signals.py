@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: they unwind the stack, but not in the middle of a write, which is finished first."""
+"""SIGINT and SIGTERM: they unwind the stack, after the end of a write that is going on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from Utils.base.errors import Terminated
 
 
 class _Held:
-    """Writes that are going on in this process, and the signal that waits for their end."""
+    """The number of writes that are going on in this process, and the signal that waits for their end."""
 
     depth = 0
     waiting: int | None = None
@@ -26,21 +26,24 @@ def _unwind(number: int) -> None:
 
 
 def _arrived(number: int, _frame: FrameType | None) -> None:
-    if _Held.depth and _Held.waiting is None:  # whoever sends a second one does not want to wait
+    if _Held.depth and _Held.waiting is None:  # a second signal does not wait
         _Held.waiting = number
     else:
         _unwind(number)
 
 
 def install(*numbers: int) -> None:
-    """Have these signals (SIGINT, SIGTERM) unwind the stack as `KeyboardInterrupt` and `Terminated`, outside of `held` blocks."""
+    """Make these signals (SIGINT, SIGTERM) raise `KeyboardInterrupt` and `Terminated`, outside of `held` blocks."""
     for number in numbers:
         signal.signal(number, _arrived)
 
 
 def leave(status: int) -> NoReturn:
-    """End the process once the stack is unwound: taking the interpreter down, with torch in it, takes a second on its own."""
-    atexit._run_exitfuncs()  # undocumented, but what else gives semaphores back?
+    """End the process once the stack is unwound.
+
+    This skips the shutdown of the interpreter, which takes a second with torch in it.
+    """
+    atexit._run_exitfuncs()  # undocumented, but the only way to release semaphores
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()

@@ -1,4 +1,4 @@
-"""Standard output and standard error of a command: text that a terminal can show, and a loss that ends no work."""
+"""Standard output and standard error: printable text only, and a lost stream does not end the work."""
 
 from __future__ import annotations
 
@@ -9,19 +9,25 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 KEPT = "\n\t\r"
-UP = "\x1b[A"  # with which progress bars go back to their line
+UP = "\x1b[A"  # progress bars go back to their line with it
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 
 def cleaned(text: str) -> str:
-    """Replace what moves a terminal's cursor, colours it, turns the direction of writing, or is no Unicode; lines stay."""
+    """Replace characters that move a terminal's cursor, colour it or reverse the direction of writing, and bad Unicode.
+
+    Line breaks and tabs stay.
+    """
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in KEPT else REPLACED for c in text)
 
 
 def open_closed_streams() -> None:
-    """Give the standard streams that a shell closed (`>&-`) to the null device: the next open file would have their number."""
+    """Connect the standard streams that a shell closed (`>&-`) to the null device.
+
+    Otherwise the next file to be opened would get their number.
+    """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -30,26 +36,26 @@ def open_closed_streams() -> None:
 
 
 class Shown:
-    """A text stream that cleans what it is given, and that goes on without its reader.
+    """A text stream that cleans its text and survives the loss of its target.
 
-    A full disk or a closed stream is noted in `lost` and ends nothing. A pipe whose reader has gone raises `BrokenPipeError`.
+    A full disk or a closed stream sets `lost`, and the work continues. A pipe whose reader is gone raises `BrokenPipeError`.
     """
 
     def __init__(self, stream: Any) -> None:
         self._stream, self.lost = stream, stream is None
 
     def write(self, text: str) -> int:
-        """Write `text` as `cleaned` makes it; returns its length."""
+        """Write `text` as `cleaned` makes it, and return its length."""
         moves = not text.replace(UP, "").strip(KEPT)
         self._do(lambda: self._stream.write(text if moves else cleaned(text)))
         return len(text)
 
     def flush(self) -> None:
-        """Hand over what is written so far."""
+        """Pass on the text written so far."""
         self._do(lambda: self._stream.flush())
 
     def isatty(self) -> bool:
-        """Whether a terminal shows this."""
+        """Tell whether a terminal shows this."""
         return not self.lost and self._stream.isatty()
 
     def _do(self, work: Any) -> None:
@@ -61,17 +67,17 @@ class Shown:
             raise
         except (OSError, ValueError):  # ValueError: it was closed
             self.lost = True
-            with suppress(OSError, ValueError):  # what is left in its buffer must not fail again when Python ends
+            with suppress(OSError, ValueError):  # the rest of its buffer must not fail again when Python ends
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
                 self._stream.flush()
 
     @property
     def encoding(self) -> str:
-        """How text becomes bytes."""
+        """The encoding that turns text into bytes."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def fileno(self) -> int:
-        """The number of the file; raises `OSError` where there is none."""
+        """Return the number of the file; raise `OSError` where there is none."""
         if self._stream is None:
             raise OSError("the stream is closed")
         return self._stream.fileno()
@@ -79,7 +85,7 @@ class Shown:
 
 @contextmanager
 def shown_streams() -> Iterator[Shown]:
-    """Inside, standard output is a `Shown`, which this gives, and standard error another."""
+    """Replace standard output and standard error by a `Shown` each inside, and give the one for standard output."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = out, _ = Shown(sys.stdout), Shown(sys.stderr)
     try:

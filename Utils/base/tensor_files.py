@@ -1,4 +1,4 @@
-"""Files of tensors: read without running anything in them, and states under a checksum."""
+"""Files of tensors, read without running code from them, and states under a checksum."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ import torch
 from Utils.base.errors import Refused
 from Utils.base.files import atomic
 
-FORCED = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch's own variable, which it looks at each time
+FORCED = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch's own variable, which `torch.load` reads each time
 WRAPPERS = ("state_dict", "model", "net", "model_state_dict")  # keys under which training scripts keep the weights
 PREFIXES = ("module.", "_orig_mod.")  # left by DataParallel and torch.compile
 
 
 def read_tensor_file(file: Path, name: object = None) -> Any:
-    """What `torch.save` wrote into `file`, on the CPU: tensors and plain values. `name` stands for the file in an error.
+    """Read a file of `torch.save` onto the CPU: tensors and plain values.
+
+    `name` stands for the file in an error.
 
     Raises:
         Refused: there is no such file, or it cannot be read without running code from it.
@@ -32,7 +34,7 @@ def read_tensor_file(file: Path, name: object = None) -> Any:
         raise Refused(f"{name}: there is no such file")
     try:
         with open(file, "rb") as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about old pickle formats, which are read or refused all the same
+            warnings.simplefilter("ignore")  # about old pickle formats
             return _parsed(stream, name)
     except OSError as error:
         raise Refused(f"{name} cannot be read: {error.strerror or error}") from error
@@ -41,13 +43,13 @@ def read_tensor_file(file: Path, name: object = None) -> Any:
 def _parsed(stream: BinaryIO, name: object) -> Any:
     try:
         return torch.load(stream, map_location="cpu", weights_only=True)
-    except Exception as error:  # the readers of zip, pickle and tar raise nearly anything, an OSError too, on a spoilt file
+    except Exception as error:  # on a damaged file, the readers of zip, pickle and tar raise nearly anything, even an OSError
         kind = type(error).__name__
         raise Refused(f"{name} is not a whole file of tensors and plain values ({kind}); nothing in it was run") from error
 
 
 def unwrapped(content: Mapping[Any, Any]) -> tuple[Mapping[Any, Any], dict[str, Any]]:
-    """The network inside the dictionaries that training scripts save, and what lies beside it there."""
+    """Return the network inside the dictionaries that training scripts save, and the other entries of these dictionaries."""
     beside: dict[str, Any] = {}
     for key in WRAPPERS:
         if isinstance(content.get(key), Mapping):
@@ -57,7 +59,7 @@ def unwrapped(content: Mapping[Any, Any]) -> tuple[Mapping[Any, Any], dict[str, 
 
 
 def unprefixed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors by the names that they have without DataParallel and torch.compile, whose prefix all names carry."""
+    """Remove the prefix of DataParallel or torch.compile from the names, where all names have it."""
     for prefix in PREFIXES:
         if tensors and all(key.startswith(prefix) for key in tensors):
             tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
@@ -74,20 +76,26 @@ def seal(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def _seal_of(path: Path, content: memoryview) -> bytes:
-    """The name is part of it: names of caches say what is in them, so that files changed for each other are found out."""
+    """Return the checksum of content and name.
+
+    The name of a cache file says what is in it, so the checksum detects two files that were exchanged.
+    """
     digest = hashlib.sha256(f"{path.name}\0".encode())
     digest.update(content)
     return digest.digest()
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
-    """`torch.save` through Python's own file, whose errors say what was wrong with the disk."""
+    """Call `torch.save` through Python's own file, whose errors say what was wrong with the disk."""
     with open(path, "wb") as file:
         torch.save(state, file)
 
 
 def unseal(path: Path, *keys: str) -> Any:
-    """What `seal` wrote, on the CPU; None where there is no such file, it is not as it was written, or it lacks one of `keys`."""
+    """Read a file that `seal` wrote, onto the CPU.
+
+    The result is None if the file is missing, has changed since it was written, or lacks one of `keys`.
+    """
     if not path.is_file():
         return None
     try:
@@ -104,7 +112,7 @@ def unseal(path: Path, *keys: str) -> Any:
 
 @contextmanager
 def tensors_alone() -> Iterator[None]:
-    """Inside, whoever calls `torch.load`, other packages too, reads tensors and plain values, and runs nothing."""
+    """Restrict every `torch.load` inside, also by other packages, to tensors and plain values; it runs no code."""
     before = os.environ.get(FORCED)
     os.environ[FORCED] = "1"
     try:
@@ -117,7 +125,7 @@ def tensors_alone() -> Iterator[None]:
 
 
 def on_cpu(value: Any) -> Any:
-    """`value` with every tensor detached, contiguous and on the CPU."""
+    """Return `value` with every tensor detached, contiguous and on the CPU."""
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().contiguous()
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Texts: on one line, as a terminal can show them, with a plural where one is due."""
+"""Texts: on one line, printable, with a plural where one is needed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def is_numeral(word: str) -> bool:
-    """Tell whether a word is a number, also one that is not finite."""
+    """Tell whether a word is a number, finite or not."""
     try:
         float(word)
     except ValueError:
@@ -16,18 +16,18 @@ def is_numeral(word: str) -> bool:
 
 
 def one_line(text: str) -> str:
-    """`text` as a terminal can show it: in one line, without escape sequences and other control characters."""
+    """Put `text` on one line, without escape sequences and other control characters."""
     joined = " ".join(text.split())
     return joined if joined.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in joined)
 
 
 def shown(name: object) -> str:
-    """A name, such as a path, as a terminal can show it in one line: with a mark for each control character."""
+    """Make a name, such as a path, printable on one line: a mark replaces each control character."""
     return "".join(c if c.isprintable() else "\ufffd" for c in str(name))
 
 
 def counted(number: int, word: str) -> str:
-    """A number with a word in the right form: `1 epoch`, `2 epochs`."""
+    """Put a number before a word in the right form: `1 epoch`, `2 epochs`."""
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 
@@ -38,9 +38,9 @@ def print_lines(lines: Iterable[str]) -> None:
 
 
 def pick_from(word: str, choices: Iterable[str]) -> str:
-    """The end of an error about a word that is no choice: `did you mean snip? choose from rand, snip`.
+    """Return the end of an error about a word that is no choice: `did you mean snip? choose from rand, snip`.
 
-    Nothing is asked where no choice is near.
+    The question is left out where no choice is similar.
     """
     choices = list(choices)
     near = difflib.get_close_matches(word.lower(), choices, 1)
@@ -48,5 +48,5 @@ def pick_from(word: str, choices: Iterable[str]) -> str:
 
 
 def flag_of(name: str) -> str:
-    """The flag of an option: `pre_epochs` -> `--pre-epochs`."""
+    """Return the flag of an option: `pre_epochs` -> `--pre-epochs`."""
     return "--" + name.replace("_", "-")

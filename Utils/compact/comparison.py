@@ -20,19 +20,19 @@ from Utils.data.dataset import Dataset
 from Utils.measure.counting import multiply_adds
 from Utils.measure.inference_time import REPEATS, interleaved, quartiles
 
-ROUNDING = 1e-5  # of an image's largest output: what float32 may lose between two networks that compute the same
+ROUNDING = 1e-5  # share of an image's largest output by which float32 may round two equal networks apart
 LARGE = 256  # images of the larger batch
-PATIENCE, FEWEST = 60.0, 5  # seconds that the calls of one batch size may take; fewer repeats then, but so many
+PATIENCE, FEWEST = 60.0, 5  # seconds for the calls of one batch size, and the fewest calls
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How two networks agree on a test set, in float32.
+    """The agreement of two networks on a test set, in float32.
 
     Attributes:
-        images: how many there are.
-        differing: images whose largest output is that of another class, without `ties`.
-        ties: those where one of the networks gives both classes the same up to rounding, so that the processor decides.
+        images: the number of images.
+        differing: images for which the two predict different classes, without `ties`.
+        ties: those for which one of the networks rates both classes equal up to rounding, so that the processor decides.
         largest_difference, largest_output: over all outputs, absolute.
         top1: accuracies in percent, of the masked and of the compact network.
     """
@@ -47,7 +47,7 @@ class Agreement:
 
 @torch.no_grad()
 def agreement(masked: nn.Module, compact: nn.Module, data: Dataset, batch_size: int) -> Agreement:
-    """Compare two networks on the whole test set; they are left as they were."""
+    """Compare two networks on the whole test set, without changing them."""
     layout, sums, peaks = image_format(masked), torch.zeros(4, dtype=torch.long), torch.zeros(2)
     total = math.ceil(data.test_size / batch_size)
     with eval_mode(masked), eval_mode(compact):
@@ -66,19 +66,19 @@ def agreement(masked: nn.Module, compact: nn.Module, data: Dataset, batch_size: 
 
 
 def _tied(outputs: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Whether two classes [B, 1] have the same of `outputs` [B, classes] up to rounding: bool [B, 1]."""
+    """Tell whether two classes [B, 1] have equal `outputs` [B, classes] up to rounding: bool [B, 1]."""
     apart = (outputs.gather(1, one) - outputs.gather(1, other)).abs()
     return apart <= ROUNDING * outputs.abs().amax(1, keepdim=True)
 
 
 def kept_units(large: nn.Module, small: nn.Module) -> dict[str, tuple[int, int]]:
-    """Of each convolution and linear layer of `large` the units that `small` has, and those that it had."""
+    """Return (units in `small`, units in `large`) of each convolution and linear layer."""
     layers = ((name, module) for name, module in large.named_modules() if isinstance(module, nn.Conv2d | nn.Linear))
     return {name: (len(small.get_submodule(name).weight), len(module.weight)) for name, module in layers}
 
 
 def sizes(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
-    """`parameters`, masks not counted, `file_bytes` of the `state_dict`, and `macs` of one image, as dense arithmetic."""
+    """Return `parameters` without masks, `file_bytes` of the `state_dict`, and `macs` of one image as dense arithmetic."""
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "file_bytes": len(state_file(model)),
@@ -87,16 +87,16 @@ def sizes(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
 
 
 def state_file(model: nn.Module) -> bytes:
-    """The file of a network's `state_dict`, on the CPU."""
+    """Return the file of a network's `state_dict`, on the CPU, as bytes."""
     buffer = io.BytesIO()
     torch.save(on_cpu(dict(model.state_dict())), buffer)
     return buffer.getvalue()
 
 
 def latencies(networks: Mapping[str, nn.Module], images: torch.Tensor) -> tuple[dict[str, dict[str, float]], int]:
-    """Median and quartiles of the seconds that each network takes for `images` [B, C, H, W], and of how many calls.
+    """Time each network on `images` [B, C, H, W]: median and quartiles in seconds, and the number of calls.
 
-    The networks, which have to be in eval mode, are called in turn, warmed up.
+    The networks, which have to be in eval mode, are called in turn after a warm-up.
     """
     images = images.contiguous(memory_format=image_format(next(iter(networks.values()))))
     calls: dict[str, Callable[[torch.Tensor], Any]] = dict(networks)

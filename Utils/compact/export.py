@@ -1,4 +1,4 @@
-"""A network in files that programs without this project load: a `torch.export` program, and ONNX.
+"""The export of a network to files that programs without this project load: a `torch.export` program, and ONNX.
 
 Both are made from the network on the CPU, in float32 and eval mode, and hold no paths of this machine.
 """
@@ -19,7 +19,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 INPUT, OUTPUT, BATCH = "images", "outputs", "batch"
-CLOSE = 1e-5  # of the largest output
+CLOSE = 1e-5  # share of the largest output
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Exported:
     """A network as files.
 
     Attributes:
-        pt2, onnx: what `compact.pt2` and `compact.onnx` hold; None where there is no such file.
-        any_batch: whether they take batches of any size; else, of one image.
-        notes: what is missing or narrower than expected, a line each.
+        pt2, onnx: the content of `compact.pt2` and `compact.onnx`; None if there is no such file.
+        any_batch: whether they take batches of any size; else, only of one image.
+        notes: a line for each file that is missing or more limited than expected.
     """
 
     pt2: bytes | None
@@ -39,12 +39,12 @@ class Exported:
 
 
 def has_onnx() -> bool:
-    """Whether the optional packages for ONNX are installed."""
+    """Tell whether the optional packages for ONNX are installed."""
     return all(importlib.util.find_spec(package) for package in ("onnx", "onnxscript"))
 
 
 def export(model: nn.Module, images: torch.Tensor, onnx: bool) -> Exported:
-    """`model`, which is on the CPU, as a `torch.export` program, and with `onnx` as ONNX too.
+    """Export `model`, which is on the CPU, as a `torch.export` program, and with `onnx` as ONNX too.
 
     The program is loaded again and compared with the network on `images` [B, C, H, W], in batches of different sizes.
     """
@@ -69,16 +69,16 @@ def export(model: nn.Module, images: torch.Tensor, onnx: bool) -> Exported:
 
 
 def _text(error: Exception) -> str:
-    """The beginning of what went wrong, in one line."""
+    """Return the beginning of the error, in one line."""
     line = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return line if len(line) <= 200 else f"{line[:197]}..."
 
 
 def _program(model: nn.Module, images: torch.Tensor, any_batch: bool) -> tuple[ExportedProgram, bytes]:
-    """The program and its file.
+    """Return the program and its file.
 
     Raises:
-        Exception: the network cannot be followed, or the program does something else.
+        Exception: the exporter cannot follow the network, or the program computes something else.
     """
     enough = torch.cat([images] * 3)[:3]
     example = enough[:2] if any_batch else enough[:1]
@@ -99,7 +99,7 @@ def _program(model: nn.Module, images: torch.Tensor, any_batch: bool) -> tuple[E
 
 
 def _onnx(program: ExportedProgram, any_batch: bool) -> bytes:
-    """The ONNX file of a program; one file holds up to 2 GB."""
+    """Return the ONNX file of a program; one file holds up to 2 GB."""
     import onnx
 
     shapes = ({0: BATCH},) if any_batch else None
@@ -113,13 +113,13 @@ def _onnx(program: ExportedProgram, any_batch: bool) -> bytes:
 
 
 def first(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """The outputs of a network, or the first of several."""
+    """Return the outputs of a network, or the first of several."""
     return output[0] if isinstance(output, tuple) else output
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what exporters print, log and warn of from the terminal; what they raise is raised."""
+    """Keep the prints, logs and warnings of exporters off the terminal; their errors pass."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -1,4 +1,4 @@
-"""Compaction of a run's network: without its dead units, proved to compute the same."""
+"""Compaction of a run's network: its dead units are removed, and a check proves that it computes the same."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from Utils.measure.counting import multiply_adds
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.set_up import use_threads
 
-TOLERANCE = 1e-5  # of the largest output
+TOLERANCE = 1e-5  # share of the largest output
 RANDOM, REAL = 2, 2  # images that the two networks are compared on
 
 
 def compacted(model: nn.Module, prunables: Sequence[Prunable], data: Dataset) -> Compact:
-    """`model`, whose masks are written to its weights, without its dead units; it is left as it was.
+    """Return `model`, whose masks are applied to its weights, without its dead units; `model` itself does not change.
 
     Raises:
         RunFailed: no path from input to output is left, the network cannot be cut, or the small one computes something else.
@@ -47,18 +47,18 @@ def compacted(model: nn.Module, prunables: Sequence[Prunable], data: Dataset) ->
 
 
 def _images(data: Dataset) -> torch.Tensor:
-    """Random and real images [B, C, H, W], on the device of the data."""
+    """Return random and real images [B, C, H, W], on the device of the data."""
     real = next(iter(data.test_batches(REAL)))[0]
     noise = torch.randn(RANDOM, *data.input_shape, generator=generator(0, "compaction"))
     return torch.cat([noise.to(real), real])
 
 
 class TrainedNetwork:
-    """The network that a run trains: the whole one, or with `--compact` the small one made from it as it is now.
+    """The network that a run trains: the whole one, or with `--compact` the small one made from its present state.
 
     Attributes:
         whole: the whole network.
-        network: the one that is trained: the small one, or the whole one itself.
+        network: the trained one: the small one, or the whole one itself.
     """
 
     def __init__(self, whole: MaskedNetwork, clock: Clock) -> None:
@@ -72,7 +72,7 @@ class TrainedNetwork:
             self._print()
 
     def shrink(self, training: Mapping[str, Any]) -> dict[str, Any]:
-        """A state of `Training` for the whole network as one for the network that is trained."""
+        """Convert a state of `Training` for the whole network to one for the network that is trained."""
         if self._small is None:
             return dict(training)
         names = [name for name, p in self.whole.model.named_parameters() if p.requires_grad]
@@ -85,17 +85,17 @@ class TrainedNetwork:
         return dict(training) | {"model": self._small.shrink(training["model"]), "optimizer": optimizer}
 
     def write_back(self) -> None:
-        """Give the whole network the values of the one that was trained."""
+        """Copy the values of the trained network to the whole one."""
         if self._small is not None:
             large = self.whole.model.state_dict()
             self.whole.load(self._small.expand(self.network.model.state_dict(), large))
 
     def small_state(self) -> dict[str, torch.Tensor] | None:
-        """The small network's `state_dict`; None without `--compact`."""
+        """Return the small network's `state_dict`; None without `--compact`."""
         return None if self._small is None else self.network.model.state_dict()
 
     def summary(self) -> dict[str, int]:
-        """Parameters and MACs of the small network, as dense arithmetic; empty without `--compact`."""
+        """Return parameters and MACs of the small network, as dense arithmetic; empty without `--compact`."""
         if self._small is None:
             return {}
         model = self.network.model

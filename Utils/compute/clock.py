@@ -26,7 +26,7 @@ class Clock:
     Attributes:
         seconds: phase -> wall-clock seconds, added up.
         peaks: phase -> the largest memory use in it, in bytes.
-        memory: what is measured as memory.
+        memory: the meter of memory; its `of` says which memory it measures.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -36,17 +36,17 @@ class Clock:
         self.peaks: dict[str, int] = defaultdict(int)
 
     def state(self) -> dict[str, dict[str, float]]:
-        """What has been measured so far."""
+        """Return the seconds and peaks measured so far."""
         return {"seconds": dict(self.seconds), "peaks": dict(self.peaks)}
 
     def restore(self, state: dict[str, dict[str, float]]) -> None:
-        """Go on from `state`."""
+        """Continue from `state`."""
         self.seconds.update(state["seconds"])
         self.peaks.update(state["peaks"])
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[Lap]:
-        """Measure a block; on CUDA the device is waited for at both ends."""
+        """Measure a block; on CUDA, wait for the device at both ends."""
         self.memory.reset()
         lap, began = Lap(), self._now()
         try:

@@ -13,7 +13,7 @@ from Utils.base.errors import Refused, out_of_memory
 from Utils.base.text import one_line
 from Utils.compute import processes
 
-# cuBLAS reads it once in a process, at its first product: a later run with --deterministic could not have it any more.
+# cuBLAS reads this once in a process, at its first product; set here, it also holds for a later run with --deterministic.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 CPU = torch.device("cpu")
@@ -35,10 +35,10 @@ _said: set[str] = set()
 
 
 def device_of(options: DeviceOptions) -> torch.device:
-    """`cuda:GPU` where torch finds a card and `--no-cuda` was not given, else the CPU; nothing is done on any card.
+    """Return `cuda:GPU` where torch finds a card and `--no-cuda` was not given, else the CPU; no card is touched.
 
-    Under torchrun each process has the card of its number on the machine. A WARNING says once why a card that is there cannot
-    be used, or that `--gpu` was given where there is none.
+    Under torchrun each process gets the card of its number on the machine. A WARNING says once why a card that is present cannot
+    be used, or that `--gpu` was given where there is no card.
 
     Raises:
         Refused: there are cards, but none of that number.
@@ -58,19 +58,20 @@ def device_of(options: DeviceOptions) -> torch.device:
 
 
 def choose_device(options: DeviceOptions) -> torch.device:
-    """`device_of`, opened: torch's current device from here on, so that no other card is touched, and proved to compute.
+    """Choose the device as `device_of` does, and open it.
 
-    torch computes in float32 (no TF32) and by algorithms that repeat themselves, with `--deterministic` by those alone.
+    The device becomes torch's current device, so that no other card is touched, and a sum on it proves that it computes. torch
+    computes in float32 (no TF32) and prefers repeatable algorithms; with `--deterministic` it uses only those.
 
     Raises:
-        Refused: no such card, or it has no memory free.
+        Refused: there is no such card, or it has no memory free.
     """
     use_determinism(options.deterministic)
     device = device_of(options)
     if device.type == "cpu":
         return device
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a newer way to say this, which does not go together with the older one
+        warnings.simplefilter("ignore")  # torch suggests a newer setting here, which excludes the older one
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # scores and masks as on the CPU
     torch.backends.cudnn.deterministic = True  # a run that goes on after a kill ends with the same numbers
     torch.backends.cudnn.benchmark = False
@@ -89,16 +90,17 @@ def choose_device(options: DeviceOptions) -> torch.device:
 
 
 def use_determinism(wanted: bool) -> None:
-    """Have torch use deterministic algorithms alone (`--deterministic`), or whichever it likes; cells of a process may differ.
+    """Restrict torch to deterministic algorithms (`--deterministic`), or lift the restriction.
 
-    Memory that is handed out is not filled: no number here is read before it is written, and it would cost a seventh of a step.
+    Each run sets it anew, as the cells of one process may differ. torch does not fill uninitialized memory: the program writes
+    every number before it reads it, and filling would cost a seventh of a step.
     """
     torch.use_deterministic_algorithms(wanted)
     torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def _cards() -> tuple[int, str]:
-    """How many cards torch can use; where there is none, why one that is there cannot be, or nothing."""
+    """Count the cards that torch can use; where it is 0, also return why a card that is present cannot be used, or ""."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -127,7 +129,7 @@ def _name(device: torch.device) -> str:
 
 
 def _fall_back(reason: str) -> torch.device:
-    """The CPU; the reason, if there is any, is printed once in a process."""
+    """Return the CPU; print the reason, if there is any, once in a process."""
     if reason and reason not in _said:
         _said.add(reason)
         print(f"WARNING: {reason}; the CPU is used")

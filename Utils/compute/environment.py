@@ -1,4 +1,4 @@
-"""Where and with what a run is made."""
+"""The environment of a run: its command line, code, versions, device and machine."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ CPUINFO, DRIVER = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia/version")
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Command line, commit, whether the tree is modified, versions, device and threads, and the machine."""
+    """Return command line, commit, whether the tree is modified, versions, device and threads, and the machine."""
     return {"argv": sys.argv, **_project(), "device": device_text(device), "machine": machine(device)}
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Processor, cores that this process may use, memory in bytes, load; of a CUDA device name, memory, driver, CUDA and cuDNN.
+    """Describe the processor, the cores that this process may use, memory in bytes and load.
 
-    What cannot be found out is None.
+    For a CUDA device it adds name, memory, driver, CUDA and cuDNN. A value that cannot be found out is None.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     found: dict[str, Any] = {"cpu": processor(), "cores": cores, "memory_bytes": _memory(), "load": load_average()}
@@ -42,7 +42,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 @cache
 def processor() -> str:
-    """The name of the CPU, as the system has it."""
+    """Return the name of the CPU as the system has it."""
     try:
         lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
         named = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -53,7 +53,7 @@ def processor() -> str:
 
 @cache
 def driver_version() -> str | None:
-    """The version of NVIDIA's driver; None where it is not told."""
+    """Return the version of NVIDIA's driver; None where it cannot be found out."""
     with contextlib.suppress(OSError):
         found = re.search(r"\b\d{3,}\.\d[\d.]*", DRIVER.read_text(encoding="utf-8", errors="replace"))
         if found:
@@ -63,7 +63,10 @@ def driver_version() -> str | None:
 
 
 def load_average() -> float | None:
-    """How many processes were running or waiting for a core, on average over the last minute; None where it is not told."""
+    """Return the mean number of processes that ran or waited for a core in the last minute.
+
+    It is None where the system does not tell it.
+    """
     try:
         return round(os.getloadavg()[0], 2)
     except (OSError, AttributeError):
@@ -78,7 +81,7 @@ def _memory() -> int | None:
 
 
 def device_text(device: torch.device) -> str:
-    """The device, its name and the threads, in words."""
+    """Describe the device, its name and the threads in words."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     threads = torch.get_num_threads()
     ranks = f", {share()[1]} processes" if share()[1] > 1 else ""
@@ -100,7 +103,7 @@ def _git(*words: str) -> str | None:
 
 
 def _output(*words: str) -> str | None:
-    """What a program prints, run in the project's folder; None where it fails or is not there."""
+    """Run a program in the project's folder and return its output; None where it fails or does not exist."""
     try:
         done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -17,8 +17,8 @@ UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 class PeakMemory:
     """The largest memory use since `reset`, in bytes.
 
-    On CUDA that is `torch.cuda.max_memory_allocated`. On a CPU it is the peak of the process' resident memory, everything in
-    it included (Python, libraries, data), as Linux counts it; where it cannot be reset, that of the whole process so far.
+    On CUDA that is `torch.cuda.max_memory_allocated`. On a CPU it is the peak of the process' resident memory as Linux counts it,
+    which includes Python, libraries and data. Where that peak cannot be reset, it is the peak of the whole process so far.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -26,9 +26,9 @@ class PeakMemory:
         self.of = "allocated on the CUDA device" if device.type == "cuda" else "resident memory of the process"
 
     def reset(self) -> None:
-        """Begin to count from what is in use now; memory that was freed is not."""
+        """Begin to count from the memory in use now; freed memory goes back to the system first."""
         if self._device.type == "cuda":
-            torch.cuda.init()  # the statistics of a card can be read before it is used, and not reset
+            torch.cuda.init()  # before a card is used, its statistics can be read but not reset
             torch.cuda.reset_peak_memory_stats(self._device)
             return
         give_back_freed_memory()
@@ -38,7 +38,7 @@ class PeakMemory:
             self.of = "resident memory of the process, peak since it began"
 
     def read(self) -> int:
-        """The peak since `reset`."""
+        """Return the peak since `reset`."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
         try:

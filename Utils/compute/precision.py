@@ -1,6 +1,6 @@
 """Mixed precision: the forward pass in half precision where that is safe, weights and their updates in float32.
 
-What the course calls quantization (`--quantization`) is this; nothing is stored in fewer bits.
+This is what the course calls quantization (`--quantization`). All stored numbers keep their full number of bits.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import torch
 
 
 def computes_bfloat16() -> bool:
-    """Whether this processor multiplies matrices of bfloat16 faster than of float32: x86 with AMX, where oneDNN may use it.
+    """Tell whether this processor multiplies matrices in bfloat16 faster than in float32.
 
-    AVX-512 with bfloat16 instructions takes 1.25 times as long as float32 for a training step of ResNet20, without them 2.6
-    times, AVX2 11 times. Of other processors nothing is known: they count as able.
+    It does on x86 with AMX, if oneDNN may use that. A training step of ResNet20 takes 1.25 times as long as in float32 on AVX-512
+    with bfloat16 instructions, 2.6 times on AVX-512 without them, and 11 times on AVX2. Other processors were not measured and
+    count as able.
     """
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return True
@@ -27,10 +28,11 @@ def computes_bfloat16() -> bool:
 
 
 class Precision:
-    """How a network computes in training and evaluation: float32, or mixed with bfloat16 or float16.
+    """The numbers that a network computes in, in training and evaluation: float32, or mixed with bfloat16 or float16.
 
     Attributes:
-        dtype: what convolutions and matrix products compute in.
+        device: the device that it computes on.
+        dtype: the type that convolutions and matrix products compute in.
         scaler: for float16 the one gradient scaler of a training phase; None otherwise.
     """
 
@@ -40,7 +42,11 @@ class Precision:
 
     @classmethod
     def of(cls, quantization: bool, device: torch.device) -> Precision:
-        """With `--quantization` bfloat16 where the device computes in it, float16 on older CUDA devices; else float32."""
+        """Choose the precision.
+
+        `--quantization` gives bfloat16 where the device computes in it and float16 on older CUDA devices. Without it, it is
+        float32.
+        """
         if not quantization:
             return cls(device)
         older = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
@@ -51,20 +57,20 @@ class Precision:
         return name if self.dtype == torch.float32 else f"mixed: {name} and float32"
 
     def announce(self) -> None:
-        """Say what `--quantization` is, where the precision is mixed, and where this processor is slower with it."""
+        """Print a line on the precision where it is mixed, and a NOTE where this processor is slower with it."""
         if self.dtype != torch.float32:
             print(f"Mixed precision: {str(self.dtype).removeprefix('torch.')} in the forward pass, weights stay float32.")
             if self.device.type == "cpu" and not computes_bfloat16():
                 print("NOTE: --quantization is slower than float32 on this processor: it has no AMX, or may not use it")
 
     def autocast(self) -> AbstractContextManager[None]:
-        """For forward passes."""
+        """Return the context for forward passes."""
         if self.dtype == torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
     def step(self, loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
-        """Gradients of `loss` and a step; with float16, scaled, and left out where they overflowed."""
+        """Compute the gradients of `loss` and take a step; with float16, scale the loss and skip a step that overflowed."""
         if self.scaler is None:
             loss.backward()
             optimizer.step()
@@ -74,7 +80,7 @@ class Precision:
             self.scaler.update()
 
     def state(self) -> dict[str, Any]:
-        """The scaler's state, empty without one."""
+        """Return the scaler's state; empty without one."""
         return self.scaler.state_dict() if self.scaler else {}
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
-"""One network on several processes, called ranks: what they tell each other. In a single process each function does nothing.
+"""Communication between the processes that train one network together, called ranks.
 
-`torchrun --nproc-per-node=K main.py ...` starts them, on one machine or several (`torchrun.py` is how they begin and
-end). Each takes its share of every batch and of the test set. Rank 0 decides, prints, and alone looks at the run folder, so
-that machines need not share a disk; the others follow. Numbers and decisions travel over gloo, gradients on CUDA over nccl.
+`torchrun --nproc-per-node=K main.py ...` starts them, on one machine or several; `torchrun.py` begins and ends them. Each rank
+takes its share of every batch and of the test set. Rank 0 alone decides, prints and uses the run folder, so that machines need
+not share a disk; the others follow. Numbers and decisions travel over gloo, gradients on CUDA over nccl. In a single process
+each function here does nothing.
 """
 
 from __future__ import annotations
@@ -25,26 +26,26 @@ T = TypeVar("T")
 
 
 def share() -> tuple[int, int]:
-    """(rank, ranks) of this process; (0, 1) where it is alone."""
+    """Return (rank, ranks) of this process; (0, 1) where it is alone."""
     import torch.distributed as dist
 
     return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
 
 
 def is_first() -> bool:
-    """Whether this is rank 0, which writes and prints."""
+    """Tell whether this is rank 0, which writes and prints."""
     return share()[0] == 0
 
 
 def device_index(asked: int) -> int:
-    """The number of the CUDA device of this process: `asked`, among several processes its number on the machine."""
+    """Return the number of this process' CUDA device: `asked`, or among several processes its number on the machine."""
     return asked if share()[1] == 1 else int(os.environ.get("LOCAL_RANK", share()[0]))
 
 
 def decided(decide: Callable[[], T]) -> T:
-    """What `decide()` returns on rank 0, on every rank; where it raises there, the others leave with the same exit status.
+    """Return on every rank the result that `decide()` gives on rank 0.
 
-    Every rank has to call this at the same point.
+    If `decide()` raises on rank 0, the other ranks exit with the same status. Every rank has to call this at the same point.
     """
     import torch
     import torch.distributed as dist
@@ -67,7 +68,10 @@ def decided(decide: Callable[[], T]) -> T:
 
 
 def add_up(values: Sequence[float]) -> list[float]:
-    """The sums of `values` over all ranks, in float64 and in the order of the ranks, so that all have the same bits."""
+    """Return the sums of `values` over all ranks.
+
+    They are added in float64 and in the order of the ranks, so that all ranks have the same bits.
+    """
     import torch
     import torch.distributed as dist
 
@@ -81,10 +85,10 @@ def add_up(values: Sequence[float]) -> list[float]:
 
 
 def parallel(model: nn.Module) -> nn.Module:
-    """`model`; among several processes, a wrapper whose backward pass averages the gradients over them.
+    """Return `model`; among several processes, a wrapper whose backward pass averages the gradients over them.
 
-    Weights, masks and statistics are rank 0's on all ranks afterwards. Buffers are not sent along with every batch, as masks
-    would be the greater part of the traffic: see `follow_statistics`.
+    All ranks get rank 0's weights, masks and statistics. The buffers are not sent along with every batch, as masks would be the
+    greater part of the traffic; `follow_statistics` sends the others.
     """
     import torch
 
@@ -99,8 +103,8 @@ def parallel(model: nn.Module) -> nn.Module:
         model,
         device_ids=[device.index] if device.type == "cuda" else None,
         init_sync=False,
-        # A network of one's own may have parameters that a forward pass does not use, now and then or ever; DDP stops there
-        # without this. It costs a walk over the graph in each step.
+        # A user's own network may have parameters that some or all forward passes do not use. Without this, DDP stops there.
+        # It costs a walk over the graph in each step.
         find_unused_parameters=True,
         **{"forward_sync_buffers" if newer else "broadcast_buffers": False},
     )
@@ -113,7 +117,7 @@ def follow_statistics(model: nn.Module) -> None:
 
 
 def _follow(tensors: Iterable[torch.Tensor]) -> None:
-    """Copy rank 0's values into `tensors`, byte by byte: gloo does not know every type."""
+    """Copy rank 0's values into `tensors`, byte by byte, as gloo does not know every type."""
     import torch
     import torch.distributed as dist
 

@@ -1,7 +1,7 @@
-"""The processes that torchrun starts, called ranks: how they meet, which of them speaks, and how they end together.
+"""The processes that torchrun starts, called ranks: how they meet, which of them prints, and how they end together.
 
-Of K processes that refuse or fail, one says why, in one line, and all end with the same exit status. In a single process
-everything here does nothing.
+If K processes refuse or fail, one of them prints the reason in one line, and all end with the same exit status. In a single
+process each function here does nothing.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from Utils.base.errors import Refused, status_of
 from Utils.compute.processes import share
 
 INIT_METHOD = "env://"  # what torchrun provides
-LONG = timedelta(days=30)  # rank 0 may wait for days for a network that another run trains; who dies is noticed all the same
-GRACE = timedelta(seconds=10)  # for rank 0 to be the one that speaks
-PATIENCE = 30  # seconds for rank 0 to end before this process, where they cannot talk
+LONG = timedelta(days=30)  # rank 0 may wait for days for a network that another run trains; a rank's death is noticed anyway
+GRACE = timedelta(seconds=10)  # in which rank 0 may be the first to report
+PATIENCE = 30  # seconds for rank 0 to end before this process, where the two are not connected
 FAILURE = "pruning/failure"
 
 _store: Any = None  # where the first rank that fails leaves its number, exit status and reason
 
 
 def launched() -> tuple[int, int]:
-    """(rank, ranks) as torchrun sets them, known before torch is imported."""
+    """Return (rank, ranks) as torchrun sets them, known before torch is imported."""
     if not {"RANK", "WORLD_SIZE"} <= os.environ.keys() or os.environ["WORLD_SIZE"] == "1":
         return 0, 1
     return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -37,7 +37,7 @@ def launched() -> tuple[int, int]:
 
 @contextmanager
 def said_once() -> Iterator[None]:
-    """For what every rank prints or refuses alike before they have met: rank 0 alone says it."""
+    """Let rank 0 alone print and refuse inside, for checks that every rank makes before the ranks have met."""
     rank, ranks = launched()
     if ranks > 1:
         # torch's warnings, one of which says that a graph without unused parameters need not be searched for them.
@@ -53,7 +53,7 @@ def said_once() -> Iterator[None]:
 
 
 def _end_after_first(status: int) -> NoReturn:
-    """torchrun terminates all others when one process fails: ending before rank 0 has spoken would silence it."""
+    """Wait for rank 0 to report before this rank ends: torchrun terminates all others as soon as one process fails."""
     if status == 0:
         sys.exit()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(status))
@@ -65,7 +65,7 @@ def _end_after_first(status: int) -> NoReturn:
 def process_group(no_cuda: bool) -> Iterator[None]:
     """Join the other ranks, and leave them at the end.
 
-    When one fails, the exception goes on through here on the rank that speaks, and becomes `SystemExit` on the others.
+    When one fails, its exception passes through here on the rank that reports it, and becomes `SystemExit` on the others.
     """
     global _store
     rank, ranks = launched()
@@ -88,12 +88,12 @@ def process_group(no_cuda: bool) -> Iterator[None]:
             yield
     except BaseException as error:
         _give_way(error)
-        raise  # without leaving the group: that tells the others that this process is gone, and nccl would wait for them
+        raise  # this process does not leave the group: its end tells the others that it is gone, and nccl would wait for them
     dist.destroy_process_group()
 
 
 def _give_way(error: BaseException) -> None:
-    """Return if this rank is to say why all of them stop; else end, after rank 0 if that is the one."""
+    """Return if this rank is the one to report why all stop; else exit, after rank 0 if that is the one."""
     import torch
     import torch.distributed as dist
 
@@ -101,7 +101,7 @@ def _give_way(error: BaseException) -> None:
     if rank:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it would hide the exit status
     if rank and isinstance(error, KeyboardInterrupt):
-        raise SystemExit(status_of(error)) from None  # at once: rank 0 may be waiting for this one, deaf to the same key
+        raise SystemExit(status_of(error)) from None  # at once: rank 0 may be waiting for this one and cannot see the same Ctrl-C
     if isinstance(error, SystemExit):  # from `decided`: rank 0 has refused or failed
         first, status = 0, status_of(error)
     else:
@@ -110,12 +110,12 @@ def _give_way(error: BaseException) -> None:
         return
     if first == 0:
         with suppress(RuntimeError):
-            dist.recv(torch.zeros(1), 0)  # nothing will come: this ends when rank 0 does
+            dist.recv(torch.zeros(1), 0)  # rank 0 sends nothing: this call ends when rank 0 does
     raise SystemExit(status) from None
 
 
 def common_reason(reason: str, error: Exception) -> str:
-    """Why a run fails: `reason`, unless another rank failed before this one and `error` is what came of it."""
+    """Return why a run fails: `reason`, unless another rank failed first and `error` is only the consequence."""
     if share()[1] == 1:
         return reason
     if any(words in str(error) for words in ("closed by peer", "reset by peer", "NCCL")):
@@ -125,10 +125,10 @@ def common_reason(reason: str, error: Exception) -> str:
 
 
 def _note(status: int, reason: str) -> tuple[int, int, str]:
-    """(rank, exit status, reason) of the first rank that failed: this one, if nobody did before."""
+    """Return (rank, exit status, reason) of the first rank that failed: this one, if no other did before."""
     rank = share()[0]
     first = f"{rank} {status} {reason}"
-    with suppress(RuntimeError):  # nobody has failed in that time, or the store is gone with its process
+    with suppress(RuntimeError):  # no rank has failed in that time, or the store is gone with its process
         if rank:
             _store.wait([FAILURE], GRACE)
     with suppress(RuntimeError):

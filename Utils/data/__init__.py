@@ -1,1 +1,1 @@
-"""Datasets: what there is, where it comes from, and batches of it."""
+"""Datasets: the catalogue, the readers, the downloads, and batches of images."""

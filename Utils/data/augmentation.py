@@ -1,4 +1,4 @@
-"""What happens to images on their way into a batch: crops, mirrors, colours, and the scale of their numbers."""
+"""The transforms of images on their way into a batch: crops, mirror images, colours, normalisation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ PADDING = 4  # black pixels on each side before a random crop
 
 
 class Normaliser:
-    """uint8 [N, C, H, W] -> float32: x / 255, minus mean, divided by std per channel; bit-equal to ToTensor and Normalize."""
+    """Normalisation of uint8 [N, C, H, W] to float32: x / 255, minus mean, divided by std per channel.
+
+    The result is bit-equal to that of torchvision's ToTensor and Normalize.
+    """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device | str):
         # 255 is a tensor on the device because CUDA multiplies by the reciprocal of a Python number, which rounds otherwise.
@@ -22,12 +25,12 @@ class Normaliser:
         self.std = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1).to(device)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """The normalised images, a new tensor."""
+        """Return the normalised images, a new tensor."""
         return images.float().div_(self.scale).sub_(self.mean).div_(self.std)
 
 
 def crop_flip(images: Tensor, rows: Tensor, columns: Tensor, flips: Tensor) -> Tensor:
-    """Crops of `images` (uint8 [B, C, H, W]) padded with `PADDING` black pixels, some of them mirrored; the same shape.
+    """Crop `images` (uint8 [B, C, H, W]) padded with `PADDING` black pixels and mirror some; the shape stays.
 
     Crop b starts at (`rows`[b], `columns`[b]) of the padded image, int64 in 0..2 * PADDING, and is mirrored if the bool
     `flips`[b]. All tensors are on one device, where one gather does the work.
@@ -43,9 +46,9 @@ def crop_flip(images: Tensor, rows: Tensor, columns: Tensor, flips: Tensor) -> T
 
 
 def resize(images: Tensor, size: Sequence[int]) -> Tensor:
-    """`images` (uint8 [..., C, H, W]) in the `size` (height, width), with antialiasing, on the device that they are on.
+    """Resize `images` (uint8 [..., C, H, W]) to `size` (height, width) with antialiasing; they stay on their device.
 
-    The CPU does it, which rounds to whole grey levels in a way of its own: a network sees the same images on each device.
+    The CPU computes it, as each device rounds to whole grey levels differently: a network sees the same images everywhere.
     """
     from torchvision.transforms.v2 import functional
 
@@ -53,9 +56,10 @@ def resize(images: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def recipe(augment: str, size: int) -> Any:
-    """The transform of one PIL image to uint8 [C, size, size]: `imagenet` and `crop-flip` are random, `none` is for testing.
+    """Return the transform of one PIL image to uint8 [C, size, size].
 
-    `none` resizes the shorter side to `size` * 256 / 224 and cuts out the centre, `crop-flip` then crops and mirrors that.
+    `imagenet` and `crop-flip` are random; `none` is for testing. `none` resizes the shorter side to `size` * 256 / 224 and cuts
+    out the centre; `crop-flip` then crops and mirrors that.
     """
     from torchvision.transforms import v2
 

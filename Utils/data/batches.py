@@ -1,10 +1,11 @@
-"""Batches of normalised, augmented images on the device, in an order that only (seed, phase, epoch) decides.
+"""Batches of normalised, augmented images on the device, in an order that depends only on (seed, phase, epoch).
 
-`TensorSplit` holds small images as one uint8 tensor on the device and prepares a few hundred at a time, without PIL, worker
-processes, or waiting for the device. `LoaderSplit` reads large images from disk through a `DataLoader`. Both offer
-`labels`, `train_batches` and `plain_batches`; a batch is (float32 [B, C, H, W], int64 [B]). `train_batches` are shuffled and
-augmented as (seed, phase, epoch) says, and no more is prepared than what is `taken` of the epoch (see
-`Utils/data/sharding.py`), by default all of it.
+`TensorSplit` holds small images as one uint8 tensor on the device. It prepares a few hundred at a time, without PIL, without
+worker processes, and without waiting for the device. `LoaderSplit` reads large images from disk through a `DataLoader`.
+
+Both offer `labels`, `train_batches` and `plain_batches`; a batch is (float32 [B, C, H, W], int64 [B]). `train_batches` are
+shuffled and augmented by (seed, phase, epoch). Only the images that are `taken` of the epoch are prepared (see
+`Utils/data/sharding.py`), by default all.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from Utils.data.sharding import Taken, batch_sizes
 
 CHUNK_BYTES = 4 << 20  # float32 images prepared at once: fits in the caches of a CPU, keeps a GPU busy
 STATISTICS_IMAGES = 2000  # large images from which mean and standard deviation are taken
-PER_CORE = 4  # processes for each CPU core that read large images, at most: a thousand of them would not be quicker
+PER_CORE = 4  # the most processes for each CPU core that read large images; more would not be quicker
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 
@@ -35,16 +36,20 @@ class ImageSource(Protocol):
         """The number of images."""
 
     def content(self, index: int) -> Any:
-        """What has to be read for image `index`, such as the bytes of its file."""
+        """Read the content of image `index`, such as the bytes of its file."""
 
     def image(self, index: int, content: Any = None) -> Any:
-        """Image `index` as a PIL image of mode RGB or L (of `content`, if that has been read); refuses unreadable files."""
+        """Return image `index` as a PIL image of mode RGB or L, made from `content` if that has been read already.
+
+        Raises:
+            Refused: the file cannot be read.
+        """
 
 
 def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and (population) standard deviation per channel of uint8 [N, C, H, W] / 255; exact, from the 256 counts.
+    """Return mean and (population) standard deviation per channel of uint8 [N, C, H, W] / 255.
 
-    A constant channel has the standard deviation 1, so that it can be divided by.
+    They are exact, computed from the 256 counts. A constant channel gets the standard deviation 1, so that it can be divided by.
     """
     values = torch.arange(256, dtype=torch.float64) / 255
     means, stds = [], []
@@ -58,7 +63,7 @@ def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def epoch_order(count: int, seed: int, phase: str, epoch: int, among: Tensor | None = None) -> Tensor:
-    """The shuffled order in which an epoch visits its images: int64 [count], CPU, decided by (seed, phase, epoch).
+    """Draw the order in which an epoch visits its images: int64 [count], CPU, determined by (seed, phase, epoch).
 
     It is a permutation of 0..count-1, or of the `count` indices `among` (int64, CPU).
     """
@@ -69,7 +74,7 @@ def epoch_order(count: int, seed: int, phase: str, epoch: int, among: Tensor | N
 class TensorSplit:
     """Images held as one uint8 tensor [N, C, H, W], with labels int64 [N] on the same device.
 
-    `size` (height, width) is what batches are resized to, after augmentation and before normalisation.
+    Batches are resized to `size` (height, width), after augmentation and before normalisation.
     """
 
     def __init__(
@@ -88,7 +93,7 @@ class TensorSplit:
     def train_batches(
         self, batch_size: int, seed: int, phase: str, epoch: int, taken: Taken | None = None, among: Tensor | None = None
     ) -> Batches:
-        """Batches of `batch_size` (the last may be smaller) of the images `among` (int64, CPU) or of all, see above."""
+        """Yield batches of `batch_size` (the last may be smaller) of all images, or of the images `among` (int64, CPU)."""
         count, device = len(self.images) if among is None else len(among), self.images.device
         at, sizes = (taken.positions, taken.sizes) if taken else (slice(None), batch_sizes(count, batch_size))
         order = epoch_order(count, seed, phase, epoch, among)[at].to(device)
@@ -105,7 +110,7 @@ class TensorSplit:
             yield from self._split(images, self.labels.index_select(0, picked), group)
 
     def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Batches:
-        """All images, or those that `order` (int64) names, in order and not augmented."""
+        """Yield all images, or those that `order` (int64) names, in order and not augmented."""
         if order is not None:
             yield from self._picked(order.to(self.images.device), batch_sizes(len(order), batch_size))
             return
@@ -118,7 +123,7 @@ class TensorSplit:
             yield from self._split(images, labels, group)
 
     def _chunks(self, sizes: list[int]) -> Iterator[tuple[int, int, list[int]]]:
-        """Ranges of about `CHUNK_BYTES`, and the sizes of the batches in each."""
+        """Yield ranges of about `CHUNK_BYTES`, and the sizes of the batches in each."""
         height, width = self.size or self.images.shape[2:]
         batch_size = sizes[0] if sizes else 1
         count = max(1, CHUNK_BYTES // (4 * self.images.shape[1] * height * width * batch_size))
@@ -135,9 +140,9 @@ class TensorSplit:
 
 
 class _Decoded(torch.utils.data.Dataset):
-    """Decoded and transformed images; with a seed, what is drawn for an image depends on the seed and its index alone.
+    """Decoded and transformed images; with a seed, the random numbers of an image depend only on the seed and its index.
 
-    So the number of worker processes changes nothing, and the global random stream is left as it was.
+    The number of worker processes therefore changes nothing. The global random stream stays untouched.
     """
 
     def __init__(self, source: ImageSource, transform: Any, seed: int | None = None):
@@ -169,11 +174,11 @@ class LoaderSplit:
         self.normalise: Normaliser | None = None
 
     def set_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Fix what `batches` are normalised with."""
+        """Fix the mean and deviation that batches are normalised with."""
         self.normalise = Normaliser(mean, std, self.device)
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation per channel of up to `STATISTICS_IMAGES` evenly spaced images, cut as for testing."""
+        """Compute mean and deviation per channel of up to `STATISTICS_IMAGES` evenly spaced images, cut as for testing."""
         every = -(-len(self.source) // STATISTICS_IMAGES)
         parts = torch.arange(0, len(self.source), every).split(64)
         return statistics(torch.cat(list(self._read(_Decoded(self.source, recipe("none", self.size)), parts))))
@@ -181,14 +186,14 @@ class LoaderSplit:
     def train_batches(
         self, batch_size: int, seed: int, phase: str, epoch: int, taken: Taken | None = None, among: Tensor | None = None
     ) -> Batches:
-        """Batches of `batch_size` (the last may be smaller) of the images `among` (int64, CPU) or of all, see above."""
+        """Yield batches of `batch_size` (the last may be smaller) of all images, or of the images `among` (int64, CPU)."""
         count = len(self.source) if among is None else len(among)
         at, sizes = (taken.positions, taken.sizes) if taken else (slice(None), batch_sizes(count, batch_size))
         decoded = _Decoded(self.source, recipe(self.augment, self.size), seeds.derive(seed, "augment", phase, epoch))
         return self._batches(decoded, epoch_order(count, seed, phase, epoch, among)[at], sizes)
 
     def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Batches:
-        """All images, or those that `order` (int64) names, in order and not augmented."""
+        """Yield all images, or those that `order` (int64) names, in order and not augmented."""
         order = torch.arange(len(self.source)) if order is None else order.cpu()
         decoded = _Decoded(self.source, recipe("none", self.size))
         return self._batches(decoded, order, batch_sizes(len(order), batch_size))

@@ -1,6 +1,7 @@
-"""Every dataset by name, with its constants and its reader. Plain data: importing this imports no torch.
+"""The catalogue of datasets by name, with their constants and readers.
 
-A new dataset takes two files: one with its reader, and this one with an entry in `DATASETS`.
+It is plain data and imports no torch. A new dataset takes two files: one with its reader, and this one with an entry in
+`DATASETS`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,18 @@ _SYNTHETIC = re.compile(r"synthetic:(\d{1,4})x(\d{1,4})x(\d{1,4}):(\d{1,6})(?::(
 
 @dataclass(frozen=True)
 class Facts:
-    """Shape (C, H, W), classes, sizes and default augmentation of a set; mean and std per channel in units of pixel / 255.
+    """The constants of a set.
 
-    Without `mean` and `std` those of the training images are taken. Images of a set that is not of `one_size` are cut to
-    `--image-size` as they are read, else to `shape`; those of other sets are read as they are and resized batch by batch.
+    Attributes:
+        shape: (C, H, W) of its images.
+        classes: the number of classes.
+        train_size: the number of training images.
+        test_size: the number of test images.
+        augment: the default augmentation.
+        mean: per channel, in units of pixel / 255; without it, mean and deviation are those of the training images.
+        std: likewise.
+        one_size: whether all images have `shape`: they are read as they are, and resized batch by batch. Other sets are cut to
+            `--image-size`, else to `shape`, as they are read.
     """
 
     shape: tuple[int, int, int]
@@ -39,7 +48,7 @@ class Facts:
     one_size: bool = True
 
     def at(self, image_size: int | None) -> Facts:
-        """The facts of the set as it is read with `--image-size image_size`."""
+        """Return the facts of the set as it is read with `--image-size image_size`."""
         if self.one_size or image_size is None:
             return self
         return replace(self, shape=(self.shape[0], image_size, image_size), augment=augment_for(image_size))
@@ -47,30 +56,37 @@ class Facts:
 
 @dataclass(frozen=True)
 class Entry:
-    """A dataset, or all those whose names have one form.
+    """A dataset, or all datasets whose names have one form.
 
-    `reader` is "module:function"; the function is f(name, place, image_size) -> `Contents` (see `Utils.data.reading`).
-    `facts` are None where the name has to be parsed or the files have to be read to know them.
+    Attributes:
+        reader: "module:function"; the function is f(name, place, image_size) -> `Contents` (see `Utils.data.reading`).
+        source: the origin of the files, in words.
+        facts: the constants; None where only the name or the files tell them.
+        aliases: other names.
+        pattern: of a form of names, the names that have it.
+        parse: of a form of names, a check of one name that returns the facts in it.
+        texts: of a form of names, the cells of `--list`.
+        wording: the form in a sentence, if that is not the entry's name.
     """
 
     reader: str
     source: str
     facts: Facts | None = None
     aliases: tuple[str, ...] = ()
-    # For a form of names alone: the names, what checks one of them and returns the facts that it says, the texts for `--list`.
+    # For a form of names only.
     pattern: re.Pattern[str] | None = None
     parse: Callable[[str], Facts | None] | None = None
     texts: tuple[str, str, str, str, str] | None = None  # shape, classes, training images, test images, augmentation
-    wording: str = ""  # of the form in a sentence, if it is not the entry's name
+    wording: str = ""  # in a sentence
 
 
 def augment_for(size: int) -> str:
-    """The default augmentation of colour images of `size` pixels on the longer side."""
+    """Return the default augmentation of colour images of `size` pixels on the longer side."""
     return "crop-flip" if size <= SMALL else "imagenet"
 
 
 def folder_of(name: str) -> Path | None:
-    """The absolute path in a name of the form folder:PATH; None for other names."""
+    """Return the absolute path in a name of the form folder:PATH; None for other names."""
     return Path(name.removeprefix(_FOLDER)).expanduser().absolute() if name.startswith(_FOLDER) else None
 
 
@@ -80,7 +96,11 @@ def _parse_folder(name: str) -> None:
 
 
 def parse_synthetic(name: str) -> Facts:
-    """The facts that the name of a synthetic set says; raises `Refused` if it is not of that form or out of bounds."""
+    """Parse the name of a synthetic set.
+
+    Raises:
+        Refused: the name is not of that form, or a number is out of bounds.
+    """
     form = f"{_SYNTHETIC_FORM}, as synthetic:3x32x32:10:1000"
     match = _SYNTHETIC.fullmatch(name)
     if not match:
@@ -155,29 +175,29 @@ DATASETS: dict[str, Entry] = {
 
 
 def named_sets() -> list[str]:
-    """The sets that have a name of their own."""
+    """List the sets that have a name of their own."""
     return [name for name, entry in DATASETS.items() if entry.pattern is None]
 
 
 def choices() -> str:
-    """The names and the forms of names, for a message."""
+    """List the names and the forms of names, for a message."""
     *forms, last = (entry.wording or form for form, entry in DATASETS.items() if entry.pattern)
     return f"{', '.join([*named_sets(), *forms])}, or {last}"
 
 
 def own_name(name: str) -> str:
-    """The name in `DATASETS` of a set that is called by an alias; any other name as it is."""
+    """Replace an alias by the name in `DATASETS`; any other name stays."""
     return next((own for own, entry in DATASETS.items() if name in entry.aliases), name)
 
 
 def nearest(name: str) -> str:
-    """A question that names the named set most like `name`; nothing where none is near."""
+    """Return a question that suggests the most similar named set; "" if none is similar."""
     near = difflib.get_close_matches(name.lower(), named_sets(), 1)
     return f"did you mean {near[0]}? " if near else ""
 
 
 def find(name: str) -> tuple[Entry, Facts | None]:
-    """The entry of a dataset's name, and what is known of the set without reading a file; looks at the text alone.
+    """Return the entry of a dataset's name, and the facts that are known from the name alone; no file is read.
 
     Raises:
         Refused: no dataset can have that name.
@@ -191,7 +211,7 @@ def find(name: str) -> tuple[Entry, Facts | None]:
 
 
 def describe() -> list[dict[str, str]]:
-    """A row for each entry, for `--list datasets`."""
+    """Return a row for each entry, for `--list datasets`."""
     keys = ("name", "shape", "classes", "train", "test", "mean", "std", "augmentation", "source")
     rows = []
     for name, entry in DATASETS.items():

@@ -1,4 +1,4 @@
-"""Reading cifar10 and cifar100, from torchvision's unpacked folders or from the archives of their authors."""
+"""The reader of cifar10 and cifar100, from torchvision's unpacked folders or from the archives of their authors."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ ARCHIVES = {
 
 
 def read(name: str, place: Place, image_size: int | None) -> Contents:
-    """cifar10 or cifar100, from the unpacked folder, else from the archive, which is unpacked beside it.
+    """Read cifar10 or cifar100 from the unpacked folder, or from the archive, which is then unpacked beside it.
 
     Raises:
-        Refused: the files are neither there nor to be had, or the archive is corrupt.
+        Refused: the files are missing and cannot be fetched, or the archive is corrupt.
     """
     class_name, file, md5 = ARCHIVES[name]
     set_class, archive = getattr(datasets, class_name), place.data_dir / file
@@ -46,7 +46,7 @@ def read(name: str, place: Place, image_size: int | None) -> Contents:
 
 
 def _read_unpacked(set_class: type[datasets.CIFAR10], data_dir: Path) -> Contents | None:
-    """Both parts of torchvision's `set_class`; None if files are missing or have other checksums."""
+    """Read both parts of torchvision's `set_class`; None if files are missing or have other checksums."""
     try:
         parts = [set_class(str(data_dir), train=train) for train in (True, False)]
     except RuntimeError:

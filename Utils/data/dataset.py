@@ -1,4 +1,4 @@
-"""One dataset: what is known of it, and batches of its images. `Utils.data.open_set` makes it."""
+"""One dataset: its constants, and batches of its images. `Utils.data.open_set` makes it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from Utils.data.reading import Contents
 class Dataset:
     """A dataset in two parts, and batches of both; made by `open_dataset`.
 
-    `input_shape` (C, H, W), `num_classes`, `train_size`, `val_size`, `test_size` and `augment` are known from the start; `mean`
-    and `std` per channel (in units of pixel / 255) are final after `load`, and `train_labels`, `test_labels` (int64, CPU)
-    exist from then on. Batches are (float32 [B, C, H, W], int64 [B]) on the device.
+    Known from the start are `input_shape` (C, H, W), `num_classes`, `train_size`, `val_size`, `test_size` and `augment`. After
+    `load`, `mean` and `std` per channel (in units of pixel / 255) are final, and `train_labels`, `test_labels` (int64, CPU)
+    exist. Batches are (float32 [B, C, H, W], int64 [B]) on the device.
 
     `val_indices` are the training images held out: int64 [val_size], ascending, numbered as in the whole training set, or
-    None. Training never sees those; `train_size` and `train_labels` are what is left.
+    None. Training never sees these images; `train_size` and `train_labels` describe the others.
     """
 
     def __init__(
@@ -50,7 +50,11 @@ class Dataset:
         self._train: batches.TensorSplit | batches.LoaderSplit | None = None
 
     def load(self) -> None:
-        """Read the set, fetching it first if need be; does nothing the second time. Raises `Refused` if that cannot be."""
+        """Read the set, and fetch it first if necessary; a second call does nothing.
+
+        Raises:
+            Refused: the set cannot be read or fetched.
+        """
         if self._train is not None:
             return
         contents = self._read()  # type: ignore[misc]
@@ -60,14 +64,14 @@ class Dataset:
         self.test_labels = contents.test_labels
         self._all_labels = contents.train_labels
         self._make_splits(contents)
-        self._read = None  # a folder's images need not be kept a second time
+        self._read = None  # frees a folder's images, which are held twice otherwise
 
     def on(self, device: torch.device) -> Dataset:
-        """The same set with its images on `device`: this one is read, once, and copied from."""
+        """Return the same set with its images on `device`; this one is read once, and the other copies from it."""
         return self if str(device) == str(self._device) else self._share(device, self.val_indices)
 
     def without(self, held_out: Tensor) -> Dataset:
-        """The same set, whose images it shares, with the training images `held_out` (int64, ascending) held out."""
+        """Return the same set, sharing its images, with the training images `held_out` (int64, ascending) held out."""
         part = self._share(self._device, held_out)
         if self._train is not None:
             part.load()
@@ -79,7 +83,7 @@ class Dataset:
         return Dataset(self.name, facts, self.augment, self._contents, **options)
 
     def _contents(self) -> Contents:
-        """All images and labels of this set, and the mean and deviation that were taken."""
+        """Return all images and labels of this set, and the mean and deviation that were computed."""
         self.load()
         facts = replace(self._facts, mean=self.mean, std=self.std)
         return Contents(self._train.content, self._all_labels, self._test.content, self.test_labels, facts)
@@ -108,10 +112,11 @@ class Dataset:
     def train_batches(
         self, batch_size: int, seed: int, phase: str, epoch: int, share: tuple[int, int] = (0, 1)
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The training images, shuffled and augmented as (seed, phase, epoch) alone decides; the last batch may be smaller.
+        """Yield the training images, shuffled and augmented by (seed, phase, epoch); the last batch may be smaller.
 
-        Of every batch only `share` (rank, ranks) is prepared, filled up with other images of the batch, labelled -100, where
-        it has less than two.
+        Of every batch, only `share` (rank, ranks) is prepared. A share of less than two images is filled up with other images of
+        the
+        batch, which get the label -100.
         """
         self.load()
         if share[1] == 1:
@@ -120,23 +125,23 @@ class Dataset:
         return sharding.hide_filling(self._train.train_batches(batch_size, seed, phase, epoch, taken, self._among), taken)
 
     def test_batches(self, batch_size: int, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
-        """The test images in order, or a `share` of them, never augmented; the last batch may be smaller."""
+        """Yield the test images in order, or a `share` of them, never augmented; the last batch may be smaller."""
         self.load()
         if share[1] == 1:
             return self._test.plain_batches(batch_size)
         return self._test.plain_batches(batch_size, torch.arange(*sharding.part(self.test_size, share)))
 
     def val_batches(self, batch_size: int, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
-        """The images held out, in order, or a `share` of them, never augmented; the last batch may be smaller."""
+        """Yield the images held out, in order, or a `share` of them, never augmented; the last batch may be smaller."""
         if self.val_indices is None:
             raise ValueError("no training images are held out")
         self.load()
         return self._train.plain_batches(batch_size, self.val_indices[slice(*sharding.part(self.val_size, share))])
 
     def scoring_subset(self, count: int) -> Tensor:
-        """Indices (int64) of `count` training images: the first of a permutation of all, drawn from the global generator.
+        """Draw the indices (int64) of `count` training images: the first of a permutation from the global generator.
 
-        Images that are held out are passed over, so that the draw is the same whatever is held out.
+        Held-out images are skipped, so that the draw is the same whichever images are held out.
         """
         drawn = torch.randperm(self._facts.train_size)
         if self.val_indices is not None:
@@ -144,6 +149,6 @@ class Dataset:
         return drawn[:count]
 
     def subset_batches(self, indices: Tensor, batch_size: int) -> list[tuple[Tensor, Tensor]]:
-        """The training images `indices` (int64) in the given order, never augmented, read once."""
+        """Return the training images `indices` (int64) in the given order, not augmented, read once."""
         self.load()
         return list(self._train.plain_batches(batch_size, indices))

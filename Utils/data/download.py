@@ -1,4 +1,4 @@
-"""Fetching files: checksummed and locked."""
+"""Downloads of files, checksummed and locked."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ _CHUNK = 1 << 18
 
 
 def folder_lock(folder: str | os.PathLike[str]) -> BaseFileLock:
-    """The lock of everybody who fetches or unpacks into `folder`, which is made if need be; reentrant within a process.
+    """Return the lock of all who fetch or unpack into `folder`, which is made if necessary; reentrant within a process.
 
-    The system releases it when its holder dies. Raises `Refused` if the folder cannot be written.
+    The system releases the lock when its holder dies.
+
+    Raises:
+        Refused: the folder cannot be written.
     """
     from filelock import FileLock
 
@@ -33,7 +36,7 @@ def folder_lock(folder: str | os.PathLike[str]) -> BaseFileLock:
         Path(folder).mkdir(parents=True, exist_ok=True)
         check_lock(Path(folder).resolve() / ".lock")
         lock = FileLock(Path(folder).resolve() / ".lock", is_singleton=True)
-        with lock:  # now, so that a folder that may not be written is named here
+        with lock:  # taken now, so that the error on an unwritable folder names it
             pass
     except OSError as error:
         raise Refused(f"cannot write to {Path(folder).absolute()} ({error.strerror or error}); see --data-dir") from error
@@ -41,13 +44,17 @@ def folder_lock(folder: str | os.PathLike[str]) -> BaseFileLock:
 
 
 def md5_of(path: str | os.PathLike[str]) -> str:
-    """The MD5 checksum of a file, in hexadecimal."""
+    """Return the MD5 checksum of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def check_md5(path: Path, md5: str) -> None:
-    """Raise `Refused` naming `path` if it has another checksum."""
+    """Refuse a file with another checksum.
+
+    Raises:
+        Refused: the checksum differs; the message names `path`.
+    """
     found = md5_of(path)
     if found != md5:
         raise Refused(f"{path} is corrupt or incomplete: its md5 checksum is {found}, not {md5}; replace or delete it")
@@ -61,17 +68,19 @@ def fetch(
     patience: float = PATIENCE,
     opener: PatientOpener | None = None,
 ) -> None:
-    """Download `url` to `path` if no file with the MD5 checksum `md5` (one of several, if a sequence) is there yet.
+    """Download `url` to `path`, unless a file with the MD5 checksum `md5` (or one of several) is there already.
 
-    The bytes go to `path` + `.part`, which is renamed once the checksum is right: `path` is never half a file. Processes that
-    want a file of the same folder wait for each other. Raises `Refused` naming the URL: no answer within `patience` seconds,
-    an HTTP error, another checksum, no room.
+    The bytes go to `path` + `.part`, which is renamed once the checksum is right, so that `path` is always complete. Processes
+    that want a file of the same folder wait for each other.
+
+    Raises:
+        Refused: no answer within `patience` seconds, an HTTP error, another checksum, or a full disk; the message names the URL.
     """
     path, right = Path(path), {md5} if isinstance(md5, str) else set(md5)
     opener = opener or PatientOpener(patience)
     try:
         if not path.is_file():
-            opener.open(_request(url)).close()  # before anything is written: a dead network leaves no folder behind
+            opener.open(_request(url)).close()  # first of all: with a dead network no folder is made
         with folder_lock(path.parent):
             if path.is_file() and md5_of(path) in right:
                 return
@@ -96,7 +105,7 @@ def _request(url: str) -> urllib.request.Request:
 
 
 def _stream(url: str, part: Path, opener: PatientOpener) -> str:
-    """Write what `url` gives to `part`; returns the MD5 checksum."""
+    """Write the content of `url` to `part` and return its MD5 checksum."""
     from tqdm import tqdm
 
     digest = hashlib.md5(usedforsecurity=False)
@@ -116,7 +125,7 @@ def _one_line(error: object) -> str:
 
 
 def missing(title: str, files: Sequence[str], looked: Sequence[Path], why: str) -> Refused:
-    """The one message for data that is not there: what, where it was looked for, which files belong there."""
+    """Return the error for missing data: its name, the places searched, the files that belong there."""
     places = ", ".join(str(place.absolute()) for place in looked)
     return Refused(
         f"{title} was not found in {places} and {why}; put {', '.join(files)} there, or name another folder with --data-dir"
@@ -134,10 +143,12 @@ def obtain(
     mirror: str | None = None,
     patience: float = PATIENCE,
 ) -> None:
-    """Fetch into `folder` those of `files` (name: accepted MD5 checksums) that are not there yet.
+    """Fetch into `folder` those of `files` (name: accepted MD5 checksums) that are missing.
 
-    `bases` are the URLs of folders that have them, tried in turn; `mirror` stands in for all of them. Raises `Refused` with
-    `missing`'s message, naming the places `looked` at, if that is forbidden (`download` false) or fails.
+    `bases` are the URLs of folders that have them, tried in turn; a `mirror` replaces all of them.
+
+    Raises:
+        Refused: a download is forbidden (`download` false) or fails; the message is `missing`'s and names the places `looked` at.
     """
     if not download:
         raise missing(title, list(files), looked, "--no-download was given")

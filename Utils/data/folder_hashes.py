@@ -1,7 +1,7 @@
-"""Hashes of what image folders hold: a folder that has changed is another dataset, whatever it is called.
+"""Hashes of the content of image folders: a folder whose content changes becomes another dataset.
 
-The checksum is over the names of all images below the folder, and their bytes. Names, sizes and times of the files only decide
-whether it is computed again: what was found is kept in RESULT_DIR/image-folders/, a file for each folder.
+The checksum covers the names of all images below the folder, and their bytes. Names, sizes and times of the files only decide
+whether it is computed again: the result is kept in RESULT_DIR/image-folders/, in one file for each folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from Utils.base.json_files import read_json, write_json
 from Utils.data.catalogue import folder_of
 
 KEPT = "image-folders"
-SETTLED = 2 * 10**9  # nanoseconds: a file that is younger may change once more within the clock's tick
+SETTLED = 2 * 10**9  # nanoseconds: a younger file may change again without a change of its time
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,15 @@ _found: dict[Path, _Found] = {}
 
 
 def forget() -> None:
-    """Look again at folders that were looked at: a new command begins."""
+    """Forget all folders examined so far: a new command begins."""
     _found.clear()
 
 
 def digest_of(dataset: str, result_dir: str | None = None) -> str | None:
-    """The SHA-256 of what the folder of `folder:PATH` holds, in hexadecimal; computed once by a command.
+    """Return the SHA-256 of the content of the folder in `folder:PATH`, in hexadecimal; computed once per command.
 
-    None for other datasets, and where there is no such folder, or it is no dataset. `result_dir` is where it may be known from.
+    It is None for other datasets, and for a folder that does not exist or is no dataset. An earlier command may have kept the
+    result in `result_dir`.
     """
     root = folder_of(dataset)
     if root is None:
@@ -56,7 +57,7 @@ def digest_of(dataset: str, result_dir: str | None = None) -> str | None:
 
 
 def keep(dataset: str, result_dir: str) -> None:
-    """Write down what `digest_of` found, for later commands; where that cannot be, they compute it again."""
+    """Save the result of `digest_of` for later commands; if that fails, they compute it again."""
     root = folder_of(dataset)
     found = _found.get(root) if root else None
     if found and found.settled and _kept(root, found.looks, result_dir) is None:
@@ -66,7 +67,7 @@ def keep(dataset: str, result_dir: str) -> None:
 
 
 def _listed(root: Path) -> list[tuple[str, str]]:
-    """(the name below `root`, the path) of each image, in the order of the names."""
+    """List each image as (name below `root`, path), in the order of the names."""
     from Utils.data.image_folder import find_trees
 
     train, test = find_trees(root)
@@ -74,7 +75,7 @@ def _listed(root: Path) -> list[tuple[str, str]]:
 
 
 def _looks(files: list[tuple[str, str]]) -> tuple[str, bool]:
-    """A hash of names, sizes, times and places on the disk, and whether the youngest file is old enough to be told by them."""
+    """Return a hash of names, sizes, times and inodes, and whether the youngest file is old enough to rely on it."""
     digest, youngest = hashlib.blake2b(digest_size=16), 0
     for name, path in files:
         at = os.stat(path)
@@ -88,7 +89,7 @@ def _place(root: Path, result_dir: str) -> Path:
 
 
 def _kept(root: Path, looks: str, result_dir: str | None) -> _Found | None:
-    """What an earlier command found, if the files look as they did."""
+    """Return the result of an earlier command if the files look the same as then."""
     if result_dir is None or not (place := _place(root, result_dir)).is_file():
         return None
     with contextlib.suppress(Refused):

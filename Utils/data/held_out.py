@@ -1,4 +1,4 @@
-"""Drawing the training images that are held out, for choices that the test set must not make (`--val-fraction`)."""
+"""The draw of the training images that are held out, for choices that must not use the test set (`--val-fraction`)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from Utils.base.errors import Refused
 
 
 def draw_held_out(count: int, fraction: float, seed: int) -> Tensor:
-    """Indices of round(`fraction` * `count`) of `count` training images: int64, ascending, on the CPU.
+    """Draw round(`fraction` * `count`) of `count` training images; return their indices, int64, ascending, on the CPU.
 
-    They are the first of a permutation of a stream of its own, which the seed and the count decide.
+    They are the first of a permutation from a separate random stream, which the seed and the count determine.
 
     Raises:
         Refused: the fraction holds out none or all of the images.

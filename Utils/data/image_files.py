@@ -1,6 +1,6 @@
-"""Finding image files in trees of class folders, and decoding them or the members of a zip.
+"""Image files: search in trees of class folders, and decoding of files or of members of a zip.
 
-Pixels are what PIL decodes. Images of up to `SMALL` pixels are decoded once, in threads, to one uint8 tensor.
+Pixels are those that PIL decodes. Images of up to `SMALL` pixels are decoded once, in threads, to one uint8 tensor.
 """
 
 from __future__ import annotations
@@ -39,7 +39,11 @@ class MixedSizes(Exception):
 
 
 def decode(content: bytes, place: str) -> Image.Image:
-    """The image in a file's bytes, converted to RGB; raises `Refused` naming `place` if it is none."""
+    """Decode the image in a file's bytes, to RGB.
+
+    Raises:
+        Refused: the bytes are no image; the message names `place`.
+    """
     try:
         with Image.open(io.BytesIO(content)) as image:
             return image.convert("RGB")
@@ -59,14 +63,14 @@ class Files:
         return len(self.paths)
 
     def content(self, index: int) -> bytes:
-        """The bytes of file `index`."""
+        """Read the bytes of file `index`."""
         try:
             return Path(self.paths[index]).read_bytes()
         except OSError as error:
             raise Refused(f"cannot read the image {self.paths[index]} ({error.strerror})") from error
 
     def image(self, index: int, content: bytes | None = None) -> Image.Image:
-        """Image `index`, RGB."""
+        """Return image `index` in RGB."""
         return decode(content or self.content(index), self.paths[index])
 
 
@@ -80,21 +84,24 @@ class ZipMembers:
         return len(self.names)
 
     def content(self, index: int) -> bytes:
-        """The bytes of member `index`; threads may call this at the same time."""
+        """Read the bytes of member `index`; threads may call this at the same time."""
         try:
             return self._archive.read(self.names[index])
         except (OSError, zipfile.BadZipFile, EOFError, zlib.error) as error:
             raise Refused(f"cannot read {self.names[index]} in {self._archive.filename} ({error})") from error
 
     def image(self, index: int, content: bytes | None = None) -> Image.Image:
-        """Image `index`, RGB."""
+        """Return image `index` in RGB."""
         return decode(content or self.content(index), f"{self.names[index]} in {self._archive.filename}")
 
 
 def read_small(source: ImageSource, size: tuple[int, int] | None, title: str) -> Tensor:
-    """All images as uint8 [N, C, H, W]; `size` (H, W) resizes them, with antialiasing. Shows a progress bar on terminals.
+    """Read all images as uint8 [N, C, H, W]; `size` (H, W) resizes them, with antialiasing.
 
-    Without `size` all must have one size of at most `SMALL`, else `MixedSizes` is raised.
+    On a terminal it shows a progress bar.
+
+    Raises:
+        MixedSizes: without `size`, the images differ in size or are larger than `SMALL`.
     """
     from tqdm import tqdm
 
@@ -111,7 +118,7 @@ def read_small(source: ImageSource, size: tuple[int, int] | None, title: str) ->
             raise MixedSizes
         pixels[index] = image if image.shape[1:] == shape else resize(torch.from_numpy(image.copy()), shape).numpy()
 
-    # Threads hide the latency of the disk. Decoding small images in them is slower than without, large ones gain.
+    # Threads hide the latency of the disk. They slow the decoding of small images down, and speed up that of large ones.
     in_thread = (lambda index: finish(index, None)) if size else source.content
     with tqdm(total=len(source), desc=f"reading {title}", unit=" images", disable=None, leave=False) as bar:
         for start, contents in in_threads(in_thread, len(source)):
@@ -123,7 +130,10 @@ def read_small(source: ImageSource, size: tuple[int, int] | None, title: str) ->
 
 
 def in_threads(work: Callable[[int], Any], count: int) -> Iterator[tuple[int, list[Any]]]:
-    """(start, results of `work` for start, start + 1, ...) in order; few slices wait at a time, so that memory is bounded."""
+    """Yield (start, results of `work` for start, start + 1, ...) in order.
+
+    Only a few slices wait at a time, so that memory is bounded.
+    """
     threads = min(16, 2 * (os.cpu_count() or 1))
     waiting: deque[tuple[int, Future[list[Any]]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
@@ -141,9 +151,9 @@ def in_threads(work: Callable[[int], Any], count: int) -> Iterator[tuple[int, li
 
 
 def read_pair(train: ImageSource, test: ImageSource, image_size: int | None, title: str) -> tuple[tuple[int, int], Any, Any]:
-    """((H, W), training images, test images): two tensors up to `SMALL` pixels, else the two sources as they are.
+    """Return ((H, W), training images, test images): two tensors up to `SMALL` pixels, else the two sources unchanged.
 
-    The size is `image_size` squared, else the one that all images have if it is small, else `LARGE` squared.
+    The size is `image_size` squared if given, else the common size of all images if that is small, else `LARGE` squared.
     """
     if image_size is not None and image_size > SMALL:
         return (image_size, image_size), train, test
@@ -161,9 +171,9 @@ def read_pair(train: ImageSource, test: ImageSource, image_size: int | None, tit
 def read_described(
     contents: Contents, channels: int, classes: int, image_size: int | None, title: str, mirrored: bool = True
 ) -> Contents:
-    """The same images, small ones decoded, and the facts of a set that the catalogue does not know beforehand.
+    """Decode small images, and add the facts of a set that the catalogue does not know beforehand.
 
-    Images of several channels are augmented by default as their size says, if they may be `mirrored`.
+    By default, images of several channels are augmented according to their size, if they may be `mirrored`.
     """
     size, train, test = read_pair(contents.train, contents.test, image_size, title)
     augment = augment_for(max(size)) if mirrored and channels > 1 else "none"
@@ -173,7 +183,11 @@ def read_described(
 
 
 def list_tree(folder: Path) -> Listing:
-    """The images under `folder`/<class>/, sorted by class and then path; raises `Refused` naming an empty folder."""
+    """List the images under `folder`/<class>/, sorted by class and then path.
+
+    Raises:
+        Refused: a folder cannot be read, or is empty; the message names it.
+    """
     try:
         classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
@@ -190,10 +204,10 @@ def list_tree(folder: Path) -> Listing:
 
 
 def _images(folder: str | os.PathLike[str], seen: set[tuple[int, int]]) -> Iterator[str]:
-    """The image files below `folder`; links are followed, into no folder twice.
+    """Yield the image files below `folder`; links are followed, each folder only once.
 
     Raises:
-        Refused: a folder cannot be read, or what is named like an image is no file.
+        Refused: a folder cannot be read, or an entry with the name of an image is not a file.
     """
     try:
         at = os.stat(folder)
@@ -213,7 +227,11 @@ def _images(folder: str | os.PathLike[str], seen: set[tuple[int, int]]) -> Itera
 
 
 def number_classes(train: Listing, test: Listing, title: str) -> tuple[list[str], Tensor, Tensor]:
-    """Class names in alphabetical order, and the labels (int64) of both listings; test classes must be training classes."""
+    """Return the class names in alphabetical order, and the labels (int64) of both listings.
+
+    Raises:
+        Refused: a class of the test images has no training images.
+    """
     classes = sorted({name for _, name in train})
     numbers = {name: i for i, name in enumerate(classes)}
     for path, name in test:
@@ -225,5 +243,5 @@ def number_classes(train: Listing, test: Listing, title: str) -> tuple[list[str]
 
 
 def files(listing: Listing) -> Files:
-    """The listed images."""
+    """Return the listed images."""
     return Files([path for path, _ in listing])

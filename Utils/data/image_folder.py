@@ -1,4 +1,4 @@
-"""Reading a folder of one's own images: `folder:PATH` with PATH/train/<class>/ and PATH/test/<class>/ or PATH/val/<class>/."""
+"""The reader of a user's own images: `folder:PATH` with PATH/train/<class>/ and PATH/test/ or PATH/val/<class>/."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from Utils.data.reading import Contents, Place
 
 
 def read(name: str, place: Place, image_size: int | None) -> Contents:
-    """The images of the folder that `name` has after its prefix, in RGB.
+    """Read the images of the folder that `name` gives after its prefix, in RGB.
 
     Raises:
-        Refused: the folder lacks a part, a class of the test images has no training images, an image cannot be read.
+        Refused: the folder lacks a part, a class of the test images has no training images, or an image cannot be read.
     """
     train, test = find_trees(folder_of(name))
     classes, train_labels, test_labels = number_classes(train, test, name)
@@ -23,7 +23,7 @@ def read(name: str, place: Place, image_size: int | None) -> Contents:
 
 
 def find_trees(root: Path) -> tuple[Listing, Listing]:
-    """The listings of `root`/train and of `root`/test, or `root`/val if there is no test.
+    """List the images of `root`/train and of `root`/test, or of `root`/val if there is no test.
 
     Raises:
         Refused: a part is missing or cannot be listed.

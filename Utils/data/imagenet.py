@@ -1,4 +1,4 @@
-"""Reading imagenet, from a folder with train/<class>/ and val/<class>/."""
+"""The reader of imagenet, from a folder with train/<class>/ and val/<class>/."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from Utils.data.reading import Contents, Place
 
 
 def read(name: str, place: Place, image_size: int | None) -> Contents:
-    """imagenet, from imagenet_raw/{train,val} or imagenet/{train,val}; never fetched.
+    """Read imagenet from imagenet_raw/{train,val} or imagenet/{train,val}; it is never downloaded.
 
     Raises:
-        Refused: neither folder is there, or it has no classes, or one without images.
+        Refused: neither folder exists, or it has no classes, or a class has no images.
     """
     looked = [place.data_dir / folder for folder in ("imagenet_raw", "imagenet")]
     root = next((root for root in looked if (root / "train").is_dir() and (root / "val").is_dir()), None)

@@ -1,4 +1,4 @@
-"""Reading mnist and fashion-mnist from their idx files."""
+"""The reader of mnist and fashion-mnist, from their idx files."""
 
 from __future__ import annotations
 
@@ -22,10 +22,15 @@ FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in (
 
 @dataclass(frozen=True)
 class Source:
-    """Where the four files of a set lie and come from, and their MD5 checksums in the order of `FILES`.
+    """The place and origin of the four files of a set, and their MD5 checksums in the order of `FILES`.
 
-    `archives` are the accepted checksums of the .gz files. `unpacked` are those of the files inside, for a set of which
-    several archives are in use: they differ in how they were compressed, the files inside do not.
+    Attributes:
+        folder: their folder below the data folder.
+        url: the URL of the folder that they are fetched from.
+        archives: the accepted checksums of each .gz file.
+        unpacked: the checksums of the files inside. A set needs them if several archives are in use that differ only in their
+            compression.
+        with_project: whether the project contains the files.
     """
 
     folder: str
@@ -67,10 +72,10 @@ SOURCES = {
 
 
 def read(name: str, place: Place, image_size: int | None) -> Contents:
-    """mnist or fashion-mnist, from .gz or plain idx files; nothing is written if all four are there.
+    """Read mnist or fashion-mnist from .gz or plain idx files; if all four exist, no file is written.
 
     Raises:
-        Refused: files are neither there nor to be had, or are corrupt, or belong to the other set.
+        Refused: files are missing and cannot be fetched, are corrupt, or belong to the other set.
     """
     source = SOURCES[name]
     folder = place.data_dir / source.folder
@@ -92,15 +97,15 @@ def read(name: str, place: Place, image_size: int | None) -> Contents:
 
 
 def _find(looked: Sequence[Path]) -> list[Path | None]:
-    """The first of each of the `FILES` in the folders `looked` at, packed or plain."""
+    """Find each of the `FILES` in the folders `looked` at, packed or plain; the first one found counts."""
     places = [[path for at in looked for path in (at / f"{file}.gz", at / file)] for file in FILES]
     return [next((path for path in paths if path.is_file()), None) for paths in places]
 
 
 def _belongs(path: Path, md5: str, number: int, source: Source) -> bool:
-    """Whether `path`, of which `md5` is the checksum unpacked, is file `number` of the set `source`.
+    """Tell whether `path`, whose unpacked content has the checksum `md5`, is file `number` of the set `source`.
 
-    A plain file of a set without checksums for those passes unless it is one of another set.
+    A set without checksums for plain files accepts every plain file, except those of another set.
     """
     if source.unpacked:
         return md5 == source.unpacked[number]
@@ -110,10 +115,10 @@ def _belongs(path: Path, md5: str, number: int, source: Source) -> bool:
 
 
 def read_idx(path: Path) -> tuple[np.ndarray, str]:
-    """The uint8 array in an idx file (gzipped if its name ends in .gz) and the MD5 checksum of the unpacked bytes.
+    """Read the uint8 array in an idx file (gzipped if its name ends in .gz), and the MD5 checksum of the unpacked bytes.
 
     Raises:
-        Refused: the file cannot be read, or is no idx file of unsigned bytes.
+        Refused: the file cannot be read, or is not an idx file of unsigned bytes.
     """
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

@@ -1,4 +1,4 @@
-"""Opening a dataset, by its name or as the options say."""
+"""Opening a dataset by its name or by the options."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 class DataOptions(Protocol):
-    """The options that say what a dataset is."""
+    """The options that determine a dataset."""
 
     dataset: str
     data_dir: str
@@ -43,13 +43,16 @@ def open_dataset(
     workers: int = 4,
     device: torch.device | str = "cpu",
 ) -> Dataset:
-    """The dataset `name` (see `Utils.data.catalogue`), read here if only its files tell its shape, else by `Dataset.load`.
+    """Open the dataset `name` (see `Utils.data.catalogue`).
 
-    `data_dir` is relative to the working directory. `image_size` resizes all images to a square. `augment` stands in for the
-    default: that of the catalogue, or, of a set that it does not know, crop-flip for colour images of up to 64 pixels, the
-    imagenet recipe for larger ones, and none for images of one channel and for sets whose images may not be mirrored.
-    `workers` processes decode images above 64 pixels. `mirror` is the URL of a folder from which a named set's files are
-    fetched.
+    It is read here if only its files tell its shape, else later by `Dataset.load`.
+
+    `data_dir` is relative to the working directory. `image_size` resizes all images to a square. `workers` processes decode
+    images above 64 pixels. `mirror` is the URL of a folder from which a named set's files are fetched.
+
+    `augment` replaces the default, which is that of the catalogue. For a set that is not in the catalogue, the default is
+    crop-flip for colour images of up to 64 pixels and the imagenet recipe for larger ones. It is none for images of one channel
+    and for sets whose images must not be mirrored.
 
     Raises:
         Refused: no dataset has that name, an option does not fit it, or a set that is read here cannot be read.
@@ -75,10 +78,10 @@ def open_dataset(
 
 
 def _read(reader: str, facts: Facts | None, name: str, place: Place, image_size: int | None) -> Contents:
-    """Call the reader, "module:function", of the set `name`, and compare what it read with the `facts`, or with its own.
+    """Call the reader, "module:function", of the set `name`, and compare its result with the `facts`, or with its own.
 
     Raises:
-        Refused: numbers of images or classes are others, or the reader refuses the files.
+        Refused: the numbers of images or classes differ, or the reader refuses the files.
     """
     module, _, function = reader.partition(":")
     contents = getattr(importlib.import_module(module), function)(name, place, image_size)
@@ -93,9 +96,10 @@ def _read(reader: str, facts: Facts | None, name: str, place: Place, image_size:
 
 
 class Datasets:
-    """The datasets that a process has opened: runs that name the same one share it, so that it is read once for all devices.
+    """The datasets that a process has opened.
 
-    `processes` such processes share the machine, and with it the `--workers` that read large images.
+    Runs that name the same one share it, so that it is read once for all devices. `processes` such processes share the machine,
+    and with it the `--workers` that read large images.
     """
 
     def __init__(self, processes: int = 1) -> None:
@@ -104,7 +108,7 @@ class Datasets:
         self._moved: dict[tuple[object, ...], Dataset] = {}
 
     def open(self, options: DataOptions, device: torch.device) -> Dataset:
-        """`open_data` of the same options before, or now; what is held out of it may differ."""
+        """Return the dataset of `open_data`, opened now or before for the same options; the held-out images may differ."""
         names = ("dataset", "data_dir", "image_size", "augment", "no_download", "workers")
         key = tuple(getattr(options, name) for name in names)
         if key not in self._opened:
@@ -116,9 +120,9 @@ class Datasets:
 
 
 def open_data(options: DataOptions, device: torch.device) -> Dataset:
-    """The dataset that the options name, without what `--val-fraction` holds out of its training images.
+    """Open the dataset that the options name, without the training images that `--val-fraction` holds out.
 
-    Nothing of it is read yet where its sizes are known beforehand.
+    It is read later if its sizes are known beforehand.
     """
     return _hold_out(_open_whole(options, device, options.workers), options)
 

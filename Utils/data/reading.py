@@ -1,7 +1,7 @@
 """Types that the readers of all datasets share.
 
-A reader is a function f(name, place, image_size) -> `Contents`, which an entry of `Utils.data.catalogue` names. It checks
-the files that are there, and fetches those that are not if `place` allows that.
+A reader is a function f(name, place, image_size) -> `Contents`, which an entry of `Utils.data.catalogue` names. It checks the
+files that exist, and fetches the missing ones if `place` allows that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from Utils.data.download import obtain
 class Contents(NamedTuple):
     """A training and a test set: images as uint8 [N, C, H, W] or as an `ImageSource`, labels int64 [N], on the CPU.
 
-    `facts` describe a set of which the catalogue has none.
+    `facts` describe a set that the catalogue does not know.
     """
 
     train: Any
@@ -33,7 +33,14 @@ class Contents(NamedTuple):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a set's files are looked for, and whether and whence they may be fetched."""
+    """The place of a set's files, and the rules for fetching them.
+
+    Attributes:
+        data_dir: the folder to look in.
+        download: whether missing files may be fetched.
+        mirror: the URL of a folder to fetch from instead of the set's own.
+        patience: the seconds of silence after which the network counts as dead.
+    """
 
     data_dir: Path
     download: bool = True
@@ -43,6 +50,6 @@ class Place:
     def obtain(
         self, title: str, folder: Path, files: Mapping[str, Sequence[str]], bases: Sequence[str], looked: Sequence[Path]
     ) -> None:
-        """Call `Utils.data.download.obtain` as this place allows it."""
+        """Call `Utils.data.download.obtain` with the settings of this place."""
         options = {"download": self.download, "mirror": self.mirror, "patience": self.patience}
         obtain(title, folder, files, bases, looked=looked, **options)

@@ -1,4 +1,4 @@
-"""Which images make up a batch, and which of them each of several processes takes.
+"""The division of images into batches, and of each batch among several processes.
 
 A share is (rank, ranks): process `rank` of `ranks`. (0, 1) is everything.
 """
@@ -12,11 +12,14 @@ import torch
 from torch import Tensor
 
 IGNORED = -100  # the label that `cross_entropy` leaves out by default
-LEAST = 2  # images that each process puts through the network at once: BatchNorm cannot train on one
+LEAST = 2  # the fewest images of a process in a batch: BatchNorm cannot train on one
 
 
 def batch_sizes(count: int, batch_size: int) -> list[int]:
-    """The sizes of the batches of `count` images. One image left over joins the batch before: BatchNorm cannot train on it."""
+    """Return the sizes of the batches of `count` images.
+
+    A single image left over joins the batch before, as BatchNorm cannot train on one.
+    """
     sizes = [batch_size] * (count // batch_size)
     rest = count % batch_size
     if rest == 1 and sizes:
@@ -27,16 +30,22 @@ def batch_sizes(count: int, batch_size: int) -> list[int]:
 
 
 def part(count: int, share: tuple[int, int]) -> tuple[int, int]:
-    """Where a share of `count` things begins and ends: shares are disjoint, in order, and differ by one thing at most."""
+    """Return the beginning and the end of a share of `count` things.
+
+    Shares are disjoint, in order, and differ in size by at most one.
+    """
     rank, ranks = share
     return count * rank // ranks, count * (rank + 1) // ranks
 
 
 class Taken(NamedTuple):
-    """What a process takes of an epoch, batch after batch: `positions` (int64 [N], CPU) in the epoch's order.
+    """The share that a process takes of an epoch, batch after batch.
 
-    `sizes` are those of its batches. `own` (bool [N]) is false for filling: images of other shares of the same batch, there
-    because a share has less than `LEAST` images.
+    Attributes:
+        positions: the positions in the epoch's order, int64 [N], CPU.
+        sizes: the sizes of its batches.
+        own: bool [N]; false for filling, which is images of other shares of the same batch, added if the share has less than
+            `LEAST` images.
     """
 
     positions: Tensor
@@ -45,7 +54,7 @@ class Taken(NamedTuple):
 
 
 def take(sizes: Sequence[int], share: tuple[int, int]) -> Taken:
-    """One share of each of the batches that follow each other with the given `sizes`."""
+    """Take one share of each of the batches of the given `sizes`, which follow each other."""
     size = torch.tensor(sizes, dtype=torch.int64)
     begin = size.cumsum(0) - size
     start, stop = (begin + edge for edge in part(size, share))
@@ -58,6 +67,6 @@ def take(sizes: Sequence[int], share: tuple[int, int]) -> Taken:
 
 
 def hide_filling(batches: Iterable[tuple[Tensor, Tensor]], taken: Taken) -> Iterator[tuple[Tensor, Tensor]]:
-    """The same batches with `IGNORED` as the label of filling."""
+    """Yield the same batches with `IGNORED` as the label of filling."""
     for (images, labels), own in zip(batches, taken.own.split(taken.sizes), strict=True):
         yield images, labels if own.all() else labels.masked_fill(~own.to(labels.device), IGNORED)

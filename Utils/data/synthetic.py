@@ -1,4 +1,4 @@
-"""Making synthetic sets: `synthetic:CxHxW:CLASSES[:N]`."""
+"""Synthetic sets: `synthetic:CxHxW:CLASSES[:N]`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from Utils.data.reading import Contents, Place
 
 
 def read(name: str, place: Place, image_size: int | None) -> Contents:
-    """The set of that name, made up anew."""
+    """Make the set of that name."""
     facts = parse_synthetic(name)
     return make_synthetic(name, facts.shape, facts.classes, facts.train_size)
 
 
 def make_synthetic(spec: str, shape: tuple[int, int, int], classes: int, count: int) -> Contents:
-    """A learnable set that only its name decides: a smooth random prototype per class, in grey levels, plus noise.
+    """Make a learnable set that its name determines: a smooth random prototype per class, in grey levels, plus noise.
 
-    `count` training images and a fifth as many for testing (at least 1), uint8 [N, *`shape`]; labels are balanced.
+    It has `count` training images and a fifth as many for testing (at least 1), uint8 [N, *`shape`]; labels are balanced.
     """
     stream = seeds.generator(0, "synthetic", spec)
     channels, height, width = shape

@@ -1,4 +1,4 @@
-"""Reading tiny-imagenet, straight from its zip or unpacked in either layout."""
+"""The reader of tiny-imagenet, from its zip or unpacked in either layout."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SIZES = (100000, 10000)  # training and validation images
 
 
 def list_images(paths: Sequence[str], read: Callable[[str], str]) -> tuple[image_files.Listing, image_files.Listing]:
-    """Listings of tiny-imagenet from all its paths (below tiny-imagenet-200/, with slashes); `read` gives a file's text.
+    """List the images of tiny-imagenet from all its paths (below tiny-imagenet-200/, with slashes).
 
-    Validation images lie in val/images/ with their classes in val_annotations.txt, or, rearranged, below val/<class>/; a
-    rearrangement that was interrupted has both.
+    `read` gives a file's text. Validation images lie in val/images/ with their classes in val_annotations.txt, or, rearranged,
+    below val/<class>/. An interrupted rearrangement has both.
     """
     train, test = [], []
     annotated = {}
@@ -35,15 +35,15 @@ def list_images(paths: Sequence[str], read: Callable[[str], str]) -> tuple[image
         name = annotated.get(parts[-1]) if parts[:2] == ["val", "images"] else parts[1]
         if name and parts[0] in ("train", "val"):
             (train if parts[0] == "train" else test).append((path, name))
-    # by file name, not path, so that both layouts have one order
+    # sorted by file name, not path, so that both layouts have one order
     return tuple(sorted(part, key=lambda entry: (entry[1], entry[0].rsplit("/", 1)[1])) for part in (train, test))
 
 
 def read(name: str, place: Place, image_size: int | None) -> Contents:
-    """tiny-imagenet, from its zip if there is one (no need to unpack it), else from the folder tiny-imagenet-200.
+    """Read tiny-imagenet from its zip, without unpacking it, or from the folder tiny-imagenet-200 if there is no zip.
 
     Raises:
-        Refused: the files are neither there nor to be had, or the zip is corrupt.
+        Refused: the files are missing and cannot be fetched, or the zip is corrupt.
     """
     archive, root = place.data_dir / ZIP, place.data_dir / "tiny-imagenet-200"
     if not archive.is_file():
@@ -60,7 +60,7 @@ def read(name: str, place: Place, image_size: int | None) -> Contents:
 
 
 def read_zip(archive: Path) -> Contents:
-    """All of tiny-imagenet's zip, decoded."""
+    """Decode all of tiny-imagenet's zip."""
     prefix = "tiny-imagenet-200/"
     try:
         with zipfile.ZipFile(archive) as opened:

@@ -1,4 +1,4 @@
-"""Classification sets of torchvision by class name: `SVHN`, `KMNIST`, `GTSRB`, ..."""
+"""The reader of torchvision's classification sets by class name: `SVHN`, `KMNIST`, `GTSRB`, ..."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from Utils.data.download import folder_lock, missing
 from Utils.data.image_files import read_described
 from Utils.data.reading import Contents, Place
 
-# Sets whose constructors look like those of classification sets, but whose targets are something else.
+# Sets whose constructors look like those of classification sets, although their targets are not classes.
 _OTHER_TARGETS = {"CelebA", "Cityscapes", "Kitti", "LFWPairs", "MovingMNIST", "WIDERFace"}
-# Sets of digits, letters, text and traffic signs: a mirror image may be another class, or none.
+# Sets of digits, letters, text and traffic signs: a mirror image may belong to another class, or to none.
 NOT_MIRRORED = {"EMNIST", "GTSRB", "KMNIST", "QMNIST", "RenderedSST2", "SVHN", "USPS"}
 _SPLITS = (("train", "trainval"), ("test", "val", "valid"))
 _LABEL_LISTS = ("targets", "labels", "_labels")  # attributes in which sets keep all labels
@@ -41,7 +41,7 @@ class SetImages:
         return len(self.data)
 
     def content(self, index: int) -> Any:
-        """Image `index` as the set has it."""
+        """Return image `index` as the set has it."""
         try:
             return self.data[index][0]
         except (OSError, SyntaxError, ValueError) as error:
@@ -49,16 +49,16 @@ class SetImages:
             raise Refused(f"cannot read {place} ({' '.join(str(error).split())})") from error
 
     def image(self, index: int, content: Any = None) -> Any:
-        """Image `index` as a PIL image of mode L or RGB."""
+        """Return image `index` as a PIL image of mode L or RGB."""
         return (self.content(index) if content is None else content).convert(self.mode)
 
 
 def read(name: str, place: Place, image_size: int | None) -> Contents:
-    """Both parts of the torchvision class `name`, downloaded if they are not there and may be.
+    """Read both parts of the torchvision class `name`; missing files are downloaded if that is allowed.
 
     Raises:
         Refused: there is no such class, it is not a classification set with a training and a test part, or its files are
-            neither there nor to be had.
+            missing and cannot be fetched.
     """
     contents, classes = sources(name, *open_pair(name, place))
     channels = 1 if contents.train.mode == "L" else 3
@@ -66,7 +66,7 @@ def read(name: str, place: Place, image_size: int | None) -> Contents:
 
 
 def open_pair(name: str, place: Place) -> tuple[Any, Any]:
-    """The training and the test set of the torchvision class `name`; raises as `read`."""
+    """Open the training and the test set of the torchvision class `name`; raises as `read`."""
     set_class = getattr(datasets, name, None)
     if not (name in datasets.__all__ and inspect.isclass(set_class)) or not _classifies(name, set_class):
         raise Refused(_no_such_set(name))
@@ -81,7 +81,7 @@ def open_pair(name: str, place: Place) -> tuple[Any, Any]:
                 return _construct_pair(set_class, place, download=True)
         except (RuntimeError, OSError, ValueError) as error:
             if new:
-                shutil.rmtree(place.data_dir, ignore_errors=True)  # nothing came: a dead network leaves no folder behind
+                shutil.rmtree(place.data_dir, ignore_errors=True)  # a failed download leaves no folder behind
             if isinstance(error, Refused):
                 raise
             reason = f"could not be downloaded ({_line(error)})"
@@ -102,7 +102,7 @@ def _takes(set_class: type, name: str) -> bool:
 
 
 def _classifies(name: str, set_class: type) -> bool:
-    """Whether the constructor is that of a classification set in two parts."""
+    """Tell whether the constructor is that of a classification set in two parts."""
     parameters = inspect.signature(set_class).parameters
     required = [
         key
@@ -124,7 +124,7 @@ def _construct_pair(set_class: type, place: Place, download: bool) -> tuple[Any,
 
 
 def _first_split(set_class: type, root: str, splits: Sequence[str], options: dict[str, Any]) -> Any:
-    """The set's part under the first of the names `splits` that it knows."""
+    """Open the set's part under the first of the names `splits` that it knows."""
     for split in splits:
         try:
             return _construct(set_class, root, split=split, **options)
@@ -143,7 +143,7 @@ def _construct(set_class: type, root: str, **options: Any) -> Any:
 
 
 def sources(name: str, train: Any, test: Any) -> tuple[Contents, int]:
-    """Images and labels of both parts, and the number of classes. Mode L gives one channel, everything else RGB."""
+    """Return images and labels of both parts, and the number of classes. Mode L gives one channel, all others RGB."""
     image, label = (*train[0], None, None)[:2]
     if not isinstance(image, Image.Image) or isinstance(label, bool) or not hasattr(label, "__index__"):
         raise Refused(_no_such_set(name))
@@ -157,7 +157,7 @@ def sources(name: str, train: Any, test: Any) -> tuple[Contents, int]:
 
 
 def _labels(data: Any) -> Tensor:
-    """All labels, int64, without decoding images where the set keeps a list of them."""
+    """Return all labels, int64, without decoding images if the set keeps a list of labels."""
     for attribute in _LABEL_LISTS:
         found = getattr(data, attribute, None)
         if found is not None and len(found) == len(data):

@@ -1,1 +1,1 @@
-"""Grids: every combination of the lists given, a run folder each, in one process, in several, or on a cluster."""
+"""Grids: every combination of the given lists, each in a run folder, run in one process, in several, or on a cluster."""

@@ -22,16 +22,16 @@ from Utils.runs.summary import failed_summary
 
 
 class Outcome(NamedTuple):
-    """How a cell ended: `done`, `failed` with a reason, or `busy` where another process is running it."""
+    """The end of a cell: `done`, `failed` with a reason, or `busy` if another process is running it."""
 
     status: str
     reason: str = ""
 
 
 def run_cell(options: Options, datasets: Datasets | None = None, *, quiet: bool = True) -> Outcome:
-    """Run one cell, from its last checkpoint if it has one; what it prints goes to `log.txt` in its folder.
+    """Run one cell, from its last checkpoint if it has one; its output goes to `log.txt` in its folder.
 
-    `quiet` sends its progress bars there too. Nothing but an interrupt is raised.
+    `quiet` sends its progress bars there too. Only an interrupt is raised.
     """
     folder = path_of(options)
     if is_locked(folder / ".lock"):
@@ -56,7 +56,7 @@ def _run(options: Options, datasets: Datasets | None) -> Outcome:
         import_module(f"Experiments.{options.experiment.replace('-', '_')}").run(options, datasets)
     except Busy:
         return Outcome("busy")
-    except RunFailed as error:  # the run has said so in its folder, unless that could not be written
+    except RunFailed as error:  # the run has noted this in its folder, if that could be written
         return Outcome("failed", str(error))
     except (Exception, SystemExit) as error:
         traceback.print_exc(file=sys.stdout)

@@ -1,7 +1,7 @@
-"""How long the cells of a grid that are not done will take: measured, here and now, on random images; nothing is written.
+"""An estimate of the time that the unfinished cells of a grid will take, measured on random images without writing.
 
-For each network, shape and precision a few training steps and one evaluation batch are timed, for each method one scoring pass,
-and multiplied by steps, epochs and rounds. Dense training counts once for all cells that share it.
+For each network, shape and precision, a few training steps and one evaluation batch are timed; for each method, one scoring
+pass. These times are multiplied by steps, epochs and rounds. Dense training counts once for all cells that share it.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from Utils.training.masked_network import MaskedNetwork
 from Utils.training.optimizers import make_optimizer
 from Utils.training.set_up import load_pruner, prepare
 
-STEPS, LONG = 3, 1.0  # calls that are timed, and seconds after which no further one is begun
-SCORED = 64  # images of the scoring pass that is timed
+STEPS, LONG = 3, 1.0  # the number of timed calls, and the seconds after which no further call begins
+SCORED = 64  # images of the timed scoring pass
 MADE_OF = (
     "measured here and now on random images: steps times epochs, rounds of scoring, evaluation and inference times; dense "
     "training once for all cells that share it; reading and augmenting images and starting processes come on top"
 )
-# What a step's time depends on, beside the data's shape.
+# The options that a step's time depends on, besides the data's shape.
 NETWORK = ("dataset", "image_size", "model", "model_class", "weights", "optimizer", "train_batch_size", "test_batch_size",
            "quantization")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of one training step of `--train-batch-size` images, of testing `--test-batch-size`, of all rounds of scoring."""
+    """Seconds of one training step, of testing one batch, and of all rounds of scoring."""
 
     step: float
     test: float
@@ -57,9 +57,13 @@ class Costs:
 
 @dataclass
 class Estimate:
-    """Seconds of computing: `total` over all cells, `longest` of one cell with its dense training; and what was measured.
+    """An estimate of seconds of computing.
 
-    `measured` has a line for each network and `unknown` the cells that could not be measured, with the reason.
+    Attributes:
+        total: the sum over all cells.
+        longest: the longest cell with its dense training.
+        measured: a line for each measured network.
+        unknown: the cells that could not be measured, with the reason.
     """
 
     total: float = 0.0
@@ -69,7 +73,7 @@ class Estimate:
 
 
 def print_estimate(plan: Grid, states: Mapping[str, State], datasets: Datasets) -> None:
-    """Print about how long `plan` still takes, and what that is made of; `states` are those of its cells."""
+    """Print roughly how long `plan` still takes, and what the number includes; `states` are those of its cells."""
     if plan.launcher != "local":
         print("Time left: not estimated, for the cells run on other machines; --launcher local measures on this one")
         return
@@ -88,12 +92,12 @@ def print_estimate(plan: Grid, states: Mapping[str, State], datasets: Datasets) 
 
 
 def _at_once(plan: Grid) -> int:
-    """How many cells have a device of their own: `--jobs`, on CUDA no more than there are devices."""
+    """Return the number of cells that have their own device: `--jobs`, on CUDA at most the number of devices."""
     return min(plan.jobs, torch.cuda.device_count()) if device_of(plan).type == "cuda" else plan.jobs
 
 
 def estimate(cells: list[Cell], datasets: Datasets, jobs: int = 1) -> Estimate:
-    """What the `cells` will cost where `jobs` processes share the CPU cores (see `Estimate`). Finished epochs do not count."""
+    """Estimate the cost of the `cells` if `jobs` processes share the CPU cores. Finished epochs do not count."""
     found, costs, scores, reasons = Estimate(), {}, {}, {}
     dense: set[str] = set()
     for cell in cells:
@@ -108,7 +112,7 @@ def estimate(cells: list[Cell], datasets: Datasets, jobs: int = 1) -> Estimate:
                     if network not in costs:
                         costs[network] = _train_and_test(masked)
                         found.measured.append(_line(options, costs[network]))
-                    scores[method] = _score(masked, pruner) * (options.prune_epochs or pruner.rounds)
+                    scores[method] = _score(masked, pruner) * options.prune_epochs
             except Exception as error:  # whatever a network does wrong, a dry run goes on
                 reasons[network] = f"{type(error).__name__}: {' '.join(str(error).split())}"
         if network in reasons:
@@ -122,16 +126,16 @@ def estimate(cells: list[Cell], datasets: Datasets, jobs: int = 1) -> Estimate:
 
 
 def _cell_seconds(options: Options, data: Dataset, costs: Costs) -> float:
-    """Of a cell without its dense training: rounds, epochs and evaluations that are still to come, inference times."""
+    """Estimate a cell without its dense training: the remaining rounds, epochs and evaluations, and inference times."""
     progress = progress_of(path_of(options))
     testing = costs.test * _batches(data.test_size, options.test_batch_size)
     epochs = max(options.post_epochs - progress.post, 0)
     inference = min(2 * PASSES * testing, ENOUGH + 2 * testing) + 2 * (WARM_UP + REPEATS) * costs.test
-    return costs.prune + epochs * _epoch(options, data, costs) + 2 * testing + inference  # twice: before and after pruning
+    return costs.prune + epochs * _epoch(options, data, costs) + 2 * testing + inference  # 2: before and after pruning
 
 
 def _dense_seconds(options: Options, data: Dataset, costs: Costs, device: torch.device, dense: set[str]) -> float:
-    """Of the dense training of a cell, 0 where it is done, or belongs to a cell that was counted before (`dense`)."""
+    """Estimate the dense training of a cell; 0 if it is done, or was counted with an earlier cell (`dense`)."""
     path = dense_path(options, device)
     if path is None or path.exists() or str(path) in dense:
         return 0.0
@@ -140,19 +144,19 @@ def _dense_seconds(options: Options, data: Dataset, costs: Costs, device: torch.
 
 
 def _epoch(options: Options, data: Dataset, costs: Costs) -> float:
-    """One epoch of training and its evaluation."""
+    """Estimate one epoch of training and its evaluation."""
     steps = _batches(data.train_size, options.train_batch_size)
     return steps * costs.step + _batches(data.test_size, options.test_batch_size) * costs.test
 
 
 def _batches(images: int, size: int) -> float:
-    """Batches of `size`, the last one in proportion."""
+    """Count batches of `size`, the last one in proportion."""
     return images / size
 
 
 @contextlib.contextmanager
 def _masked_network(options: Options, device: torch.device, data: Dataset, jobs: int) -> Iterator[MaskedNetwork]:
-    """A cell's network, with the CPU cores that a worker of `jobs` has; generator and threads are as before afterwards."""
+    """Give a cell's network, on the CPU cores of one of `jobs` workers; random generator and threads are restored."""
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         try:
@@ -164,13 +168,13 @@ def _masked_network(options: Options, device: torch.device, data: Dataset, jobs:
 
 
 def _images(masked: MaskedNetwork, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Random images [count, C, H, W] and labels [count] of the data's shape and classes, on the device."""
+    """Draw random images [count, C, H, W] and labels [count] of the data's shape and classes, on the device."""
     images = torch.randn(count, *masked.data.input_shape).to(masked.device)
     return images, torch.randint(masked.data.num_classes, (count,)).to(masked.device)
 
 
 def _train_and_test(masked: MaskedNetwork) -> tuple[float, float]:
-    """Seconds of a training step and of testing a batch."""
+    """Measure the seconds of a training step and of testing a batch."""
     options, model = masked.options, masked.model
     precision = Precision.of(options.quantization, masked.device)
     optimizer = make_optimizer(model, options.optimizer, options.lr, options.weight_decay)
@@ -185,7 +189,7 @@ def _train_and_test(masked: MaskedNetwork) -> tuple[float, float]:
 
 
 def _score(masked: MaskedNetwork, pruner: Pruner) -> float:
-    """Seconds of one scoring pass over all images that the method reads."""
+    """Estimate the seconds of one scoring pass over all images that the method reads."""
     options, data = masked.options, masked.data
     asked = min(options.prune_dataset_ratio * data.num_classes, data.train_size) if pruner.needs_data else 0
     batches = [_images(masked, min(asked, options.prune_batch_size, SCORED))] if asked else []
@@ -200,7 +204,10 @@ def _score(masked: MaskedNetwork, pruner: Pruner) -> float:
 
 
 def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    """The median time of a few calls, of a long one of one, after one that warms up: the first takes up to twice as long."""
+    """Return the median time of a few calls, or of one call if it is long, after a warm-up call.
+
+    The first call takes up to twice as long as later ones.
+    """
     laps: list[float] = []
     for _ in range(STEPS + 1):
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The states of the cells of a grid, read off their folders, and `grid.csv`, which has a row for each."""
+"""The states of the cells of a grid, read from their folders, and `grid.csv`, which has a row for each."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from Utils.runs.progress import work_of
 from Utils.runs.run_files import alone_in, damaged, tidy
 from Utils.runs.validate import check_result
 
-SMALL = 1 << 20  # bytes: files below this are checked each time that a grid is looked at
+SMALL = 1 << 20  # bytes: files below this are checked each time that a grid is read
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class State:
 
     Attributes:
         status: pending, running, done or failed.
-        reason: why it failed.
-        summary: of a run that ended, with later measurements in it.
-        notes: a line for each later measurement that cannot be read; whoever asked for the state prints them.
+        reason: the reason of a failure.
+        summary: that of a run that ended, with later measurements in it.
+        notes: a line for each unreadable later measurement; the caller prints them.
     """
 
     status: str
@@ -50,7 +50,7 @@ class State:
 
 
 def state_of(folder: Path) -> State:
-    """The state of the run in `folder`; it is running where a living process has locked the folder."""
+    """Return the state of the run in `folder`; it is running if a living process has locked the folder."""
     if is_locked(folder / ".lock"):
         return State("running")
     if not (folder / "summary.json").exists():
@@ -64,7 +64,7 @@ def state_of(folder: Path) -> State:
 
 
 def _ended(folder: Path, summary: Mapping[str, Any]) -> State:
-    """The state of a run that has a summary: done, or failed where it or one of its files is not what the run wrote."""
+    """Return the state of a run with a summary: done, or failed if the summary or one of its files has changed."""
     try:
         check_result(summary)
     except Refused as error:
@@ -74,7 +74,7 @@ def _ended(folder: Path, summary: Mapping[str, Any]) -> State:
     name = str(summary.get("expid")).rpartition("/")[2]
     if name != folder.name and (folder.parent / "args.json").exists():
         return State("failed", f"{folder} holds the cell {name}: remove the folder to run its own")
-    if file := damaged(folder, summary, SMALL):  # networks are looked at when they are used
+    if file := damaged(folder, summary, SMALL):  # networks are checked when they are used
         return State("failed", f"{file} is missing or damaged: remove the cell's folder to run it again", summary)
     return State("done", "", summary)
 
@@ -115,7 +115,7 @@ def begin_grid(plan: Grid, folder: Path) -> list[dict[str, Any]]:
 
 
 def _device(plan: Grid) -> torch.device:
-    """The device that the cells compute on; the CPU of this machine where they run on others."""
+    """Return the device that the cells compute on; this machine's CPU if they run on other machines."""
     return device_of(plan.cells[0].options) if plan.launcher == "local" else torch.device("cpu")
 
 
@@ -148,7 +148,7 @@ def _part_changes(saved: Mapping[str, Any], plan: Assignment, lists: Sequence[st
 
 def _changes(saved: Mapping[str, Any], asked: Mapping[str, Any], cells: Iterable[str], lists: Sequence[str]) -> list[str]:
     """The differences between two grids, of which the saved one has `cells`; the values in `lists` may differ."""
-    before = {k: asked.get(k) for k in asked} | dict(saved)  # an option that is newer than the grid was is as asked
+    before = {k: asked.get(k) for k in asked} | dict(saved)  # an option newer than the grid counts as equal
     changes = differences(before, asked, but=(*lists, "for", "cells"))
     known = {str(name).partition("pruner=")[2].partition(",")[0] or saved.get("pruner") for name in cells}
     overrides = [sorted(list(o) for o in every if o[0] in known) for every in (saved.get("for", ()), asked["for"])]
@@ -162,7 +162,7 @@ def _words(options: Mapping[str, Any], lists: Sequence[str]) -> str:
 
 
 def earlier_cells(folder: Path, plan: Grid) -> list[str]:
-    """Names of the cells that earlier commands asked for and this one does not; none after `--overwrite`."""
+    """Name the cells that earlier commands asked for and this one does not; none after `--overwrite`."""
     if plan.overwrite or not (folder / "args.json").exists():
         return []
     asked = {cell.name for cell in plan.cells}
@@ -170,7 +170,7 @@ def earlier_cells(folder: Path, plan: Grid) -> list[str]:
 
 
 def earlier_rows(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
-    """The rows of earlier cells, for `write_grid`, with the `notes` of their states.
+    """Return the rows of earlier cells, for `write_grid`, with the `notes` of their states.
 
     A cell that cannot be read is left out.
     """
@@ -190,7 +190,7 @@ def write_grid(
     """
     rows = [*(_row(cell.name, cell.options.record(), states[cell.name]) for cell in cells), *earlier]
     axes = columns(cells)
-    for key in (k for k in summary_keys.KEYS if k.twin and k.name in axes):  # the column of that name holds what was asked
+    for key in (k for k in summary_keys.KEYS if k.twin and k.name in axes):  # the column of that name holds the value asked for
         for row in rows:
             row["summary"][key.twin] = row["summary"].get(key.name)
     keys = dict.fromkeys(k for row in rows for k in row["summary"] if k not in (*axes, "reason"))
@@ -207,7 +207,7 @@ def write_grid(
 
 
 def _column(values: list[Any]) -> Any:
-    """A column of a table; one without a number must not make floats of the others' whole numbers."""
+    """Make a column of a table; a missing number must not turn the others' whole numbers into floats."""
     there = [v for v in values if v is not None and v == v]
     if len(there) < len(values) and there and all(isinstance(v, int) and not isinstance(v, bool) for v in there):
         return pd.array([v if v is not None and v == v else pd.NA for v in values], dtype="Int64")
@@ -215,20 +215,20 @@ def _column(values: list[Any]) -> Any:
 
 
 def varying(cells: Sequence[Cell]) -> list[str]:
-    """The options that vary, in the order of the flags; the part of an assignment before them."""
+    """List the options that vary, in the order of the flags; the part of an assignment comes first."""
     found = {axis for cell in cells for axis in cell.values}
     return ["part"] * ("part" in found) + [o.axis for o in table() if o.axis in found]
 
 
 def columns(cells: Sequence[Cell]) -> list[str]:
-    """The options that are columns of `grid.csv`: those that vary.
+    """List the options that are columns of `grid.csv`: those that vary.
 
-    In an assignment those that differ between its parts are columns too.
+    In an assignment, those that differ between its parts are columns too.
     """
     named = varying(cells)
     if "part" not in named:
         return named
-    apart = ("experiment", "expid", "density", "sparsity", *incidental())  # compression says what density and sparsity do
+    apart = ("experiment", "expid", "density", "sparsity", *incidental())  # compression stands for density and sparsity
     apart += tuple(filter(None, ABLATIONS.values())) if "ablate" in named else ()
     chosen = {"model", "dataset", *named}
     for name in (o.name for o in table() if not o.axis and o.name not in apart):

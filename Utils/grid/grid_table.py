@@ -1,4 +1,4 @@
-"""The file `grid.csv`, with its checksum beside it: one process at a time writes it, and none reads a damaged one."""
+"""The file `grid.csv` with its checksum beside it: one process at a time writes it, and readers refuse a damaged one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,11 @@ def _write(own: OwnFiles, write: Callable[[Path], None]) -> None:
 
 
 def read_grid(path: Path) -> pd.DataFrame:
-    """The table as text; a `ValueError` where it is not what was written."""
+    """Read the table as text.
+
+    Raises:
+        ValueError: it has changed since it was written.
+    """
     sums = path.with_name(SUMS)
     if sums.is_file() and sums.read_text(encoding="ascii", errors="replace").split()[:1] != [sha256(path)]:
         raise ValueError(f"it, or {sums.name}, is not what was written")
@@ -39,7 +43,7 @@ def read_grid(path: Path) -> pd.DataFrame:
 def update_cell(folder: Path, key: str, content: Mapping[str, Any]) -> None:
     """Put the numbers of `content` into the columns `key_...` of the row of the cell in `folder`.
 
-    Without a `grid.csv` that has such a row nothing happens. All else stays as it was written, letter for letter.
+    Without a `grid.csv` that has such a row, it does nothing. The rest of the file stays the same, letter for letter.
     """
     path = folder.resolve().parent / NAME
     if not path.is_file() or NAME not in OwnFiles(path.parent).names:
@@ -64,4 +68,4 @@ def _update(own: OwnFiles, cell: str, key: str, content: Mapping[str, Any]) -> N
         if name not in frame:
             frame.insert(frame.shape[1] - (frame.columns[-1] == "reason"), name, "")
         frame.loc[rows, name] = "" if value is None else str(value)
-    _write(own, lambda file: frame.to_csv(file, index=False))  # its texts are inert already
+    _write(own, lambda file: frame.to_csv(file, index=False))  # `write_csv` has made its texts inert already

@@ -1,4 +1,4 @@
-"""A grid from beginning to end: check every cell, run what is not done, collect `grid.csv`, name what failed."""
+"""A grid from beginning to end: check every cell, run the unfinished ones, collect `grid.csv`, name the failures."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ Run = Callable[[Sequence[Cell]], Iterator[tuple[Cell, Outcome]]]
 
 
 def run(plan: Grid) -> None:
-    """Run the cells of `plan` that are not done, or hand them to Slurm; print and save their table.
+    """Run the cells of `plan` that are not done, or submit them to Slurm; print and save their table.
 
     Raises:
-        Refused: a cell cannot be; nothing was written.
+        Refused: a cell is impossible; no file was written.
         RunFailed: some cells failed; the others are done.
     """
     if plan.no_save:
@@ -50,17 +50,17 @@ def run(plan: Grid) -> None:
     check_grid_folder(folder, plan)
     OwnFiles(folder).check(GRID)
     check_cells(plan, datasets)
-    queued = _in_queue(plan, folder)  # before the folders are read: a cell that ends meanwhile is done, not lost
+    queued = _in_queue(plan, folder)  # read before the folders, so that a cell that ends meanwhile counts as done, not as lost
     states = read_states(plan, queued)
     if plan.dry_run:
         for cell in plan.cells:
             state = states[cell.name]
             print(f"  {cell.name}: {state.status}{f' ({state.reason})' if state.reason else ''}")
-        if plan.cells[0].options.experiment == "singleshot":  # the others' time is not epochs alone
+        if plan.cells[0].options.experiment == "singleshot":  # the time of other experiments is not only that of epochs
             print_estimate(plan, states, datasets)
         return
     if plan.launcher == "slurm":
-        _hand_over(plan, folder, states, queued)  # first: a submission that Slurm refuses leaves nothing behind
+        _hand_over(plan, folder, states, queued)  # first, so that a submission that Slurm refuses leaves no file behind
     earlier = begin_grid(plan, folder)
     if plan.launcher == "local" and plan.jobs > 1:
         del datasets  # each worker reads its own
@@ -73,7 +73,7 @@ def run(plan: Grid) -> None:
 
 
 def show(options: Options) -> None:
-    """Print where a single run is or would be, and how far it is."""
+    """Print the folder of a single run, and its status."""
     if options.reads("prune"):
         load_pruner(options)
     state = state_of(path_of(options))
@@ -82,7 +82,7 @@ def show(options: Options) -> None:
 
 
 def check_cells(plan: Grid, datasets: Datasets) -> None:
-    """Refuse the first cell whose options, shape or budget cannot be; each network is built, and the data read, once."""
+    """Refuse the first cell with impossible options, shape or budget; each network is built, and the data read, once."""
     layers: dict[str, list[Layer]] = {}
     regrown: set[str] = set()
     notes: set[str] = set()
@@ -101,7 +101,7 @@ def check_cells(plan: Grid, datasets: Datasets) -> None:
                 kind = str({k: v for k, v in options.record().items() if k not in ("seed", "split_seed", "expid")})
                 if options.experiment == "regrow" and kind not in regrown and not (folder / "summary.json").exists():
                     _experiment(options).check(options, datasets)
-                    regrown.add(kind)  # other seeds change nothing that is checked
+                    regrown.add(kind)  # the checks do not depend on the seed
                 continue
             data = datasets.open(options, CPU)
             network = str([getattr(options, name) for name in of_parts("network", "model", "prunable")])
@@ -117,7 +117,7 @@ def check_cells(plan: Grid, datasets: Datasets) -> None:
 
 
 def _experiment(options: Options) -> Any:
-    """The module of an experiment about saved runs; `check(options, datasets)` refuses what `run` would refuse."""
+    """Return the module of an experiment on saved runs; its `check(options, datasets)` refuses whatever `run` would refuse."""
     return import_module(f"Experiments.{options.experiment.replace('-', '_')}")
 
 
@@ -127,7 +127,7 @@ def _in_turn(cells: Sequence[Cell], datasets: Datasets) -> Iterator[tuple[Cell, 
 
 
 def _prefer_untrained(waiting: Sequence[Cell], running: Sequence[Cell]) -> Cell:
-    """The first cell that need not wait for a dense training that a running cell may be doing."""
+    """Choose the first cell that need not wait for a dense training that a running cell may be doing."""
     paths = ((cell, dense_path(cell.options, device_of(cell.options))) for cell in waiting)
     busy = {dense_path(cell.options, device_of(cell.options)) for cell in running}
     return next((cell for cell, path in paths if path is None or path not in busy or path.exists()), waiting[0])
@@ -141,7 +141,7 @@ def _run_all(
     run_cells: Run,
     running: Callable[[], int],
 ) -> None:
-    """Run what is not done; cells that another process is running are waited for."""
+    """Run the unfinished cells, and wait for those that another process is running."""
     left = [cell for cell in plan.cells if states[cell.name].status != "done"]
     before = ended = len(plan.cells) - len(left)
     failed, told, began = 0, False, time.monotonic()
@@ -181,7 +181,7 @@ def _line(state: State) -> str:
 
 
 def _hand_over(plan: Grid, folder: Path, states: dict[str, State], queued: Collection[str]) -> None:
-    """Submit what is neither done nor in Slurm's queue; failed cells once all others have ended."""
+    """Submit the cells that are neither done nor in Slurm's queue; failed ones only once all others have ended."""
     from Utils.grid import slurm
 
     again = ("pending",) if queued else ("pending", "failed")
@@ -194,7 +194,7 @@ def _hand_over(plan: Grid, folder: Path, states: dict[str, State], queued: Colle
 
 
 def _in_queue(plan: Grid, folder: Path) -> dict[str, State]:
-    """The states of the cells that Slurm still has, with its word why a cell waits."""
+    """Return the states of the cells that Slurm still has, with its reason why a cell waits."""
     if plan.launcher != "slurm":
         return {}
     from Utils.grid import slurm

@@ -1,4 +1,4 @@
-"""What is left of a network: parameters, FLOPs and scores per tensor."""
+"""The size of a pruned network: parameters, FLOPs and scores per tensor."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ NORMS = nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm | nn.Insta
 
 
 def uses_per_entry(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
-    """How often each entry of a parameter is used for one image: its FLOPs are this times its size.
+    """Count the uses of each entry of a parameter for one image; the FLOPs of a parameter are this times its size.
 
-    Synaptic-Flow's count: multiply-adds, one per weight and output position; a bias, a BatchNorm scale or shift and an
+    The count is Synaptic-Flow's: multiply-adds, one per weight and output position. A bias, a BatchNorm scale or shift and an
     `Identity2d` multiplier count one per position too. Grouped convolutions count only the weights they have, and a shared
     weight counts for every layer that uses it. Parameters that other modules or functions use count nothing.
 
     Returns:
-        Full parameter name, as in `named_parameters()`, -> positions; the model is left as it was.
+        Full parameter name, as in `named_parameters()`, -> positions; the model does not change.
     """
     names = dict(model.named_parameters())
     aliases = {n: n for n in names}
@@ -40,7 +40,7 @@ def uses_per_entry(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, 
     uses: dict[str, int] = {}
     for name, module, shape in outputs_for_one_image(model, input_shape):
         own = {p: f"{name}.{p}" if name else p for p, _ in module.named_parameters(recurse=False)}
-        if isinstance(module, nn.MultiheadAttention):  # calls no module of its own
+        if isinstance(module, nn.MultiheadAttention):  # it calls none of its modules
             own |= {f"out_proj.{p}": f"{name}.out_proj.{p}" for p in ("weight", "bias")}
         for full in own.values():
             if full in aliases:
@@ -49,21 +49,21 @@ def uses_per_entry(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, 
 
 
 def multiply_adds(model: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """The MACs of all weights that are multiplied for one image (see `_is_multiplied`), as dense arithmetic."""
+    """Count the MACs of all weights that are multiplied for one image (see `_is_multiplied`), as dense arithmetic."""
     uses = uses_per_entry(model, input_shape)
     weights = {id(p) for m in model.modules() for name, p in m.named_parameters(recurse=False) if _is_multiplied(m, name)}
     return sum(p.numel() * uses.get(name, 0) for name, p in model.named_parameters() if id(p) in weights)
 
 
 def _is_multiplied(module: nn.Module, param: str) -> bool:
-    """Whether a parameter is a weight of a convolution, a linear layer, or the projections of attention: what MACs count."""
+    """Tell whether MACs count a parameter: a weight of a convolution, a linear layer, or attention's projections."""
     if isinstance(module, nn.MultiheadAttention):
         return param.endswith("proj_weight")
     return param == "weight" and isinstance(module, nn.Conv2d | nn.Linear)
 
 
 def _width(module: nn.Module, shape: tuple[int, ...]) -> int:
-    """How many outputs of `module` stand at one position; more than all of them for a module that is not counted."""
+    """Return the number of outputs of `module` at one position; more than all of them for a module that is not counted."""
     if isinstance(module, nn.Linear):
         return module.out_features
     if isinstance(module, nn.modules.conv._ConvNd):
@@ -80,10 +80,10 @@ def _width(module: nn.Module, shape: tuple[int, ...]) -> int:
 def compression_table(
     model: nn.Module, prunables: Sequence[Prunable], scores: Sequence[torch.Tensor], input_shape: tuple[int, ...]
 ) -> pd.DataFrame:
-    """One row per parameter tensor: size, kept weights, FLOPs, and the moments of its last scores (population variance).
+    """Return one row per parameter tensor: size, kept weights, FLOPs, and the moments of its last scores.
 
     Columns: module, param, shape, size, kept, density, flops, kept_flops, macs, kept_macs, prunable, `EFFECTIVE` (see
-    `with_effective`), and `MOMENTS`, which are empty for a tensor without scores.
+    `with_effective`), and `MOMENTS` (with the population variance), which are empty for a tensor without scores.
     """
     scored = {p.name: (p, s) for p, s in zip(prunables, scores, strict=True)}
     uses = uses_per_entry(model, input_shape)
@@ -112,10 +112,12 @@ def compression_table(
 def with_effective(
     table: pd.DataFrame, model: nn.Module, prunables: Sequence[Prunable], input_shape: tuple[int, ...]
 ) -> pd.DataFrame:
-    """A compression table with what of each tensor touches live units alone (`Models/effective.py`), by the masks as they are.
+    """Add the columns on live units to a compression table, for the present masks (see `Models/effective.py`).
 
-    Columns: `effective` entries, `effective_density` of the tensor, `effective_flops`, `effective_macs`; of the weight of a
-    convolution or linear layer its `units` and `live_units`. All are empty where paths cannot be followed.
+    An entry is effective if it touches only live units. Columns: `effective` entries, `effective_density` of the tensor,
+    `effective_flops`, `effective_macs`; for the weight of a convolution or linear layer also its `units` and `live_units`. All
+    are
+    empty if the paths through the network cannot be followed.
     """
     rows: list[dict[str, Any]] = []
     try:
@@ -137,7 +139,7 @@ def with_effective(
 
 
 def uncounted(table: pd.DataFrame) -> list[str]:
-    """Names of the layers whose weights are prunable but whose FLOPs could not be counted."""
+    """Name the layers whose weights are prunable but whose FLOPs could not be counted."""
     return table.loc[table["prunable"] & (table["flops"] == 0), "module"].tolist()
 
 
@@ -149,9 +151,9 @@ def _moments(score: torch.Tensor) -> tuple[float, ...]:
 
 
 def totals(table: pd.DataFrame) -> dict[str, int | None]:
-    """Exact sums over a compression table: parameters and FLOPs, kept and in all; MACs are those of multiplied weights alone.
+    """Sum a compression table exactly: parameters, FLOPs and MACs, kept and in total.
 
-    Those of live units alone, `*_effective`, are None where paths could not be followed.
+    MACs are those of multiplied weights. The sums over live units, `*_effective`, are None if paths could not be followed.
     """
     sums = {
         "params_kept": int(table["kept"].sum()),
@@ -165,7 +167,7 @@ def totals(table: pd.DataFrame) -> dict[str, int | None]:
 
 
 def effective_density(table: pd.DataFrame) -> float | None:
-    """The share of the prunable weights that touch live units alone; None where paths could not be followed."""
+    """Return the share of the prunable weights that touch only live units; None if paths could not be followed."""
     prunable = table[table["prunable"]]
     count = _sum(prunable, "effective")
     return None if count is None else count / int(prunable["size"].sum())
@@ -176,6 +178,6 @@ def _sum(table: pd.DataFrame, column: str) -> int | None:
 
 
 def emptied_layers(table: pd.DataFrame) -> list[str]:
-    """Names of the layers that kept none of their weights."""
+    """Name the layers that kept none of their weights."""
     empty = table[table["prunable"] & (table["kept"] == 0) & (table["param"] == "weight")]
     return empty["module"].tolist()

@@ -1,4 +1,7 @@
-"""Inference time of the network alone: data on the device, warmed up, waited for, beside the dense network."""
+"""Inference time of the network alone, beside the dense network.
+
+The data is on the device, and the network is warmed up; the clock stops when the device has finished.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from Utils.compute.precision import Precision
 from Utils.data.dataset import Dataset
 
 WARM_UP, REPEATS = 5, 30
-PASSES, ENOUGH = 5, 5.0  # over the test set: at most so many, and none begun after so many seconds
+PASSES, ENOUGH = 5, 5.0  # passes over the test set: at most 5, and none begins after 5 seconds
 Call = Callable[[torch.Tensor], Any]
 
 
@@ -32,14 +35,14 @@ class TimingOptions(Protocol):
 def inference_times(
     model: nn.Module, dense: nn.Module, data: Dataset, options: TimingOptions, device: torch.device, repeats: int = REPEATS
 ) -> dict[str, Any]:
-    """Seconds that `model` takes for the test set and for one batch, and the `dense` network of the same architecture beside it.
+    """Measure the seconds of `model`, and of the `dense` network of its architecture, for the test set and for one batch.
 
-    Masks do not change dense kernels: the two differ where dead units were removed (`--compact`) or by chance.
+    Masks do not change dense kernels: the two differ where dead units were removed (`--compact`), or by chance.
 
     Returns:
         `network` (masked or compact), `batch_size`, `total_seconds` and `dense_total_seconds` (the whole test set, forward
-        passes alone, the median of `total_repeats`), `batch_seconds` and `dense_batch_seconds` (`median`, `q1`, `q3` of `repeats`
-        passes over the first batch), `device` and `precision`.
+        passes alone, the median of `total_repeats`), `batch_seconds` and `dense_batch_seconds` (`median`, `q1`, `q3` of
+        `repeats` passes over the first batch), `device` and `precision`.
     """
     networks = {"": model, "dense_": dense}
     precision = Precision.of(options.quantization, device)
@@ -65,8 +68,11 @@ def inference_times(
 def interleaved(
     calls: Mapping[str, Call], images: torch.Tensor, device: torch.device, repeats: int
 ) -> dict[str, list[float]]:
-    """Seconds of each of `repeats` calls, in turn and back (A B, B A) so that a slower machine, or one that is slower every
-    other time, is so for all; warmed up first."""
+    """Time each of `repeats` calls in seconds, after a warm-up.
+
+    The calls alternate in turn and back (A B, B A). A machine that becomes slower, or is slower every other time, thus slows all
+    calls alike.
+    """
     for turn in range(WARM_UP):
         for _, call in _in_turn(calls, turn):
             call(images)
@@ -80,7 +86,10 @@ def interleaved(
 def whole_passes(
     calls: Mapping[str, Call], batches: Callable[[], Iterable[torch.Tensor]], device: torch.device
 ) -> dict[str, list[float]]:
-    """Seconds of each call over all batches, of up to `PASSES` passes; batch by batch in turn and back, as `interleaved`."""
+    """Time each call over all batches in seconds, for up to `PASSES` passes.
+
+    The calls alternate batch by batch, in turn and back, as in `interleaved`.
+    """
     began = time.perf_counter()
     totals: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(PASSES):
@@ -96,12 +105,12 @@ def whole_passes(
 
 
 def _in_turn(calls: Mapping[str, Call], turn: int) -> Iterable[tuple[str, Call]]:
-    """All calls, every other time from the last to the first."""
+    """Return all calls; every other time from the last to the first."""
     return list(calls.items())[:: -1 if turn % 2 else 1]
 
 
 def quartiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Median and quartiles."""
+    """Return median and quartiles."""
     q1, median, q3 = np.quantile(seconds, [0.25, 0.5, 0.75]).tolist()
     return {"median": median, "q1": q1, "q3": q3}
 

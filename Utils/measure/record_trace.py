@@ -1,4 +1,4 @@
-"""One inference step under PyTorch's profiler, as a file that chrome://tracing and Perfetto open."""
+"""A trace of one inference step by PyTorch's profiler, as a file that chrome://tracing and Perfetto open."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from Models.shapes import eval_mode
 from Utils.compute.precision import Precision
 
 WARM_UP = 5
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its notes and its search for GPUs would go to standard error
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # keeps kineto's notes and its search for GPUs off standard error
 ADVICE = "try another version of torch, or of the GPU's driver; under WSL and in some containers CUPTI may not trace"
 
 
 def write_trace(path: Path, model: nn.Module, images: torch.Tensor, precision: Precision) -> None:
     """Profile exactly one forward pass of `model` over `images` [B, C, H, W] in eval mode, and write it to `path`.
 
-    Layers are named by annotations around leaf modules. The first profiler session of a process may lose its kernels: one is
-    thrown away first.
-
-    Where the profiler recorded no kernels of a CUDA device, a NOTE says so: the trace shows the host alone then.
+    Annotations around leaf modules name the layers. The first profiler session of a process may lose its kernels, so one session
+    is thrown away first. If the profiler recorded no kernels of a CUDA device, a NOTE says so; the trace then shows only the
+    host.
     """
     cuda = images.device.type == "cuda"
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda
@@ -60,7 +59,7 @@ def _note_missing_kernels(trace: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _named_layers(model: nn.Module) -> Iterator[None]:
-    """Annotations around the forward of every leaf module, by its name."""
+    """Annotate the forward pass of every leaf module with its name."""
     handles, open_ranges = [], []
 
     def enter(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""How evenly scores lie over layers and units: the numbers of the conservation studies and of their figures."""
+"""The balance of scores over layers and units: the numbers of the conservation studies and of their figures."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import pandas as pd
 
 
 def fit(table: pd.DataFrame) -> tuple[float, float]:
-    """(slope, intercept) of the line log10(average_score) = slope * log10(size) + intercept, by least squares.
+    """Fit the line log10(average_score) = slope * log10(size) + intercept by least squares; return (slope, intercept).
 
-    Where all layers have the same total, the slope is -1. Layers whose average is zero or not finite are left out; without
-    two sizes both are NaN.
+    If all layers have the same total, the slope is -1. Layers whose average is zero or not finite are left out; without two
+    different sizes both are NaN.
     """
     size, average = table["size"].to_numpy(float), table["average_score"].to_numpy(float)
     usable = (average > 0) & np.isfinite(average)
@@ -21,6 +21,6 @@ def fit(table: pd.DataFrame) -> tuple[float, float]:
 
 
 def relative_difference(table: pd.DataFrame) -> pd.Series:
-    """|in - out| / max(|in|, |out|) of each unit, from 0 to 2; 0 where both are zero."""
+    """Return |in - out| / max(|in|, |out|) of each unit, from 0 to 2; 0 where both are zero."""
     larger = table[["in_score", "out_score"]].abs().max(axis=1)
     return ((table["in_score"] - table["out_score"]).abs() / larger).where(larger > 0, 0.0)

@@ -1,9 +1,9 @@
-"""The MACs of the dense network as thop counts them, beside those of `counting.py`, with the reason of every difference.
+"""thop's count of the MACs of the dense network, beside that of `counting.py`, with the reason of every difference.
 
-MACs here are multiplications by weights: those of Conv2d and Linear layers and of the projections of attention. thop charges
-every module by a rule for its class, which for a norm, an average or a softmax counts other arithmetic too. Masks change neither
-count. thop runs on a copy without values, on torch's `meta` device, so that the network, its `state_dict` and the random numbers
-stay as they are.
+MACs here are multiplications by weights: those of Conv2d and Linear layers and of the projections of attention. thop applies
+a rule for the class of each module, which for a norm, an average or a softmax counts other arithmetic too. Masks change
+neither count. thop runs on a copy without values, on torch's `meta` device, so that the network, its `state_dict` and the
+random numbers do not change.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COLUMN = "macs_thop"
 PACKAGE = "ultralytics-thop"
 POOLS = nn.modules.pooling._AvgPoolNd | nn.modules.pooling._AdaptiveAvgPoolNd
 SOFTMAX = nn.Softmax | nn.LogSoftmax | nn.Softmin | nn.Softmax2d
-# Class of a module -> the reason why thop counts more there.
+# Class of a module -> the reason why thop counts more for it.
 REASONS: tuple[tuple[Any, str], ...] = (
     (NORMS, "thop counts the arithmetic of a norm, 2 for each number, 4 with scale and shift"),
     (POOLS, "thop counts the additions and divisions of an average"),
@@ -128,7 +128,7 @@ def thop_summary(table: pd.DataFrame, model: nn.Module, input_shape: tuple[int, 
     try:
         count = count_by_thop(model, input_shape)
         return {"thop": {"version": version(PACKAGE), "macs": count.total, "differences": differences(table, model, count)}}
-    except Exception as error:  # a comparison is not worth a trained network
+    except Exception as error:  # a failed comparison must not end the run of a trained network
         return {"thop": {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}}
 
 
@@ -137,7 +137,7 @@ def differences(table: pd.DataFrame, model: nn.Module, count: ThopCount) -> list
     modules = dict(model.named_modules())
     ours: dict[str, int] = {}
     for name, macs in zip(table["module"], table["macs"], strict=True):
-        parent = name.rpartition(".")[0]  # for the output projection of attention, which thop counts there
+        parent = name.rpartition(".")[0]  # thop counts the output projection of attention in the attention module
         owner = parent if isinstance(modules.get(parent), nn.MultiheadAttention) else name
         ours[owner] = ours.get(owner, 0) + int(macs)
     tensors = [id(p) for m in modules.values() for p in m._parameters.values() if p is not None]

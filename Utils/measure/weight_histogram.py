@@ -15,12 +15,15 @@ import torch
 from Utils.base.errors import Refused
 
 MASK = "_mask"
-LAYERS = (2, 4)  # dimensions of the weights of linear layers and convolutions, which count as layers without a mask too
+LAYERS = (2, 4)  # dimensions of the weights of linear layers and convolutions, which count as layers even without a mask
 
 
 @dataclass(frozen=True)
 class Bins:
-    """Numbers of weights in intervals: `counts[i]` lie in [`edges[i]`, `edges[i + 1]`), in the last also at its end."""
+    """Numbers of weights in intervals: `counts[i]` lie in [`edges[i]`, `edges[i + 1]`).
+
+    The last interval includes its end.
+    """
 
     edges: np.ndarray
     counts: np.ndarray
@@ -28,11 +31,11 @@ class Bins:
 
 @dataclass(frozen=True)
 class Layer:
-    """One prunable parameter: what it kept, and how the kept weights are distributed.
+    """One prunable parameter, and the distribution of the weights that it kept.
 
     Attributes:
-        not_finite: how many of the kept weights are NaN or infinite; moments and bins are of the others.
-        mean, std: of the kept weights (population standard deviation); NaN where there are none.
+        not_finite: the number of kept weights that are NaN or infinite; moments and bins leave them out.
+        mean, std: of the kept weights (population standard deviation); NaN if there are none.
         own: bins over the range of this layer.
         common: twice as many bins over the range of the layer with the widest one.
     """
@@ -55,20 +58,20 @@ class Layer:
 
     @property
     def name(self) -> str:
-        """What people call it: the module for its weight, the full name for other parameters."""
+        """The common name: that of the module for its weight, the full name for other parameters."""
         return self.module if self.module and self.param == "weight" else self.full
 
     @property
     def density(self) -> float:
-        """Kept over size."""
+        """The kept weights over all weights."""
         return self.kept / self.size
 
 
 def measure(tensors: Mapping[str, torch.Tensor], bins: int, file: Path) -> list[Layer]:
-    """The layers of a `state_dict`, in its order: all parameters with a mask, and the weights of layers that have none.
+    """Measure the layers of a `state_dict`, in its order: all parameters with a mask, and the weights of other layers.
 
     Raises:
-        Refused: there are no masks, or a tensor does not fit; `file` is named.
+        Refused: there are no masks, or a tensor does not fit; the message names `file`.
     """
     kept = {name: _kept(name, tensors, file) for name in _parameters(tensors)}
     if not any(name + MASK in tensors for name in kept):
@@ -87,7 +90,7 @@ def measure(tensors: Mapping[str, torch.Tensor], bins: int, file: Path) -> list[
 
 
 def _parameters(tensors: Mapping[str, torch.Tensor]) -> list[str]:
-    """The names of the parameters to show; a layer that shares the tensor of a masked one is that one."""
+    """Name the parameters to show; a layer that shares the tensor of a masked one is shown as that one."""
     masked = {tensor.data_ptr() for name, tensor in tensors.items() if name + MASK in tensors}
     return [
         name
@@ -101,7 +104,7 @@ def _parameters(tensors: Mapping[str, torch.Tensor]) -> list[str]:
 
 
 def _kept(name: str, tensors: Mapping[str, torch.Tensor], file: Path) -> np.ndarray:
-    """The weights that the mask leaves, as a vector of single precision; what is beyond its range becomes infinite."""
+    """Return the weights that the mask leaves, as a vector of single precision; numbers beyond its range become infinite."""
     weight, mask = tensors[name], tensors.get(name + MASK)
     if not weight.is_floating_point():
         raise Refused(f"{file}: {name} holds no real numbers but {weight.dtype}")
@@ -121,27 +124,25 @@ def _moments(values: np.ndarray) -> tuple[float, float]:
 
 
 def edges(largest: float, bins: int) -> np.ndarray:
-    """The ends of `bins` intervals of one width from -`largest` to `largest`; from -1 to 1 where that is zero."""
+    """Return the ends of `bins` intervals of one width from -`largest` to `largest`; from -1 to 1 if that is zero."""
     return np.arange(-bins, bins + 1, 2) / bins * (largest or 1.0)
 
 
 def count(values: np.ndarray, ends: np.ndarray) -> Bins:
-    """How many of `values`, all of them between the first and the last of `ends`, lie in each interval."""
+    """Count the `values` in each interval between the `ends`, which enclose all values."""
     return Bins(ends, np.histogram(values, ends)[0])
 
 
 def select(layers: Sequence[Layer], name: str) -> list[Layer]:
-    """The layers that `name` means: a module, all below it, or a parameter by its full name; empty if there are none."""
+    """Return the layers that `name` means: a module with all below it, or a parameter by its full name."""
     return [layer for layer in layers if layer.full == name or layer.full.startswith(f"{name}.")]
 
 
 def bin_table(layers: Iterable[Layer], common: bool = False) -> pd.DataFrame:
-    """A row per layer and bin; the counts of a layer sum to `kept`.
+    """Return a row per layer and bin; the counts of a layer sum to `kept`.
 
-    Kept weights that are not finite have a row without bounds, and so has a layer that kept nothing. With `common`, the
-    bins that all layers share.
-
-    Columns: module, param, size, kept, density, bin_left, bin_right, count.
+    Kept weights that are not finite have a row without bounds, and so has a layer that kept nothing. With `common`, the bins are
+    those that all layers share. Columns: module, param, size, kept, density, bin_left, bin_right, count.
     """
     rows: list[dict[str, Any]] = []
     for layer in layers:
@@ -158,7 +159,7 @@ def bin_table(layers: Iterable[Layer], common: bool = False) -> pd.DataFrame:
 
 
 def layer_table(layers: Iterable[Layer]) -> pd.DataFrame:
-    """A row per layer, to be printed."""
+    """Return a row per layer, for printing."""
     return pd.DataFrame(
         [
             {"module": layer.module, "param": layer.param, "shape": "x".join(map(str, layer.shape)), "size": layer.size,

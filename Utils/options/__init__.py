@@ -1,1 +1,1 @@
-"""The command line: flags, their values, and the options of each run that come of them."""
+"""The command line: flags, their values, and the resulting options of each run."""

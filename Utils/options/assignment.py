@@ -1,4 +1,4 @@
-"""An assignment as one grid: the parts of a preset, each expanded as a grid of its own, and their cells joined."""
+"""An assignment as one grid: each part of a preset is expanded as a grid of its own, and their cells are joined."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from Utils.options.resolve import identity, resolve
 from Utils.options.table import defaults, incidental
 from Utils.options.types import Assignment, Cell, Grid
 
-EPOCHS = ("pre_epochs", "post_epochs", "lr_drops")  # what `--scale` makes shorter
+EPOCHS = ("pre_epochs", "post_epochs", "lr_drops")  # the options that `--scale` multiplies
 
 
 def plan(given: Mapping[str, Any]) -> Assignment:
-    """The grid of `--experiment assignment`.
+    """Make the grid of `--experiment assignment`.
 
-    Its `args.json` keeps, beside the options that were given, `preset` (its name), `title`, `description`, `report` (the
+    Besides the options that were given, its `args.json` keeps `preset` (its name), `title`, `description`, `report` (the
     preset's table), `scale` and `parts`.
 
     Raises:
-        Refused: there is no such preset, or it cannot be; the line names the file, the part and the flag.
+        Refused: there is no such preset, or it is not valid; the line names the file, the part and the flag.
     """
     options = resolve(given)
     if not options.preset:
@@ -50,7 +50,7 @@ def plan(given: Mapping[str, Any]) -> Assignment:
 
 
 def _name(preset: Preset, scale: float) -> str:
-    """The folder's name. It has no hash of the options: a preset that has grown goes on in the folder that is there."""
+    """Name the folder, without a hash of the options: a preset that has grown continues in the existing folder."""
     name = re.sub(r"[^A-Za-z0-9._+-]+", "_", preset.name)[-60:]
     return name if scale == 1 else f"{name}-scale-{scale:g}"
 
@@ -64,7 +64,10 @@ def _grid(part: Part, shared: Mapping[str, Any], seeds: list[int] | None, scale:
 
 
 def _wanted(part: Part, cell: Cell) -> bool:
-    """Whether the cell is not the dense network of a part that has none; one that its `pruner-list` names is wanted."""
+    """Tell whether a part wants the cell.
+
+    A part with `dense = false` leaves out the dense network, unless its `pruner-list` names it.
+    """
     return part.dense or cell.values.get("pruner") != "dense" or "dense" in part.lists.get("pruner", ())
 
 
@@ -75,7 +78,7 @@ def _cell(part: str, cell: Cell, grid: str) -> Cell:
 
 
 def scaled(given: Mapping[str, Any], factor: float) -> dict[str, Any]:
-    """`given` with all epochs times `factor`, those of `for` included; of what was more than 0 at least 1 stays."""
+    """Multiply all epochs of `given` by `factor`, those of `for` included; a number above 0 stays at least 1."""
 
     def times(epochs: int) -> int:
         return max(1, round(epochs * factor)) if epochs else 0
@@ -85,7 +88,7 @@ def scaled(given: Mapping[str, Any], factor: float) -> dict[str, Any]:
     for name in EPOCHS:
         epochs = given.get(name, own[name])
         result[name] = [times(e) for e in epochs] if name == "lr_drops" else times(epochs)
-    if "for" in given:  # what is no number is refused later, as it was written
+    if "for" in given:  # a word that is no number is refused later, in its original spelling
         result["for"] = [
             (pruner, name, ",".join(str(times(int(word))) if word.isdecimal() else word for word in text.split(",")))
             if name in EPOCHS

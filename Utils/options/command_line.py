@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def parse(argv: Sequence[str] | None = None) -> Command:
-    """Read a command line. torch is not imported.
+    """Read a command line, without importing torch.
 
     Raises:
-        Refused: a flag that the experiment does not read, or values that exclude each other.
+        Refused: the experiment does not read a flag, or values exclude each other.
         SystemExit: status 2 after one line for a malformed flag; 0 after `--help`.
     """
     given = vars(build_parser().parse_args(argv))

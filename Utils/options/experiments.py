@@ -1,7 +1,7 @@
-"""The experiments: each file in `Experiments/` declares one in a literal `EXPERIMENT`, which is read without an import.
+"""The experiments: each file in `Experiments/` declares one in a literal `EXPERIMENT`, read here without an import.
 
-The literal is a dictionary of constants. `summary` and `reads` are needed; `own`, `writes`, `into_runs`, `by_level`, `kind`,
-`several_processes` and `prints_alone` may follow (see `Experiment`).
+The literal is a dictionary of constants. `summary` and `reads` are required; `own`, `writes`, `into_runs`, `by_level`, `kind`,
+`several_processes` and `prints_alone` are optional (see `Experiment`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "Experiments"
 KINDS = ("pruning", "saved runs", "regrowth", "study", "other")  # the order in which the help shows them
 _LITERAL = re.compile(r"^EXPERIMENT = (\{\n.*?^\})", re.MULTILINE | re.DOTALL)
 _COMMON = ("dataset", "data", "image", "model", "network", "seed", "device", "verbose", "save")
-# Names that `reads` may have for several parts of the command line (`Utils.options.parts`).
+# Names in `reads` that stand for several parts of the command line (`Utils.options.parts`).
 BUNDLES = {
     "common": _COMMON,
     "pruning": (*_COMMON, "prunable", "prune"),
@@ -28,7 +28,7 @@ BUNDLES = {
     "regrowth": (*_COMMON, "run", "checkpoint", "train", "held out", "test", "augment", "regrow"),
     "saved networks": ("run", "network", "test", "device", "verbose", "data"),
 }
-# Defaults that a bundle brings along: Bidirection-Prune-Regrowth fine-tunes with AdamW and its own weight decay of 0.01.
+# Defaults that come with a bundle. Bidirection-Prune-Regrowth fine-tunes with AdamW and its own weight decay of 0.01.
 BUNDLED_DEFAULTS = {"regrowth": {"optimizer": "adamw", "lr": 3e-4, "train_batch_size": 128, "val_fraction": 0.1}}
 
 
@@ -40,13 +40,13 @@ class Experiment:
         name: its name on the command line; the file is `Experiments/NAME.py`, with underscores for dashes.
         summary: what it does, in one line.
         reads: the parts of the command line that it reads.
-        own: its defaults where they are not those of the options.
-        writes: the files in its folder, beside those of all runs and those of `figures/` and `tables/`.
+        own: its defaults that differ from those of the options.
+        writes: the files in its folder, besides those of all runs and those of `figures/` and `tables/`.
         into_runs: whether it works on saved runs and writes these files into the folder of each.
         by_level: names of the files that each level writes, with `{}` for the level's number.
         kind: one of `KINDS`.
         several_processes: whether torchrun may run it in several processes.
-        prints_alone: whether it prints and writes nothing.
+        prints_alone: whether it only prints, without writing files.
     """
 
     name: str
@@ -62,7 +62,9 @@ class Experiment:
 
 
 def read_experiments(folder: Path = FOLDER) -> Mapping[str, Experiment]:
-    """The experiments that the files in `folder` declare, by name, sorted by kind; a file without the literal declares none.
+    """Read the experiments that the files in `folder` declare, by name, sorted by kind.
+
+    A file without the literal declares no experiment.
 
     Raises:
         ValueError: a literal cannot be read, or has a key that no declaration has.
@@ -87,7 +89,7 @@ def _read(file: Path) -> Experiment | None:
 
 
 def _unbundled(reads: Iterable[str]) -> tuple[frozenset[str], dict[str, Any]]:
-    """The parts that `reads` names, alone or in bundles, and the defaults that come with the bundles."""
+    """Return the parts that `reads` names, alone or in bundles, and the defaults that come with the bundles."""
     own: dict[str, Any] = {}
     parts: set[str] = set()
     for name in reads:

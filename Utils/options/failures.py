@@ -1,4 +1,4 @@
-"""Why a command or a run failed, in one line that names the options to change."""
+"""The reason why a command or a run failed, in one line that names the options to change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from Utils.options.types import Command, Listing, Options
 
 
 def print_unexpected(error: Exception, command: Command | None) -> None:
-    """Say in one line what ended a command outside any run, with `--verbose` after its traceback."""
+    """Print the error that ended a command outside any run, in one line; with `--verbose`, print its traceback first."""
     options = None if isinstance(command, Listing) else command
     if options and options.verbose:
         traceback.print_exception(error)
@@ -29,7 +29,10 @@ def _last_word(error: Exception, options: Options | None) -> str:
 
 
 def failure(error: Exception, options: Options) -> str:
-    """Why a run failed, in one line: out of memory names the batch sizes, an error of the network names the network."""
+    """Explain in one line why a run failed.
+
+    For a lack of memory the line names the batch sizes, for an error of the network it names the network.
+    """
     text = one_line(str(error))
     if isinstance(error, RunFailed):
         return text
@@ -43,7 +46,7 @@ def failure(error: Exception, options: Options) -> str:
 
 
 def _batch_sizes(options: Options) -> list[str]:
-    """The options of batch sizes that the run reads; that of scoring only where the method reads images."""
+    """List the batch-size options that the run reads; that of scoring only if the method reads images."""
     named = [name for name in options.record() if name.endswith("_batch_size")]
     scores_images = options.reads("prune") and load(options.pruner).needs_data
     return [name for name in named if name != "prune_batch_size" or scores_images]

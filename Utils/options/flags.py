@@ -1,4 +1,7 @@
-"""How a command line is read: one parser, prefixes that keep their meaning, booleans that mean what they say, one-line errors."""
+"""The parser class of the command line and the types of its values.
+
+Prefixes of flags keep their meaning, booleans accept True and False, and an error is one line.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any, NoReturn
 
 from Utils.base.text import is_numeral, one_line, pick_from
 
-# Every flag of Synaptic-Flow. A prefix that picked out one of them there picks out the same one here, whatever is added.
+# Every flag of Synaptic-Flow. A prefix that selected one of them there selects the same one here, whatever flags are added.
 ANCESTOR_FLAGS = (
     "--help", "--dataset", "--model", "--model-class", "--dense-classifier", "--pretrained",
     "--optimizer", "--train-batch-size", "--test-batch-size", "--pre-epochs", "--post-epochs", "--lr",
@@ -23,7 +26,7 @@ ANCESTOR_FLAGS = (
 )  # fmt: skip
 
 
-NAME_BYTES, PATH_BYTES = 255, 4000  # what file systems hold; a path gets the names of a run's files behind it
+NAME_BYTES, PATH_BYTES = 255, 4000  # the limits of file systems; names of a run's files are added to a path
 TRUTH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 
@@ -35,7 +38,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {one_line(message)}\n")
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None) -> argparse.Namespace:
-        """Parse `args`, with prefixes written out first; a word that is neither a flag nor the value of one is an error."""
+        """Write prefixes out and parse `args`; a word that is neither a flag nor the value of one is an error."""
         found, left = super().parse_known_args(self.expand(sys.argv[1:] if args is None else args), namespace)
         if flag := next((word.partition("=")[0] for word in left if word.startswith("-")), None):
             near = difflib.get_close_matches(flag, self._option_string_actions, 1)
@@ -84,7 +87,7 @@ class Switch(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option_string: str | None = None
     ) -> None:
-        """Store the truth value; refuse words that are none."""
+        """Store the truth value; refuse other words."""
         value = True if values is None else TRUTH.get(str(values).lower())
         if value is None or (values is not None and option_string.startswith("--no-") and option_string == self.opposite):
             parser.error(f"{option_string} {values!r}: write {self.option_strings[0]} [True|False] or {self.opposite}")
@@ -94,17 +97,17 @@ class Switch(argparse.Action):
 def number(
     low: float | None = None, high: float | None = None, *, above: float | None = None, below: float | None = None
 ) -> Callable[[str], float]:
-    """A parser of finite numbers in the given bounds: low <= x <= high, above < x < below."""
+    """Make a parser of finite numbers within bounds: low <= x <= high, above < x < below."""
     return _bounded(float, "a finite number", low, high, above, below)
 
 
 def integer(low: int | None = None, high: int | None = None) -> Callable[[str], int]:
-    """A parser of whole numbers in the given bounds, low <= x <= high."""
+    """Make a parser of whole numbers within bounds, low <= x <= high."""
     return _bounded(int, "a whole number", low, high, None, None)
 
 
 def name(text: str) -> str:
-    """A name, or a path, that a file system can hold: looking it up finds nothing or something, but does not fail."""
+    """Parse a name, or a path, that a file system can hold, so that looking it up never fails with an error."""
     if not text.strip():
         raise argparse.ArgumentTypeError("'' is given, as by an unset variable of a shell: a name is expected")
     try:
@@ -121,7 +124,7 @@ def name(text: str) -> str:
 
 
 def override(text: str) -> tuple[str, str, str]:
-    """`mag:pre-epochs=200` -> ("mag", "pre_epochs", "200")."""
+    """Parse an override: `mag:pre-epochs=200` -> ("mag", "pre_epochs", "200")."""
     target, equals, value = text.partition("=")
     pruner, colon, option = target.partition(":")
     if not (pruner and colon and option and equals):
@@ -130,7 +133,7 @@ def override(text: str) -> tuple[str, str, str]:
 
 
 def option_pair(text: str) -> tuple[str, str]:
-    """`account=vision` -> ("account", "vision")."""
+    """Parse a pair: `account=vision` -> ("account", "vision")."""
     name, equals, value = text.partition("=")
     if not (name and equals):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE, such as account=vision")

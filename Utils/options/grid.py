@@ -1,4 +1,7 @@
-"""From lists to cells: every combination, its name, its options, and the dense baseline. torch is not imported."""
+"""The expansion of lists into cells: all combinations, their names and options, and the dense baseline.
+
+torch is not imported.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,11 @@ from Utils.options.resolve import SAME_THING, identity, resolve, weight_decay, w
 from Utils.options.table import defaults, is_axis, read_by, table
 from Utils.options.types import Cell, Grid, Options
 
-BUDGET = (*SAME_THING, "prune_epochs")  # options that a network which is not pruned does not need
+BUDGET = (*SAME_THING, "prune_epochs")  # options that an unpruned network does not need
 
 
 def expand(given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> Grid:
-    """The grid of all combinations of the lists, the dense baseline first.
+    """Make the grid of all combinations of the lists, the dense baseline first.
 
     Args:
         given: single options that were given, by name.
@@ -58,7 +61,7 @@ def expand(given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> Grid
 
 
 def _shared(experiment: str, given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    """What `args.json` keeps of the options that the cells share."""
+    """Return the options that the cells share, as `args.json` keeps them."""
     common = {k: v for k, v in (defaults(experiment) | given).items() if k not in lists and k not in (*BUDGET, "level")}
     if "lr_drops" in common:
         common["lr_drops"] = sorted(common["lr_drops"])
@@ -68,7 +71,7 @@ def _shared(experiment: str, given: Mapping[str, Any], lists: Mapping[str, Seque
 
 
 def overridden(given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` of a single run with what `--for` sets for its pruner."""
+    """Apply `--for` to the options `given` for a single run, where it names the run's pruner."""
     pruner = given.get("pruner", "rand")
     single = {k: v for k, v in given.items() if k != "for"}
     return single | (_overrides(given, [pruner], {}).get(pruner, {}) if "for" in given else {})
@@ -88,19 +91,19 @@ def _check_lists(shared: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) 
 
 
 def _flags() -> dict[str, str]:
-    """Option that a list varies -> the list's flag."""
+    """Map each option that a list can vary to the list's flag."""
     return {o.axis: o.flag for o in table() if o.axis}
 
 
 def _rivals(axis: str) -> tuple[str, ...]:
-    """The options that say what a list of `axis` says."""
+    """Return the options that mean the same as a list of `axis`."""
     if axis == "ablate":
         return tuple(option for option in ABLATIONS.values() if option)
     return SAME_THING if axis in SAME_THING else (axis,)
 
 
 def _overrides(given: Mapping[str, Any], pruners: Sequence[str], lists: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Pruner -> the options that `--for` sets in its cells, parsed."""
+    """Parse `--for`: pruner -> the options that it sets in the cells of that pruner."""
     experiment = given.get("experiment", "singleshot")
     single = (o for o in read_by(experiment) if not is_axis(o, experiment))
     settable = {o.name: o for o in single if PARTS[o.part].per_pruner and o.name != "pruner"}
@@ -135,7 +138,7 @@ def _value(option: Option, text: str, word: str) -> Any:
 
 
 def _combinations(axes: Sequence[str], lists: Mapping[str, Sequence[Any]], trains: bool) -> Iterator[dict[str, Any]]:
-    """The values of each cell, by axis in the order of the flags; where there is training, dense cells come first."""
+    """Yield the values of each cell, by axis in the order of the flags; if the experiment trains, dense cells come first."""
     order = [o.axis for o in table() if o.axis in axes or (trains and o.axis == "pruner")]
     if trains:
         kept = [a for a in order if a in ("model", "pruner", "seed")]
@@ -164,7 +167,10 @@ def _cell(shared: Mapping[str, Any], values: Mapping[str, Any], overrides: Mappi
 
 
 def _cell_name(values: Mapping[str, Any]) -> str:
-    """`pruner=snip,compression=0.5,seed=2`; what a folder name cannot hold is replaced, and a hash keeps names apart."""
+    """Name a cell: `pruner=snip,compression=0.5,seed=2`.
+
+    Characters that a folder name cannot hold are replaced; a hash then keeps the names distinct.
+    """
     words = [f"{axis}={value:.12g}" if isinstance(value, float) else f"{axis}={value}" for axis, value in values.items()]
     plain = ",".join(words)
     safe = ",".join(re.sub(r"[^A-Za-z0-9._+=-]+", "_", word)[-60:] for word in words)
@@ -175,7 +181,7 @@ def _grid_name(
     experiment: str, shared: Mapping[str, Any], lists: Mapping[str, Sequence[Any]], cells: Sequence[Cell]
 ) -> str:
     first = next(iter(cells)).options
-    told = first.record() if first.regrow_start else shared  # a saved run says what its network is
+    told = first.record() if first.regrow_start else shared  # a saved run determines its network
     models = "models" if "model" in lists else told.get("model", "fc")
     words = ("grid", models, told.get("dataset", "mnist"), _digest([_named(cell.options) for cell in cells]))
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", str(word))[-60:] for word in words)

@@ -1,4 +1,4 @@
-"""`--list`: what there is to choose from."""
+"""`--list`: the tables of pruners, models, datasets and experiments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The declaration of one option: a field of a dataclass that carries its flag, its help and what it affects."""
+"""The declaration of one option: a field of a dataclass with its flag, its help and its effects."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Option:
 
     Attributes:
         name: its name in `Options` and in `args.json`.
-        part: the part of the command line that it belongs to; an experiment reads whole parts.
+        part: its part of the command line; an experiment reads whole parts.
         help: its line in the help.
-        default: its value where it is not given and the experiment has none of its own.
+        default: its value if it is not given and the experiment has no default of its own.
         parse: the function that reads one value from text; None for a switch.
-        choices: the texts that it accepts; None for any that `parse` reads.
+        choices: the texts that it accepts; None for every text that `parse` reads.
         nargs: argparse's number of values.
         axis: for a list, the name of the option that takes one of its values in each cell of a grid.
         affects: the things that change with it.
@@ -48,12 +48,12 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """Its flag, such as `--lr-drops`."""
+        """The flag, such as `--lr-drops`."""
         return flag_of(self.name)
 
     @property
     def is_text(self) -> bool:
-        """Whether its values are texts, neither numbers nor pairs."""
+        """Tell whether its values are texts, not numbers or pairs."""
         return self.parse in (str, any_name)
 
 
@@ -73,9 +73,10 @@ def option(
     common: bool = False,
     key: str = "",
 ) -> Any:
-    """Declare a field as an option (see `Option`). `choices` may be a function, which is called when they are needed.
+    """Declare a field as an option (see `Option`).
 
-    `key` is its name where the flag is a word that Python keeps for itself.
+    `choices` may be a function, which is called when they are needed. `key` is the option's name if its flag is a word that
+    Python reserves.
     """
     declared = {
         "part": part, "help": help, "default": default, "parse": parse, "choices": choices, "nargs": nargs, "axis": axis,
@@ -86,7 +87,7 @@ def option(
 
 
 def options_of(group: type) -> list[Option]:
-    """The options that a dataclass declares, in its order, choices looked up."""
+    """List the options that a dataclass declares, in its order, with their choices."""
     found = []
     for declared in dataclasses.fields(group):
         if told := declared.metadata.get("option"):

@@ -20,7 +20,7 @@ COMMON = "the flags that most people need"
 
 
 def build_parser(kind: type[Parser] = Parser) -> Parser:
-    """The parser of the whole command line, of class `kind`; it leaves out what is not given."""
+    """Build the parser of the whole command line, of class `kind`; its result omits flags that are not given."""
     parser = kind("main.py", USAGE, DESCRIPTION, allow_abbrev=False, add_help=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("-h", "--help", action=_Help, nargs="?")
     parser.add_argument("--help-all", action=_Help, nargs=0)
@@ -30,7 +30,7 @@ def build_parser(kind: type[Parser] = Parser) -> Parser:
 
 
 class _Help(argparse.Action):
-    """`--help`, `--help EXPERIMENT` and `--help-all` print and leave."""
+    """The action of `--help`, `--help EXPERIMENT` and `--help-all`: print and exit."""
 
     def __call__(self, parser: argparse.ArgumentParser, _: object, values: Any, option_string: str | None = None) -> None:
         if option_string == "--help-all":
@@ -46,7 +46,7 @@ class _Help(argparse.Action):
 
 
 def short_help() -> str:
-    """The help for most people: the flags they need, the experiments, and how to see the rest."""
+    """Return the help for most people: the common flags, the experiments, and the way to the rest."""
     parser = _for_help(DESCRIPTION, _experiments())
     group = parser.add_argument_group(COMMON)
     for option in (o for o in table() if o.common):
@@ -56,14 +56,14 @@ def short_help() -> str:
 
 
 def help_of(experiment: str) -> str:
-    """The help of one experiment: what it does, and every flag that it reads."""
+    """Return the help of one experiment: its purpose, and every flag that it reads."""
     parser = _for_help(f"{experiment}: {EXPERIMENTS[experiment].summary}.")
     _add(parser, (o for o in read_by(experiment) if o.part != "always"))
     return parser.format_help().replace("[--experiment NAME]", f"--experiment {experiment}")
 
 
 def help_of_all() -> str:
-    """Every flag, under the headings of the parts."""
+    """Return the help on every flag, under the headings of the parts."""
     parser = _for_help(DESCRIPTION, _experiments())
     _add_help_flags(parser)
     _add(parser, table())
@@ -104,7 +104,7 @@ def _add_one(group: Any, option: Option) -> None:
         group.add_argument(option.flag, action=Switch, help=option.help)
         return
     extra = {"choices": option.choices} if option.choices else {"metavar": option.name.rpartition("_")[2].upper()}
-    action = "extend" if option.nargs else "store"  # a list may be given in parts, none of which is forgotten
+    action = "extend" if option.nargs else "store"  # a list may be given in several parts, which add up
     group.add_argument(
         option.flag, action=action, type=str if option.choices else option.parse, nargs=option.nargs, help=option.help + shown,
         **extra,

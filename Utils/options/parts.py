@@ -1,4 +1,4 @@
-"""The parts of the command line: an experiment names those that it reads, and the options of a part share what they affect."""
+"""The parts of the command line: an experiment names the parts it reads, and a part says what its options affect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Affects(Flag):
     """The things that change when an option does."""
 
     NOTHING = 0
-    NAME = auto()  # which run it is: two runs that differ in it have different names and do not share a folder
+    NAME = auto()  # the run's name: two runs that differ in it have different names and folders
     RESULT = auto()  # the accuracies and counts of the run
     DENSE = auto()  # the densely trained network, which runs share: a part of its key in the cache
     RIVALS = auto()  # the rivals of a regrowth, which its runs share: a part of their key in the cache

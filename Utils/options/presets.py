@@ -1,8 +1,9 @@
-"""Presets: the experiments of one assignment as a TOML file, read by the very flags of the command line. torch is not imported.
+"""Presets: the experiments of one assignment as a TOML file, read with the flags of the command line.
 
 A preset has a `title`, a `description`, a table `[report]` for the report, a table `[common]` of flags, and for each `[[part]]`
-its `name` and its flags, which come before the common ones. Flags are written without their dashes: `lr = 0.1`,
-`pruner-list = ["snip", "mag"]`, `quantization = true`. `dense = false` leaves out the part's dense network.
+its `name` and its flags, which override the common ones. Flags are written without their dashes: `lr = 0.1`,
+`pruner-list = ["snip", "mag"]`, `quantization = true`. `dense = false` leaves out the part's dense network. torch is not
+imported.
 """
 
 from __future__ import annotations
@@ -24,14 +25,21 @@ from Utils.options.report_choices import check
 from Utils.options.table import incidental, pop_lists, read_by
 
 FOLDER = Path(__file__).resolve().parents[2] / "Experiments" / "presets"
-EXPERIMENT = "singleshot"  # what every cell of an assignment is
+EXPERIMENT = "singleshot"  # the experiment of every cell of an assignment
 KEYS = {"title": str, "description": str, "report": dict, "common": dict, "part": list}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,59}")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One grid of an assignment. `given` has its single options, `lists` those that vary; `dense`: whether it has dense cells."""
+    """One grid of an assignment.
+
+    Attributes:
+        name: the part's name.
+        given: its single options.
+        lists: its options that vary, each with its values.
+        dense: whether it has dense cells.
+    """
 
     name: str
     given: dict[str, Any]
@@ -41,7 +49,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Preset:
-    """An assignment. `word` is how a message calls it; `report` is handed to the report as it stands."""
+    """An assignment. Messages call it by `word`; the report gets `report` as it stands."""
 
     name: str
     word: str
@@ -54,15 +62,15 @@ LARGEST = 1 << 20  # bytes of a preset
 
 
 def names() -> list[str]:
-    """The presets that come with the project."""
+    """List the presets that come with the project."""
     return sorted(file.stem for file in FOLDER.glob("*.toml"))
 
 
 def read_preset(word: str) -> Preset:
-    """The preset that `--preset` names: one of `names()`, or a file that ends in .toml.
+    """Read the preset that `--preset` names: one of `names()`, or a file that ends in .toml.
 
     Raises:
-        Refused: there is none, or it cannot be; the line names the file, the part and the flag.
+        Refused: there is no such preset, or it is not valid; the line names the file, the part and the flag.
     """
     file = Path(word) if word.endswith(".toml") else FOLDER / f"{word}.toml"
     if not word.endswith(".toml") and word not in names():
@@ -87,12 +95,12 @@ def read_preset(word: str) -> Preset:
 
 
 def _content(file: Path, word: str) -> dict[str, Any]:
-    """The tables of a preset, of the types that `KEYS` asks for."""
+    """Read the tables of a preset, of the types that `KEYS` asks for."""
     try:
         content = tomllib.loads(read_input(file, LARGEST).decode("utf-8"))
     except Refused as error:
         raise Refused(f"{word}: {error}") from error
-    except ValueError as error:  # not in TOML, or not in UTF-8
+    except ValueError as error:  # not TOML, or not UTF-8
         raise Refused(f"{word} is no TOML: {error}") from error
     except RecursionError as error:
         raise Refused(f"{word} is no preset: its lists or tables lie too deep in each other") from error
@@ -128,14 +136,14 @@ def _part(table: Mapping[str, Any], common: Mapping[str, Any], where: str) -> Pa
 
 
 class _Reader(Parser):
-    """The command line's parser, for words of a file: what is wrong with them is raised."""
+    """The command line's parser for the words of a file: it raises an error instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise Refused(" ".join(message.split()))
 
 
 def _words(option: Option, value: Any, where: str) -> list[str]:
-    """What one would have typed: `0.1` -> `--lr=0.1`, `[1, 2]` -> `--seed-list 1 2`."""
+    """Return the words of the command line that mean the same: `0.1` -> `--lr=0.1`, `[1, 2]` -> `--seed-list 1 2`."""
     values = value if isinstance(value, list) else [value]
     wrong = next((v for v in values if not isinstance(v, str | int | float)), None)
     if wrong is not None or (isinstance(value, list) and not option.nargs):

@@ -1,4 +1,4 @@
-"""What a report shows of layers and weights."""
+"""The choice of the layers and weights that a report shows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from typing import Any
 from Utils.base.errors import Refused
 from Utils.base.text import pick_from
 
-TABLE = {"layer-compression": (int, float), "histogram-layers": list}  # what an assignment's `[report]` may say
+TABLE = {"layer-compression": (int, float), "histogram-layers": list}  # keys of `[report]`
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What is shown of layers and weights: one compression (None: the middle one), some layers alone, the bins of histograms."""
+    """The layers and weights that a report shows.
+
+    Attributes:
+        layer_compression: the compression whose layers are shown; None for the middle one.
+        histogram_layers: the layers whose histograms are drawn alone.
+        bins: the number of bins of a histogram.
+        log_counts: whether counts are on a logarithmic scale.
+    """
 
     layer_compression: float | None = None
     histogram_layers: Sequence[str] = ()
@@ -23,16 +30,16 @@ class Choices:
     log_counts: bool = False
 
     def beside(self, table: Mapping[str, Any]) -> Choices:
-        """These, and where they say nothing, an assignment's."""
+        """Fill these choices up with those of an assignment's `table`."""
         compression = table.get("layer-compression") if self.layer_compression is None else self.layer_compression
         return Choices(compression, self.histogram_layers or table.get("histogram-layers", ()), self.bins, self.log_counts)
 
 
 def check(table: Mapping[str, Any]) -> None:
-    """Refuse a `[report]` table of an assignment with a word or a value that has no meaning.
+    """Refuse a `[report]` table of an assignment with an unknown key or an unfit value.
 
     Raises:
-        Refused: it names the word, the value and the choices.
+        Refused: the message names the key, the value and the choices.
     """
     for name, value in table.items():
         if name not in TABLE:

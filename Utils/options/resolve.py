@@ -1,4 +1,4 @@
-"""From the flags given to the options of one run: defaults filled in, what depends on several flags resolved."""
+"""The options of one run from the flags given: defaults filled in, dependences between flags resolved."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from Utils.options.resolve_regrowth import resolve_regrowth
 from Utils.options.table import defaults, incidental, table
 from Utils.options.types import Options
 
-ADAMW_DECAY = 0.01  # torch's own, where none is given
+ADAMW_DECAY = 0.01  # torch's default
 SAME_THING = ("compression", "density", "sparsity", "prune_amount")
-DIGITS = 15  # significant digits to which a density is kept, so that it is the same however it was written
+DIGITS = 15  # significant digits of a density, so that all three ways to write it give the same number
 
 
 def resolve(given: Mapping[str, Any]) -> Options:
-    """The options of one run from what was given (no lists).
+    """Resolve the options of one run from the flags given (no lists).
 
     Raises:
         Refused: flags contradict each other, or one that the experiment needs is missing.
@@ -55,19 +55,19 @@ def resolve(given: Mapping[str, Any]) -> Options:
     _check_rewind(options)
     _check_expid(options.expid)
     _check_needed(options)
-    # These hold for a saved run too, whatever it was made with.
+    # The options that were given override those of a saved run.
     return replace(options, given=sorted(given)) if options.reads("run") else options
 
 
 def with_rounds(options: Options) -> Options:
-    """The options of a run with its pruner's own number of rounds where `--prune-epochs` was not given; imports the pruner."""
+    """Fill in the pruner's own number of rounds where `--prune-epochs` was not given; this imports the pruner."""
     if options.prune_epochs is not None or not (options.reads("prune") and options.reads("grid")):
         return options
     return replace(options, prune_epochs=Pruners.load(options.pruner).rounds)
 
 
 def _check_needed(options: Options) -> None:
-    """Refuse an experiment without the file or the folder that it is about."""
+    """Refuse an experiment without the file or the folder that it works on."""
     name = options.experiment
     if options.reads("trace") and not options.trace:
         raise Refused(f"--experiment {name} needs --trace FILE, a trace of the PyTorch profiler")
@@ -78,7 +78,7 @@ def _check_needed(options: Options) -> None:
 
 
 def _check_places(options: Options, given: Mapping[str, Any]) -> None:
-    """Refuse flags about files that are not written, and about a cluster that is not asked."""
+    """Refuse flags on files together with `--no-save`, and flags of Slurm without `--launcher slurm`."""
     for flag, asked in (("--save-trace", options.save_trace), ("--tensorboard", options.tensorboard)):
         if options.no_save and asked:
             raise Refused(f"{flag} writes files and --no-save none: leave one of them out")
@@ -97,12 +97,12 @@ def _with_training(options: Options, given: Collection[str]) -> Options:
 
 
 def weight_decay(optimizer: str, given: Collection[str], value: float) -> float:
-    """The weight decay: `value`, or that of AdamW where none is among the options `given`."""
+    """Return the weight decay: `value`, or AdamW's own if it is not among the options `given`."""
     return ADAMW_DECAY if optimizer == "adamw" and "weight_decay" not in given else value
 
 
 def _with_density(options: Options, given: list[str]) -> Options:
-    """The options with compression, density and sparsity, whichever of them was given; without any, every weight is kept."""
+    """Compute compression, density and sparsity from the one that was given; without any, every weight is kept."""
     if len(given) > 1:
         one, other = map(flag_of, given[:2])
         raise Refused(f"{one} and {other} say the same thing: give one of --compression, --density, --sparsity")
@@ -143,10 +143,10 @@ def _check_expid(expid: str) -> None:
 
 
 def identity(options: Options, *, images: bool = True) -> dict[str, Any]:
-    """The options that make two runs different, as JSON keeps them; `expid` and `place` name the folder and are not among them.
+    """Return the options that make two runs different, as JSON keeps them.
 
-    Files that an option names count by their content, under `contents`; with `images` also what a `folder:` holds, under the
-    dataset's name, where something is saved at all.
+    `expid` and `place` only name the folder and are left out. Files that an option names count by their content, under
+    `contents`. With `images`, the content of a `folder:` counts likewise, under the dataset's name, if the run is saved at all.
     """
     left_out = {*incidental(), "given", "place"}
     kept = {name: _as_json(value) for name, value in options.record().items() if name not in left_out}
@@ -173,7 +173,7 @@ def _as_json(value: Any) -> Any:
 
 
 def _files(options: Options) -> list[str]:
-    """The files that the options name."""
+    """List the files that the options name."""
     named = [getattr(options, option.name) for option in table() if option.file] + [options.regrow_start]
     if options.model_class == registry.USER:
         named.append(options.model.rpartition(":")[0])
@@ -181,9 +181,9 @@ def _files(options: Options) -> list[str]:
 
 
 def differences(saved: Mapping[str, Any], asked: Mapping[str, Any], *, but: Collection[str] = ()) -> list[str]:
-    """What differs between the options that a folder was made with and an identity, in words, `but` some options.
+    """Describe the differences between the options that a folder was made with and an identity, except the options `but`.
 
-    What an image folder held is left out where it is not known of both (see `untold`).
+    The content of an image folder is compared only if both know it (see `untold`).
     """
     missing = object()
     names = [k for k in asked if k not in (*but, "contents") and saved.get(k, missing) != asked[k]]
@@ -194,7 +194,10 @@ def differences(saved: Mapping[str, Any], asked: Mapping[str, Any], *, but: Coll
 
 
 def untold(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """A note where the options do not tell what an image folder held, as those of before do not, or it is not there any more."""
+    """Return a note if the content of an image folder cannot be compared; "" if it can.
+
+    The content is unknown for a run of an earlier version, and for a folder that no longer exists.
+    """
     dataset = str(asked.get("dataset"))
     if not dataset.startswith("folder:") or all(dataset in _contents(options) for options in (saved, asked)):
         return ""
@@ -202,7 +205,7 @@ def untold(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
 
 
 def changed_images(recorded: Mapping[str, Any]) -> str:
-    """A note where the image folder of a saved run, of which `recorded` is the `args.json`, no longer holds what it held."""
+    """Return a note if the image folder of a saved run has changed since; `recorded` is the run's `args.json`."""
     dataset = str(recorded.get("dataset"))
     held, found = _contents(recorded).get(dataset), digest_of(dataset, str(recorded.get("result_dir")))
     return f"NOTE: {dataset} does not hold what it held when this was run" if held and found and held != found else ""

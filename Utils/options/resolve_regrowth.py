@@ -1,4 +1,7 @@
-"""The options of regrowth, resolved: what the saved run says of its network, and where the files are. torch is not imported."""
+"""The resolved options of regrowth: the saved run gives the network, and folders become files.
+
+torch is not imported.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ REPLAYED = ("regrow_to", "regrow_fraction", "regrow_steps", "regrow_allocation",
 
 
 def resolve_regrowth(options: Options, given: Collection[str]) -> Options:
-    """The options with all of regrowth resolved; torch is not needed, and nothing is read but the run's `args.json`.
+    """Resolve all options of regrowth, without torch; of the run, only its `args.json` is read.
 
     Raises:
         Refused: see `_with_start` and `_check`.
@@ -32,13 +35,14 @@ def resolve_regrowth(options: Options, given: Collection[str]) -> Options:
 
 
 def _with_start(options: Options, given: Collection[str]) -> Options:
-    """The options with what is regrown: `regrow_start` is its file, `split_seed` the seed of the images held out.
+    """Set the network to regrow: `regrow_start` is its file, `split_seed` the seed of the images held out.
 
-    Network, data and prunable parameters are those of `--run`; of a foreign `--checkpoint` all weights of Conv2d and Linear are
+    Network, data and prunable parameters are those of `--run`. Of a foreign `--checkpoint`, all weights of Conv2d and Linear are
     prunable.
 
     Raises:
-        Refused: not exactly one start, the run's `args.json` cannot be read, flags contradict each other, a file is missing.
+        Refused: not exactly one start is given, the run's `args.json` cannot be read, flags contradict each other, or a file
+            is missing.
     """
     if bool(options.run) == bool(options.checkpoint):
         raise Refused(f"--experiment {options.experiment} needs either --run FOLDER or --checkpoint FILE, the network to regrow")
@@ -55,7 +59,7 @@ def _with_start(options: Options, given: Collection[str]) -> Options:
 
 
 def _check(options: Options, given: Collection[str]) -> None:
-    """Refuse what contradicts itself: the target, a replay, a choice that has no dense network to look at."""
+    """Refuse contradictions in the target, a replay, or a choice that needs a dense network and has none."""
     both = options.regrow_to is not None and options.regrow_fraction is not None
     if both:
         raise Refused("--regrow-to and --regrow-fraction exclude each other: give one of them")
@@ -97,7 +101,7 @@ def _from_run(options: Options, given: Collection[str]) -> Options:
         "run": [str(folder)], "regrow_start": str(folder / "model.pt"),
     }  # fmt: skip
     if told["model_class"] == "user":
-        told["model_class"] = None  # as it is when the command line names a file
+        told["model_class"] = None  # as for a file on the command line
     if options.augment is None:
         told["augment"] = saved.get("augment")
     if "val_fraction" not in given and saved.get("val_fraction"):
@@ -108,7 +112,7 @@ def _from_run(options: Options, given: Collection[str]) -> Options:
 
 
 def _dense_of(folder: Path, saved: dict[str, Any]) -> str | None:
-    """The dense network of a saved run: its own, or that which it was regrown beside."""
+    """Return the dense network of a saved run: its own, or the one beside which it was regrown."""
     if (folder / "dense.pt").is_file():
         return str(folder / "dense.pt")
     before = saved.get("regrow_dense")
@@ -116,7 +120,7 @@ def _dense_of(folder: Path, saved: dict[str, Any]) -> str | None:
 
 
 def _with_files(options: Options) -> Options:
-    """The options with files for folders: for a dense network `dense.pt` if there is any, else `model.pt`."""
+    """Replace folders by files: for a dense network `dense.pt` if there is one, else `model.pt`."""
     files = {
         "regrow_dense": (options.regrow_dense, ("dense.pt", "model.pt")),
         "regrow_reference": (options.regrow_reference, ("model.pt",)),

@@ -1,4 +1,4 @@
-"""The table of all options, put together from the groups that declare them, and questions to it."""
+"""The table of all options, put together from the groups that declare them, and queries on it."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ GROUPS = (
 
 
 def table() -> tuple[Option, ...]:
-    """All options, `--experiment` first."""
+    """List all options, `--experiment` first."""
     found = [option for group in GROUPS for option in options_of(group)]
     return tuple(sorted(found, key=lambda option: option.part != "always"))
 
 
 def read_by(experiment: str) -> tuple[Option, ...]:
-    """The options that `experiment` reads."""
+    """List the options that `experiment` reads."""
     reads = EXPERIMENTS[experiment].reads
     return tuple(o for o in table() if o.part == "always" or o.part in reads)
 
 
 def of_parts(*parts: str) -> tuple[str, ...]:
-    """The names of the options of these parts of the command line."""
+    """Name the options of these parts of the command line."""
     return tuple(o.name for o in table() if o.part in parts)
 
 
 def affecting(affects: Affects) -> tuple[str, ...]:
-    """The names of the options that affect this."""
+    """Name the options that affect any of these things."""
     return tuple(o.name for o in table() if affects & o.affects)
 
 
 def incidental() -> tuple[str, ...]:
-    """The names of the options that do not make two runs different; all others do, defaults included."""
+    """Name the options that do not make two runs different; all others do, defaults included."""
     return tuple(o.name for o in table() if not o.affects & Affects.NAME)
 
 
 def is_axis(option: Option, experiment: str) -> bool:
-    """Whether `option` given to `experiment` makes a grid: a list, unless the experiment is about that list itself."""
+    """Tell whether `option` makes a grid of `experiment`: it is a list, and the experiment runs grids."""
     return option.axis is not None and "grid" in EXPERIMENTS[experiment].reads
 
 
 def pop_lists(given: dict[str, Any], experiment: str) -> dict[str, Any]:
-    """Take the lists that make a grid out of `given`: option that varies -> its values."""
+    """Take the lists that make a grid out of `given`, and return them: option that varies -> its values."""
     return {o.axis: given.pop(o.name) for o in read_by(experiment) if is_axis(o, experiment) and o.name in given}
 
 
@@ -67,5 +67,5 @@ def _defaults(experiment: str) -> dict[str, Any]:
 
 
 def defaults(experiment: str) -> dict[str, Any]:
-    """The options that a run of `experiment` has, by name, with their defaults; a grid's own options are not among them."""
+    """Return the options that a run of `experiment` has, by name, with their defaults; a grid's own are left out."""
     return dict(_defaults(experiment))

@@ -1,4 +1,4 @@
-"""The things that a command line can be: the options of one run, a grid of runs, or a list to print."""
+"""The kinds of a parsed command line: the options of one run, a grid of runs, or a list to print."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ class Options(
     RegrowthOptions,
     GeneralOptions,
 ):
-    """The options of one run. An option that the experiment does not read has its default, and is not recorded.
+    """The options of one run.
+
+    An option that the experiment does not read has its default, and is not recorded.
 
     Attributes:
         level: the number of levels of a multishot run.
-        split_seed: of a regrowth, the seed of the images held out, which is that of the run that it starts from.
-        regrow_start: of a regrowth, the file of the network to regrow.
-        given: of an experiment about saved runs, the options that the command line gave: these hold for the saved run too.
-        place: the folder that stands for the experiment's where the run is a cell of an assignment.
+        split_seed: the seed of the images held out in a regrowth, which is that of the run that it starts from.
+        regrow_start: the file of the network to regrow.
+        given: in an experiment on saved runs, the options on the command line, which override those of the saved run.
+        place: the name of the folder that replaces the experiment's if the run is a cell of an assignment.
     """
 
     level: int | None = None
@@ -49,7 +51,7 @@ class Options(
     place: str | None = None
 
     def reads(self, part: str) -> bool:
-        """Whether the experiment reads this part of the command line (`Utils.options.parts`)."""
+        """Tell whether the experiment reads this part of the command line (`Utils.options.parts`)."""
         return part in EXPERIMENTS[self.experiment].reads
 
     @property
@@ -72,7 +74,7 @@ class Options(
         return self.reads("checkpoints")
 
     def record(self) -> dict[str, Any]:
-        """The options as `args.json` keeps them: those that the experiment reads, and what was derived from them."""
+        """Return the options as `args.json` keeps them: those that the experiment reads, and those derived from them."""
         names = [*defaults(self.experiment), *(name for name in DERIVED if getattr(self, name) is not None)]
         if self.reads("regrow"):
             names += of_parts("prunable")  # those of the network that is regrown
@@ -82,7 +84,7 @@ class Options(
 
     @classmethod
     def from_record(cls, recorded: Mapping[str, Any]) -> Options:
-        """The options of a saved run, from what its `args.json` records; an option newer than the run has its default."""
+        """Restore the options of a saved run from its `args.json`; an option newer than the run has its default."""
         values = defaults(str(recorded.get("experiment", "singleshot"))) | dict(recorded)
         return cls(**{name: value for name, value in values.items() if name in FIELDS})
 
@@ -92,7 +94,13 @@ FIELDS = frozenset(declared.name for declared in dataclasses.fields(Options))
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a grid. `values` has what the cell's name is made of, `options` everything; its `expid` is GRID/NAME."""
+    """One run of a grid.
+
+    Attributes:
+        name: the cell's name.
+        values: the options that the name is made of.
+        options: all options; their `expid` is GRID/NAME.
+    """
 
     name: str
     values: Mapping[str, Any]
@@ -101,10 +109,11 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Grid(Options):
-    """A grid: its cells, the dense baseline first; as options it has what the cells share.
+    """A grid: its cells, the dense baseline first. Its own fields as `Options` are those that the cells share.
 
     Attributes:
-        recorded: what `args.json` keeps of the grid, beside the names of its cells.
+        cells: the cells.
+        recorded: the content of `args.json`, without the names of the cells.
     """
 
     cells: tuple[Cell, ...]
@@ -116,19 +125,19 @@ class Grid(Options):
         return True
 
     def record(self) -> dict[str, Any]:
-        """The options that were given to the grid, its lists and its `--for`."""
+        """Return the options that were given to the grid, its lists and its `--for`."""
         return dict(self.recorded)
 
     @classmethod
     def of(cls, recorded: Mapping[str, Any], cells: Sequence[Cell], **more: Any) -> Grid:
-        """The grid of these cells, with the options that `recorded` has."""
+        """Make the grid of these cells, with the options in `recorded`."""
         known = {name: value for name, value in recorded.items() if name in FIELDS}
         return cls(**known, recorded=recorded, cells=tuple(cells), **more)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Assignment(Grid):
-    """The grid of an assignment. `parts` has, by name, the options that the cells of a part share, and its lists."""
+    """The grid of an assignment; `parts` maps each part's name to the options that its cells share, and its lists."""
 
     parts: Mapping[str, Mapping[str, Any]]
 

@@ -1,4 +1,4 @@
-"""Results that all runs of a result folder share: whoever needs one first makes it, the others wait for it and read it.
+"""Results that all runs of a result folder share: the first run that needs one makes it, the others wait and read it.
 
 Dense networks (`dense_cache.py`) and the rivals of regrowth (`Utils/regrowth/rivals.py`) are kept this way.
 """
@@ -21,8 +21,8 @@ class CacheEntry:
     """One shared result: the file `path`, and beside it the checkpoint of the process that is making it.
 
     Attributes:
-        path: the file; None where nothing is saved, so that nothing is shared.
-        content: what the file holds; None where it is still to be made, by this process.
+        path: the file; None if the run saves nothing and therefore shares nothing.
+        content: the content of the file; None if this process has to make it.
     """
 
     def __init__(self, path: Path | None, content: dict[str, Any] | None = None) -> None:
@@ -33,11 +33,11 @@ class CacheEntry:
         return self.path.with_suffix(".checkpoint") if self.path else None
 
     def resume(self) -> dict[str, Any] | None:
-        """Read the last checkpoint, of whichever process wrote it, on all ranks; None if there is none."""
+        """Read the last checkpoint, whichever process wrote it, on all ranks; None if there is none."""
         return decided(lambda: unseal(self._checkpoint)) if self._checkpoint else None
 
     def write_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Keep `state` for `resume`, in place of the one before."""
+        """Save `state` for `resume`, in place of the one before."""
         if self._checkpoint and is_first():
             seal(self._checkpoint, state)
 
@@ -52,10 +52,10 @@ class CacheEntry:
 def cache_entry(path: Path | None, *keys: str) -> Iterator[CacheEntry]:
     """Find the shared result `path`, a dictionary with these `keys`, or hold its lock while the block makes it.
 
-    Waits while another process is making it. A file that is damaged, or lacks a key, is made again.
+    It waits while another process is making the result. A file that is damaged, or lacks a key, is made again.
 
     Raises:
-        Refused: a link or a folder has the name of the file or of its checkpoint; or what has the name of its lock is no lock.
+        Refused: a link or a folder has the name of the file or of its checkpoint, or another file has the name of its lock.
         RunFailed: the lock cannot be written.
     """
     if path is None:
@@ -72,18 +72,18 @@ def cache_entry(path: Path | None, *keys: str) -> Iterator[CacheEntry]:
 
 
 def _content(path: Path, keys: tuple[str, ...], lock: Lock) -> dict[str, Any] | None:
-    """Read `path`, waiting for whoever is making it; None, with the lock held, where it is to be made."""
+    """Read `path`, waiting for the process that makes it; None, with the lock held, if this process has to make it."""
     checkpoint = path.with_suffix(".checkpoint")
     content = unseal(path, *keys)
     if content is None:
         lock.take()
         content = unseal(path, *keys)
     elif lock.path.exists() or checkpoint.exists():
-        lock.take(0)  # whoever made it was killed at the very end
+        lock.take(0)  # the process that made it was killed at the very end
     if content is not None and lock.held:
         checkpoint.unlink(missing_ok=True)
     if content is None:
         for name, leftover in leftovers(path.parent):
-            if name in (path.name, checkpoint.name):  # the lock on them is held
+            if name in (path.name, checkpoint.name):  # this process holds the lock on them
                 leftover.unlink(missing_ok=True)
     return content

@@ -1,8 +1,7 @@
-"""What is in a checkpoint file, whoever wrote it: weights, masks and stored values, and what lies beside them.
+"""The reader of checkpoint files of this and other programs: weights, masks, stored values, and other content.
 
-Two forms of masks are understood: ours, `NAME` with a buffer `NAME_mask`, and that of `torch.nn.utils.prune`, a parameter
-`NAME_orig` with a buffer `NAME_mask` and no `NAME`, whose effective weight is the product. Files are read without running
-anything in them.
+It understands two forms of masks. Ours is `NAME` with a buffer `NAME_mask`. That of `torch.nn.utils.prune` is a parameter
+`NAME_orig` with a buffer `NAME_mask` and no `NAME`; its effective weight is the product. Reading a file runs no code from it.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ OURS, TORCH, PLAIN, NONE = "weights with masks", "torch.nn.utils.prune", "weight
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint, taken apart.
+    """The parts of a checkpoint.
 
     Attributes:
-        file: where it was read.
+        file: the file that it was read from.
         form: `OURS`, `TORCH`, `PLAIN` or `NONE`.
-        tensors: name -> effective weight, and every other parameter and buffer but masks.
+        tensors: name -> effective weight, and every other parameter and buffer except masks.
         masks: name of the masked tensor -> its mask, float zeros and ones.
         originals: name -> the stored value, pruned places included; only in the form `TORCH`.
-        beside: everything that is no tensor of the network, such as an epoch.
+        beside: all content that is not a tensor of the network, such as an epoch.
     """
 
     file: Path
@@ -44,7 +43,7 @@ class Checkpoint:
 
 
 def read_checkpoint(file: str | Path) -> Checkpoint:
-    """The checkpoint in `file`, on the CPU.
+    """Read the checkpoint in `file`, onto the CPU.
 
     Raises:
         Refused: it cannot be read without running code from it, holds no dictionary, or a mask does not fit its weight.
@@ -66,7 +65,7 @@ def _take_apart(file: Path, tensors: dict[str, torch.Tensor], beside: dict[str, 
         if key.endswith("_mask") and (name in tensors or f"{name}_orig" in tensors):
             masks[name] = value.float()
         elif key.endswith("_mask") and value.dtype == torch.uint8:
-            masks[name] = value.float()  # a file of masks alone
+            masks[name] = value.float()  # a file that holds only masks
         elif key.endswith("_orig") and f"{key.removesuffix('_orig')}_mask" in tensors:
             originals[key.removesuffix("_orig")] = value
         else:
@@ -85,7 +84,7 @@ def _take_apart(file: Path, tensors: dict[str, torch.Tensor], beside: dict[str, 
 
 
 def summarised(value: Any) -> str:
-    """`value` in a few words."""
+    """Describe `value` in a few words."""
     if isinstance(value, torch.Tensor):
         return f"tensor {'x'.join(map(str, value.shape)) or 'scalar'} {str(value.dtype).removeprefix('torch.')}"
     if isinstance(value, Mapping):

@@ -24,7 +24,7 @@ from Utils.training.masked_network import MaskedNetwork
 from Utils.training.phase import Training
 
 CACHE = "dense-networks"
-FINISHED = ("model", "rows", "rewind", "peak")  # what a file there holds
+FINISHED = ("model", "rows", "rewind", "peak")  # the keys of a file there
 
 
 @dataclass
@@ -36,9 +36,9 @@ class DenseNetwork:
 
 
 def train_densely(network: MaskedNetwork, clock: Clock, watch: Callable[[Training, int], None] | None = None) -> DenseNetwork:
-    """Train `network` for `--pre-epochs`, or take it from the cache where this was done before, by whichever run.
+    """Train `network` for `--pre-epochs`, or load the result if any run of the result folder has done that before.
 
-    A training that was broken off, by whichever run, goes on from its last checkpoint. `watch` is that of `Training`.
+    An unfinished training, of whichever run, continues from its last checkpoint. `watch` is that of `Training`.
     """
     options = network.options
     training = Training(network, "pre_train", clock, watch=watch)
@@ -48,7 +48,7 @@ def train_densely(network: MaskedNetwork, clock: Clock, watch: Callable[[Trainin
         done = entry.content
     network.load(done["model"])
     training.rows = [tuple(row) for row in done["rows"]]
-    clock.seconds["pre_train"] += float(training.table()["seconds"].sum())  # what it took when it was done
+    clock.seconds["pre_train"] += float(training.table()["seconds"].sum())  # the time of the original training
     clock.peaks["pre_train"] = max(clock.peaks["pre_train"], done["peak"])
     if watch:
         watch(training, options.pre_epochs)
@@ -77,12 +77,12 @@ def _train(training: Training, network: MaskedNetwork, entry: CacheEntry) -> Den
 
 
 def without_masks(state: dict[str, Any]) -> dict[str, Any]:
-    """A state of training (see `Training.state`) that leaves the masks of the network it is restored to as they are."""
+    """Remove the masks from a state of training (see `Training.state`): the network to restore keeps its own."""
     return state | {"model": {k: v for k, v in state["model"].items() if not k.endswith("_mask")}}
 
 
 def copied(value: Any) -> Any:
-    """Nested dicts and lists with every tensor cloned."""
+    """Copy nested dicts and lists, cloning every tensor."""
     if isinstance(value, torch.Tensor):
         return value.detach().clone()
     if isinstance(value, dict):
@@ -91,7 +91,10 @@ def copied(value: Any) -> Any:
 
 
 def dense_path(options: Options, device: torch.device) -> Path | None:
-    """Where the cache keeps the dense network of these options: named by all that it depends on. None if there is none."""
+    """Return the cache's file for the dense network of these options; None if they have none, or save nothing.
+
+    Its name is a hash of everything that the network depends on.
+    """
     if not options.pre_epochs or options.no_save:
         return None
     recipe = {*affecting(Affects.DENSE), "contents"}

@@ -1,4 +1,4 @@
-"""Checkpoints of earlier versions, read as those of `stages.py`: a run that was left half-way by one of them is gone on with."""
+"""Checkpoints of earlier versions, converted to those of `stages.py`, so that their unfinished runs can continue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TRAINING = ("rows", "model", "optimizer", "scheduler", "scaler", "best", "update
 
 
 def in_stages(saved: dict[str, Any] | None, path: Path | None) -> dict[str, Any]:
-    """Arrange a checkpoint by stages: "done", "half" and what lies beside them; without a checkpoint nothing is done.
+    """Arrange a checkpoint by stages: "done", "half" and further keys; without a checkpoint, no stage is done.
 
     `path` is the run's folder, which holds the tables that earlier checkpoints lacked, or the file of a dense network.
     """

@@ -1,4 +1,4 @@
-"""The run folder: complete or not, never half a file. Other programs read it; docs/run-folder.md is its contract."""
+"""The run folder, in which every file is complete. Other programs read it; docs/run-folder.md is its contract."""
 
 from __future__ import annotations
 
@@ -36,18 +36,20 @@ class Busy(Refused):
 
 
 class RunFolder(Writer):
-    """A run's folder, to be used in a `with` block. Made when the first file is written; each file appears whole or not at all.
+    """A run's folder, for use in a `with` block.
+
+    It is made when the first file is written. Each file appears whole or not at all.
 
     Attributes:
-        path: where it is.
-        saves: whether this process writes anything at all; of several that train one network, rank 0 does.
-        finished: whether it holds this run, done, and it is not to be overwritten, nor `made_anew` each time.
-        begun: whether `begin` was called, or the run was gone on with.
-        events: what `--tensorboard` shows of it; no file of the run's, so that it is not among the checksums.
+        path: the folder.
+        saves: whether this process writes files; of several that train one network, rank 0 does.
+        finished: whether the folder holds this run, done, and will not be overwritten, nor `made_anew` each time.
+        begun: whether `begin` was called, or the run was resumed.
+        events: the log of `--tensorboard`; its files are not the run's own, so that they have no checksums.
 
     Raises:
-        Refused: the folder holds a run with other options, cannot be written, or a file of the finished run is missing or not
-            what the run wrote.
+        Refused: the folder holds a run with other options, cannot be written, or a file of the finished run is missing or has
+            changed.
         Busy: another process is working in it.
     """
 
@@ -57,7 +59,7 @@ class RunFolder(Writer):
         self.saves = not options.no_save and processes.is_first()
         self.begun = False
         self._sums: dict[str, str] = {}
-        self._growing: set[str] = set()  # tables that a run which goes on writes again
+        self._growing: set[str] = set()  # tables that a resumed run writes again
         self._lock = Lock(self.path / ".lock")
         self._load = load_average()
         shown = self.saves and options.tensorboard
@@ -77,7 +79,7 @@ class RunFolder(Writer):
         return self.options.expid or self.path.name
 
     def _look(self) -> bool:
-        """Whether the folder is finished; one that is there and is not becomes this process's."""
+        """Tell whether the folder is finished; an existing unfinished one becomes this process's."""
         if not self.saves:
             return False
         if (self.path / "args.json").exists() and not self.options.overwrite and not self._is_spoilt():
@@ -90,13 +92,13 @@ class RunFolder(Writer):
         if self.path.exists():
             self._claim()
         try:
-            return self._is_finished()  # another process may have ended it just now
+            return self._is_finished()  # another process may have finished it just now
         except Refused:
             self._lock.leave()
             raise
 
     def _is_spoilt(self) -> bool:
-        """Whether it is `made_anew` each time, and what it was made with cannot be read any more."""
+        """Tell whether the folder is `made_anew` each time and its `args.json` cannot be read."""
         try:
             return self._made_anew and not read_json(self.path / "args.json")
         except Refused:
@@ -126,12 +128,12 @@ class RunFolder(Writer):
         return True
 
     def begin(self, device: torch.device, names: Iterable[str] = ()) -> None:
-        """Write `args.json`, once; what an earlier run left in the folder goes first.
+        """Write `args.json`, once, after removing the files of an earlier run.
 
-        `names` are files to come beside those of every such run (`Experiments.EXPERIMENTS`).
+        `names` are the files of this run besides those of its experiment (`Utils.options.experiments`).
 
         Raises:
-            Refused: a link, a folder or somebody else's file is in the way of one; nothing was removed.
+            Refused: a link, a folder or another program's file has the name of one; all files were left in place.
         """
         if self.begun:
             return
@@ -150,9 +152,9 @@ class RunFolder(Writer):
             self.write_file(COPY, lambda file: file.write_bytes(source.read_bytes()))
 
     def resume(self, *, goes_on: bool = True) -> dict[str, Any] | None:
-        """The last checkpoint of this run, if all files that it was written beside are still what they were; else None.
+        """Return the last checkpoint of this run, if all files that existed with it are unchanged; else None.
 
-        The run `goes_on` from it, unless its end alone is to be noted.
+        The run then `goes_on` from it; False is for a caller that only notes the run's end.
         """
         return processes.decided(lambda: self._resume(goes_on))
 
@@ -169,12 +171,12 @@ class RunFolder(Writer):
         if goes_on:
             self._note_change()
         self._own.check((), [tensorboard.FOLDER] if self.events.active else [])
-        self._own.remove(["summary.json"])  # that of a failure
+        self._own.remove(["summary.json"])  # the summary of a failure
         self.events.begin(goes_on=True)
         return state
 
     def _spoilt(self, state: dict[str, Any]) -> Path | None:
-        """The first file that is not what a checkpoint was written beside; `args.json`, which may grow, vouches for itself."""
+        """Find the first file that has changed since the checkpoint; `args.json`, which may grow, has a checksum of its own."""
         state["files"].pop("args.json", None)
         if file := damaged(self.path, state):
             return file
@@ -185,7 +187,7 @@ class RunFolder(Writer):
         return None
 
     def _note_change(self) -> None:
-        """Say so, and keep it in `args.json`, where a run goes on with another torch, device or number of threads than before."""
+        """Print and record in `args.json` that a resumed run has another torch, device or number of threads than before."""
         saved, now = read_json(self.path / "args.json"), environment(device_of(self.options))
         before = [saved, *saved.get("continued", [])][-1]
         facts = [(what["device"], what["versions"]["torch"]) for what in (before, now)]
@@ -195,7 +197,7 @@ class RunFolder(Writer):
             self.write_json("args.json", saved | {"continued": [*saved.get("continued", []), now]})
 
     def write_checkpoint(self, state: dict[str, Any]) -> None:
-        """Keep `state` for `resume`, in place of the checkpoint before."""
+        """Save `state` for `resume`, in place of the checkpoint before."""
         if self.saves:
             self._check_there()
             try:
@@ -205,18 +207,18 @@ class RunFolder(Writer):
             seal(self.path / CHECKPOINT, state | {"files": {n: s for n, s in self._sums.items() if n not in self._growing}})
 
     def write_rows(self, name: str, rows: pd.DataFrame) -> None:
-        """Write the table of a training that is going on; it may be ahead of the checkpoint, which does not vouch for it."""
+        """Write the table of a training in progress; it may be ahead of the checkpoint, which holds no checksum of it."""
         self._growing.add(name)
         self.write_table(name, rows)
 
     def snapshot(self, model: torch.nn.Module) -> dict[str, torch.Tensor] | None:
-        """A copy on the CPU of the model's `state_dict` as it is now; None when nothing is saved."""
+        """Copy the model's present `state_dict` to the CPU; None if the run saves nothing."""
         return {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()} if self.saves else None
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Write `summary.json`, the last file: it carries the checksums of all others. A failed run keeps its checkpoint.
+        """Write `summary.json`, the last file, with the checksums of all others. A failed run keeps its checkpoint.
 
-        `load` is the machine's load average when the run was begun, or gone on with, and at its end.
+        `load` is the machine's load average when the run was begun or resumed, and at its end.
         """
         if self.saves and summary["status"] == "done":
             self._check_there(*self._sums)
@@ -226,7 +228,7 @@ class RunFolder(Writer):
             self._own.remove([CHECKPOINT])
 
     def write_file(self, name: str, write: Callable[[Path], Any]) -> str | None:
-        """As `OwnFiles` does, for the checksums of `summary.json`; None where nothing is saved."""
+        """Write a file by `OwnFiles`, and note its checksum for `summary.json`; None if the run saves nothing."""
         if not self.saves:
             return None
         if name != "args.json":
@@ -235,7 +237,7 @@ class RunFolder(Writer):
         return self._sums[name]
 
     def _check_there(self, *names: str) -> None:
-        """A folder that was deleted under the run is not made again: half a run would look like a whole one."""
+        """Fail if the folder was deleted during the run: a folder made again would look like a whole run with half its files."""
         for name in ("args.json", *names):
             if not (self.path / name).is_file():
                 raise RunFailed(f"{self.path / name} was removed while the run was going on: the same command starts it over")

@@ -1,4 +1,4 @@
-"""Later measurements of a saved run: files that an experiment adds to its folder, and the numbers in them."""
+"""Later measurements of a saved run: the files that an experiment adds to its folder, and the numbers in them."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ COMPARED = ("dense", "masked", "compact")  # networks in `compact.json`
 class Annex(Writer):
     """The files that one experiment adds to the folder of a saved run.
 
-    The last one, `NAME.json`, has the checksums of the others. Nothing else in the folder is changed, so that it stays a
+    The last one, `NAME.json`, has the checksums of the others. All other files of the folder stay unchanged, so that it remains a
     finished run. As a context it holds the folder's lock.
 
     Attributes:
         folder: the folder of the run.
 
     Raises:
-        Refused: something that this program did not write is in the way of one of the files; nothing was written.
+        Refused: a file that this program did not write has the name of one of the files; no file was written.
         RunFailed: another process is working in the folder, or a file cannot be written.
     """
 
     def __init__(self, folder: Path, experiment: str, more: Iterable[str] = ()) -> None:
-        """Check that nothing is in the way of the experiment's files, and of `more` that this command writes."""
+        """Check that no foreign file has the name of one of the experiment's files, or of `more` that this command writes."""
         self.folder = folder
         self._name = experiment
         self._sums: Sums = {}
@@ -48,7 +48,7 @@ class Annex(Writer):
         self._locked.close()
 
     def write_file(self, name: str, write: Callable[[Path], Any]) -> str:
-        """Have `write` make the file `name`, and note its checksum."""
+        """Make the file `name` by `write`, and note its checksum."""
         self._sums[name] = self._own.write_file(name, write)
         return self._sums[name]
 
@@ -61,7 +61,7 @@ def later_numbers(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Read the numbers that join those of a run's summary, or replace them: `inference`, and the networks in `COMPARED`.
 
     Returns:
-        The numbers, and a note for each file that is damaged, whose numbers are left out.
+        The numbers, and a note for each damaged file, whose numbers are left out.
     """
     numbers: dict[str, Any] = {}
     notes = []

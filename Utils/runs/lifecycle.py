@@ -1,4 +1,4 @@
-"""How a run begins and ends: once, and with a word in its folder when something goes wrong."""
+"""The beginning and the end of a run: it runs once, and a failure is noted in its folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from Utils.training.set_up import load_pruner
 def run_once(
     options: Options, datasets: Datasets | None, work: Callable[[Options, Pruner, RunFolder, Datasets], None]
 ) -> None:
-    """Do `work` in the run's folder, or print what the finished folder holds; errors as in `attempt`."""
+    """Do `work` in the run's folder, or print the results in a finished folder; errors as in `attempt`."""
     pruner = load_pruner(options)
     with RunFolder(options) as folder:
         if folder.finished:
@@ -33,27 +33,27 @@ def run_once(
 
 
 def attempt(work: Callable[[], None], folder: RunFolder) -> None:
-    """Do the work of a run; an error becomes a `failed` summary, with the rows of a training that diverged.
+    """Do the work of a run; turn an error into a `failed` summary, with the rows of a training that diverged.
 
     Raises:
-        Refused: nothing was written; a network that cannot be scored, too, is refused where the folder has not begun.
-        RunFailed: everything else; --verbose shows where it came from.
+        Refused: no file was written; this includes a network that cannot be scored, if the folder has not begun.
+        RunFailed: every other error; --verbose shows its origin.
     """
     options = folder.options
     try:
         work()
     except Refused:
         raise
-    except (Exception, SystemExit) as error:  # a network of one's own may raise anything
+    except (Exception, SystemExit) as error:  # a user's own network may raise anything
         if isinstance(error, NonFiniteScores) and not folder.begun:
             raise Refused(str(error)) from error
         if options.verbose:
             traceback.print_exc()
         reason = failure(error, options)
-        if not isinstance(error, Diverged):  # else all processes of the run fail alike, and none in the middle of something
+        if not isinstance(error, Diverged):  # a divergence ends all processes of the run alike
             reason = common_reason(reason, error)
-        with contextlib.suppress(Refused, RunFailed):  # a disk that is full, or gone, cannot keep the reason
-            folder.begin(device_of(options))  # does nothing where the run had begun
+        with contextlib.suppress(Refused, RunFailed):  # a full or missing disk cannot keep the reason
+            folder.begin(device_of(options))  # does nothing if the run had begun
             if isinstance(error, Diverged):
                 folder.write_table(f"{error.phase.replace('_', '-')}.csv", error.rows)
             folder.finish(failed_summary(folder, reason))

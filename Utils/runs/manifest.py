@@ -1,4 +1,7 @@
-"""The files that this program wrote into a folder: each is listed there before it is written, no other is removed or replaced."""
+"""The manifest of the files that this program wrote into a folder.
+
+Each file is listed before it is written. The program removes and replaces only listed files.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +23,18 @@ from Utils.runs.writer import Writer
 NAME = "manifest.json"
 CHECKPOINT, LOG = "checkpoint.bin", "log.txt"
 RUN = ("args.json", "summary.json", CHECKPOINT)  # of every run
-GRID = ("args.json", "grid.csv", "grid.csv.sha256", "ablation.csv")  # of every grid, beside its cells
-MOST = 10_000  # levels that are looked for
+GRID = ("args.json", "grid.csv", "grid.csv.sha256", "ablation.csv")  # of every grid, besides its cells
+MOST = 10_000  # the most levels to look for
 FOLDERS = ("figures", "tables", "tensorboard")
-# Of a folder without a manifest: files that list others which they were written with.
+# In a folder without a manifest, these files list others that were written with them.
 LISTS = ("summary.json", "histogram.json", "saliency.json", "compact.json")
-EVENTS = re.compile(r"events\.out\.tfevents\.\d{10}\..+\.\d+\.\d+")  # as TensorBoard names them: second, machine, process, number
+EVENTS = re.compile(r"events\.out\.tfevents\.\d{10}\..+\.\d+\.\d+")  # TensorBoard's names: second, machine, process, number
 LARGEST = 1 << 26  # bytes of a report.md
 LINKED = re.compile(r"\]\(((?:figures|tables)/[^()\s]+)\)")  # in a report.md
 
 
 def names_of(options: Mapping[str, Any]) -> set[str]:
-    """The files that a run, or a grid, with these options may write, but for the figures and tables of a report."""
+    """Name the files that a run, or a grid, with these options may write, except the figures and tables of a report."""
     if "cells" in options:
         return set(GRID)
     experiment = EXPERIMENTS[options.get("experiment", "singleshot")]
@@ -39,20 +42,20 @@ def names_of(options: Mapping[str, Any]) -> set[str]:
     if isinstance(levels, int):
         names |= {name.format(level) for name in experiment.by_level for level in range(1, min(levels, MOST) + 1)}
     names |= {COPY} if options.get("model_class") == "user" else set()
-    return names | ({LOG} if "/" in str(options.get("expid")) else set())  # of a cell, which is named GRID/CELL
+    return names | ({LOG} if "/" in str(options.get("expid")) else set())  # the log of a cell, whose name is GRID/CELL
 
 
 class OwnFiles(Writer):
-    """The files of this program in one folder. Whoever adds or removes some holds the folder's lock.
+    """The files of this program in one folder. A caller that adds or removes some holds the folder's lock.
 
-    A folder of before there were manifests has those of the names that its run writes which are there.
+    In a folder from before manifests existed, they are the existing files with the names that its run writes.
 
     Attributes:
-        folder: where they are; it need not be there yet.
-        names: their names, of files in a subfolder as FOLDER/NAME.
+        folder: the folder, which need not exist yet.
+        names: the names of the files; those in a subfolder are FOLDER/NAME.
 
     Raises:
-        Refused: what has the manifest's name is not one that this program wrote.
+        Refused: the file with the manifest's name is not a manifest of this program.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,11 +64,11 @@ class OwnFiles(Writer):
         self.names = set(_of_before(folder)) if self._listed is None else set(self._listed)
 
     def check(self, names: Iterable[str], folders: Iterable[str] = ()) -> None:
-        """Refuse what is in the way of files of these `names`, in subfolders `folders` too: nothing of the kind is replaced.
+        """Refuse foreign files with these `names`, and foreign entries in place of the subfolders `folders`.
 
         Raises:
-            Refused: a link, which the folder itself may be, a folder where a file is to be, or a file that this program did not
-                write.
+            Refused: a link (the folder itself may be one), a folder in place of a file, or a file that this program did not
+            write.
         """
         names = sorted(names)
         if self.folder.is_symlink():
@@ -83,14 +86,14 @@ class OwnFiles(Writer):
         """List files that are about to be written.
 
         Raises:
-            Refused: one of them is not to be replaced (see `check`).
+            Refused: one of them must not be replaced (see `check`).
             RunFailed: the manifest cannot be written.
         """
         self.check(names)
         self.record(names)
 
     def record(self, names: Collection[str]) -> None:
-        """List files that the program itself has just made, or is about to make, whatever is there.
+        """List files that the program has just made, or is about to make, without a check.
 
         Raises:
             RunFailed: the manifest cannot be written.
@@ -104,12 +107,12 @@ class OwnFiles(Writer):
         self._listed = set(self.names)
 
     def remove(self, names: Iterable[str] | None = None) -> None:
-        """Remove those of `names` that are the program's own, or all but the log, which is told of every try, and forget them.
+        """Remove those of `names` that are the program's own, and forget them; by default all except the log.
 
-        Nothing is removed where one is a link or a folder.
+        The log stays because it records every attempt. If one of the files is a link or a folder, all files stay.
 
         Raises:
-            Refused: it cannot be done.
+            Refused: a file cannot be removed.
         """
         own = self.names & set(self.names - {LOG} if names is None else names)
         self.check(own)
@@ -120,12 +123,12 @@ class OwnFiles(Writer):
             raise Refused(f"cannot clear {self.folder}: {error.strerror or error}") from error
         self.names -= own
         if names is None:
-            self._listed = None  # so that the next one that is added is listed alone
+            self._listed = None  # the next file that is added starts a new list
         elif own:
             self._write()
 
     def sweep(self) -> None:
-        """Remove what killed processes left of the files on their way; a living one's too, so hold the lock."""
+        """Remove the half-written files of killed processes; a living process's too, so hold the lock."""
         for file in self._half_written():
             file.unlink(missing_ok=True)
 
@@ -140,10 +143,10 @@ class OwnFiles(Writer):
                     yield file
 
     def write_file(self, name: str, write: Callable[[Path], Any]) -> str:
-        """Have `write` make the file `name`, listed before, under a temporary name until it is whole; returns its SHA-256.
+        """List the file `name`, make it by `write` under a temporary name until it is whole, and return its SHA-256.
 
         Raises:
-            RunFailed: it cannot be written, or what is there is not to be replaced (see `check`).
+            RunFailed: it cannot be written, or the existing file must not be replaced (see `check`).
         """
         try:
             self.add([name])
@@ -162,7 +165,7 @@ def _in_the_way(path: Path) -> Refused:
 
 
 def _listed_in(path: Path) -> set[str] | None:
-    """The names in a manifest; None where there is none. Without the checksum of its content it is not this program's."""
+    """Read the names in a manifest; None if there is none. A manifest of this program has a checksum of its content."""
     if not os.path.lexists(path):
         return None
     if path.is_symlink() or not path.is_file():
@@ -175,7 +178,7 @@ def _listed_in(path: Path) -> set[str] | None:
 
 
 def _is_plain(name: object) -> bool:
-    """Whether `name` is that of a file in a folder, or in one of the subfolders that runs have."""
+    """Tell whether `name` is that of a file in a folder, or in one of the subfolders that runs have."""
     if not isinstance(name, str) or not name.isprintable() or name.startswith("."):
         return False
     place, slash, last = name.rpartition("/")
@@ -183,10 +186,10 @@ def _is_plain(name: object) -> bool:
 
 
 def _of_before(folder: Path) -> Iterator[str]:
-    """The files of a run, or a grid, of before there were manifests: exact names, of files that are there."""
+    """Yield the files of a run or a grid from before manifests existed: existing files with the exact names."""
     yield from _of_report_before(folder)
     saved = _object_in(folder / "args.json")
-    if not saved and (folder / LOG).is_file():  # of a cell that had not begun; a grid's args.json is long, so it is read last
+    if not saved and (folder / LOG).is_file():  # a cell that had not begun; the grid's args.json is long, so it is read last
         cells = _object_in(folder.parent / "args.json").get("cells")
         yield from [LOG] if isinstance(cells, list) and folder.name in cells else []
     if str(saved.get("experiment", "singleshot")) not in EXPERIMENTS or not {"argv", "commit", "versions"} & saved.keys():
@@ -204,7 +207,10 @@ def _of_before(folder: Path) -> Iterator[str]:
 
 
 def _of_report_before(folder: Path) -> Iterator[str]:
-    """The same of the report of an assignment, a folder without `args.json` in the grid's: what its own text has links to."""
+    """Yield the files of an assignment's report from before manifests existed: those that its text links to.
+
+    Such a report lies in a folder without `args.json` below the grid's folder.
+    """
     text = folder / "report.md"
     if (folder / "args.json").exists() or not (folder.parent / "grid.csv").is_file() or not (folder / "report.html").is_file():
         return

@@ -1,4 +1,4 @@
-"""The end of a run that prunes and trains: its files, its summary, and what it prints."""
+"""The end of a run that prunes and trains: its files, its summary and its printed results."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ class Trained(Protocol):
     network: MaskedNetwork
 
     def small_state(self) -> dict[str, torch.Tensor] | None:
-        """The `state_dict` of the small network of `--compact`, if there is one."""
+        """Return the `state_dict` of the small network of `--compact`, if there is one."""
 
     def summary(self) -> dict[str, int]:
-        """Keys of the summary about that network."""
+        """Return the keys of the summary about that network."""
 
 
 def save_and_print(folder: RunFolder, clock: Clock, trained: Trained, training: Training, results: Results) -> None:
-    """Write the tables and the state at the end, measure the network, print what the run came to, and finish the folder."""
+    """Write the tables and the final state, measure the network, print the results, and finish the folder."""
     network, patience = trained.whole, training.patience
     folder.write_table("post-train.csv", results.post)
     if results.levels is not None:
         folder.write_table("levels.csv", results.levels)
-    # Before it is measured: a measurement that fails is not worth a trained network.
+    # Saved before the measurements: if one of them fails, the trained network is kept.
     folder.write_state("model.pt", network.model.state_dict())
     folder.write_state("model-compact.pt", trained.small_state())
     folder.write_state("optimizer.pt", training.optimizer.state_dict())
@@ -79,8 +79,8 @@ def save_and_print(folder: RunFolder, clock: Clock, trained: Trained, training: 
 def _inference_summary(network: MaskedNetwork, folder: RunFolder) -> dict[str, Any]:
     """Measure the inference time of a run's network, as a key of its summary.
 
-    With `--save-trace` the profile of a batch is written as `trace.json`, and summed up under another key. Where several
-    processes train one network, the first one measures. `jobs` says that up to so many cells of a grid ran at once.
+    With `--save-trace` the profile of a batch is written as `trace.json`, and summed up under another key. If several processes
+    train one network, the first one measures. `jobs` says that up to so many cells of a grid ran at once.
     """
     options, data, device = network.options, network.data, network.device
     if not is_first():
@@ -98,12 +98,12 @@ def _inference_summary(network: MaskedNetwork, folder: RunFolder) -> dict[str, A
 
 
 def _trace_summary(folder: RunFolder) -> dict[str, Any]:
-    """What the step in the run's `trace.json` came to, as a key of its summary; empty where it cannot be told."""
+    """Sum up the step in the run's `trace.json` as a key of its summary; empty if that fails."""
     if not folder.saves:
         return {}
     try:
         step = measure(folder.path / "trace.json").summary
-    except Exception as error:  # a summary is not worth a trained network
+    except Exception as error:  # a failed summary must not end the run of a trained network
         print(f"NOTE: {folder.path / 'trace.json'} cannot be summed up: {type(error).__name__}: {' '.join(str(error).split())}")
         return {}
     busy, convolution = step["busy"], step["convolution"]["forward"]

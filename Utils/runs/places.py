@@ -1,4 +1,4 @@
-"""Where the folder of a run is, and its name where the command gives none."""
+"""The place of a run's folder, and its name if the command gives none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from Utils.options.types import Options
 
 
 def run_name(options: Options) -> str:
-    """The folder name of a run without `--expid`: its main options for people, and a hash of all of them."""
+    """Name the folder of a run without `--expid`: its main options for people, and a hash of all of them."""
     options = with_rounds(options)
     chosen = without_late(identity(options, images=False))
     digest = hashlib.blake2b(json.dumps(chosen, sort_keys=True).encode(), digest_size=4).hexdigest()
@@ -26,8 +26,8 @@ def run_name(options: Options) -> str:
 
 
 def path_of(options: Options) -> Path:
-    """Where a run's folder is, or will be: RESULT_DIR/EXPERIMENT/EXPID, for a cell RESULT_DIR/EXPERIMENT/GRID/CELL.
+    """Return the path of a run's folder: RESULT_DIR/EXPERIMENT/EXPID, for a cell RESULT_DIR/EXPERIMENT/GRID/CELL.
 
-    `place` stands for the experiment where a run is a cell of another one, as those of an assignment are.
+    `place` replaces the experiment if a run is a cell of another one, such as an assignment.
     """
     return Path(options.result_dir, options.place or options.experiment, options.expid or run_name(options))

@@ -1,4 +1,4 @@
-"""The tables that a run prints, in Synaptic-Flow's words; the same for a run just made and for a saved one."""
+"""The tables that a run prints, in Synaptic-Flow's words; a saved run prints the same."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRAIN_COLUMNS = ("train_loss", "test_loss", "top1_accuracy", "top5_accuracy")
 def print_training(pre: pd.DataFrame, post: pd.DataFrame, patience: int | None = None) -> None:
     """Print the rows at the start, before pruning, after pruning and at the end.
 
-    With `--patience` the ends are the states that are kept.
+    With `--patience` each phase ends with the state that it keeps.
     """
     ends = [kept_row(rows, patience).to_frame().T.astype({"epoch": int}) for rows in (pre, post)]
     frames = [pre.head(1), ends[0], post.head(1), ends[1]]
@@ -35,12 +35,12 @@ def print_training(pre: pd.DataFrame, post: pd.DataFrame, patience: int | None =
 
 
 def first_phase(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the dense training, where those of multishot's levels follow it."""
+    """Return the rows of the dense training, without those of multishot's levels."""
     return rows[rows["level"] == 0] if "level" in rows else rows
 
 
 def print_pruning(table: pd.DataFrame, sums: Mapping[str, Any]) -> None:
-    """Print a row for every parameter tensor, never shortened, then the sums."""
+    """Print a row for every parameter tensor, without shortening the table, then the sums."""
     columns = [column for column in summary_keys.LAYER_COLUMNS if column.printed and column.name in table]
     formats = {column.name: f"{{:{column.format}}}".format for column in columns if column.format}
     print("Prune results:\n", table[[column.name for column in columns]].to_string(formatters=formats))
@@ -77,7 +77,7 @@ def print_thop(found: Mapping[str, Any], macs: int) -> None:
 
 
 def print_effective(sums: Mapping[str, Any]) -> None:
-    """Print the share of weights and FLOPs that touch live units; a note where paths could not be followed."""
+    """Print the share of weights and FLOPs that touch live units; a note if paths could not be followed."""
     if "effective_density" not in sums:
         return
     if sums["effective_density"] is None:
@@ -117,13 +117,13 @@ def print_levels(levels: pd.DataFrame) -> None:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A table of a run folder."""
+    """Read a table of a run folder."""
     return as_named(read_csv(path, dtype={"module": str, "param": str}))
 
 
 def print_saved(folder: Path) -> None:
     """Print the tables of a finished run folder."""
-    decided(lambda: _print_saved(folder))  # the other processes of a run need not see it
+    decided(lambda: _print_saved(folder))  # only the first process of a run needs the folder
 
 
 def _print_saved(folder: Path) -> None:

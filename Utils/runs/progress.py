@@ -1,4 +1,4 @@
-"""How far a run is, read off its folder: epochs, the last accuracy, seconds. Nothing is written."""
+"""The progress of a run, read from its folder without writing: epochs, the last accuracy, seconds."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ PHASES = ("pre-train", "post-train")
 
 @dataclass(frozen=True)
 class Progress:
-    """`pre` and `post`: epochs trained before and after pruning; `top1`: the last accuracy in percent, if any.
+    """The progress of a run.
 
-    `seconds` of these epochs' training, without evaluation; `trained`: whether there is any row of the last training.
+    Attributes:
+        pre: epochs trained before pruning.
+        post: epochs trained after pruning.
+        top1: the last accuracy in percent, if any.
+        seconds: the time of training these epochs, without evaluation.
     """
 
     pre: int = 0
@@ -37,7 +41,7 @@ class Progress:
 
 
 def progress_of(folder: Path) -> Progress:
-    """The progress of the run in `folder`; a table that is missing, or cannot be read, has no rows."""
+    """Read the progress of the run in `folder`; a missing or unreadable table counts as empty."""
     rows = {phase: _rows(folder / f"{phase}.csv") for phase in PHASES}
     trained = {phase: table[table["epoch"] > 0] for phase, table in rows.items()}
     last = next((rows[phase]["top1_accuracy"].iloc[-1] for phase in reversed(PHASES) if len(rows[phase])), None)
@@ -54,17 +58,18 @@ def _rows(file: Path) -> pd.DataFrame:
 
 
 def work_of(options: Options | Mapping[str, Any]) -> dict[str, Any]:
-    """What a run's time depends on, by the names of `args.json`; a grid's `args.json` keeps it for cells not begun yet."""
+    """Return the options that a run's time depends on; a grid's `args.json` keeps them for cells that have not begun."""
     given = options if isinstance(options, Mapping) else options.record()
     names = [*(option.name for option in table() if option.paces), "level"]
     return {name: given[name] for name in names if name in given}
 
 
 def epochs_of(work: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The epochs that a run of this `work` trains before and after pruning; None where it trains none, or nobody can tell.
+    """Return the epochs that a run of this `work` trains before and after pruning; None if `work` lacks the numbers.
 
-    Multishot trains `--pre-epochs` in each level, from `--rewind-epoch` on, or, without rewinding, the dense network once and
-    `--post-epochs` after each pruning; the last training counts as that after pruning, as its rows are in post-train.csv.
+    Multishot trains `--pre-epochs` in each level, from `--rewind-epoch` on. Without rewinding, it trains the dense network once
+    and
+    `--post-epochs` after each pruning. Its last training counts as that after pruning, as its rows are in post-train.csv.
     """
     usual = {"pre_epochs": None, "post_epochs": None, "level": 1, "rewind_epoch": 0}
     numbers = [work.get(name, value) for name, value in usual.items()]

@@ -1,4 +1,4 @@
-"""A saved run's network and data, as they were when it ended."""
+"""A saved run's network and data, in the state in which it ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from Utils.training.set_up import use_threads
 
 
 def was_given(options: Options, name: str) -> bool:
-    """Whether the command line gave this option; by its value where nobody noted what was given."""
+    """Tell whether the command line gave this option; if that was not recorded, whether its value differs from the default."""
     if options.given is not None:
         return name in options.given
     return getattr(options, name) != defaults(options.experiment)[name]
@@ -30,11 +30,11 @@ def was_given(options: Options, name: str) -> bool:
 def reopen(folder: Path, options: Options) -> MaskedNetwork:
     """Open the network of the run in `folder` as it was saved, and its data, with the run's own options.
 
-    `options` are those of the command that wants it.
+    `options` are those of the present command.
 
     Raises:
-        Refused: a file of it is missing, cannot be read or is not what the run wrote, or its data cannot be found; or its network
-            is from a file that the command does not name (see `network_of_run`).
+        Refused: a file is missing, unreadable or changed, or the data cannot be found, or the network is from a file that the
+            command does not name (see `network_of_run`).
     """
     for name in ("args.json", MODEL):
         check_file(folder / name)
@@ -56,6 +56,6 @@ def reopen(folder: Path, options: Options) -> MaskedNetwork:
     except Refused as error:
         raise Refused(str(error).replace("--weights ", "", 1)) from error
     masks = {name: tensor for name, tensor in read_tensors(folder / MODEL).items() if name.endswith("_mask")}
-    model.load_state_dict(masks, strict=False)  # weights are masked already; which of them are pruned is known from here on
+    model.load_state_dict(masks, strict=False)  # the weights are masked already; this sets the masks
     use_threads(model, saved, data.input_shape)
     return MaskedNetwork(model.to(device), prunables, data, device, saved)

@@ -1,4 +1,4 @@
-"""The files of a run: whether they are what the run wrote, whose turn it is to write there, what killed processes left."""
+"""The files of a run: their checksums, the lock of their folder, the leftovers of killed processes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PATIENCE = 60  # seconds to wait for another experiment that writes into the sam
 
 
 def damaged(folder: Path, content: Mapping[str, Any], below: float = float("inf")) -> Path | None:
-    """The first of the `files` of a summary that is missing in `folder` or is not what its checksum says; None if all are whole.
+    """Find the first of the `files` of a summary that is missing in `folder` or has another checksum; None if all are whole.
 
-    Files of `below` bytes and more are only looked for.
+    The checksum is compared only for files smaller than `below` bytes.
     """
     files = content.get("files", {})
     if not isinstance(files, Mapping):
@@ -36,10 +36,10 @@ def damaged(folder: Path, content: Mapping[str, Any], below: float = float("inf"
 
 
 def check_file(file: Path) -> None:
-    """Refuse a file of a run where the `summary.json` beside it has another checksum for it; without one it is taken as it is.
+    """Refuse a file of a run if the `summary.json` beside it has another checksum; without a checksum it is accepted.
 
     Raises:
-        Refused: it is not what the run wrote, or the summary itself cannot be read.
+        Refused: the file has changed since the run wrote it, or the summary itself cannot be read.
     """
     summary = file.with_name("summary.json")
     if not summary.exists() or not file.exists() or not file.with_name("args.json").exists():
@@ -50,11 +50,14 @@ def check_file(file: Path) -> None:
 
 
 def tidy(folder: Path) -> None:
-    """Remove what a process that was killed at the end of its work left beside a finished run: checkpoint, lock, half a file."""
+    """Remove the leftovers of a process that was killed at the very end of a finished run.
+
+    They are the checkpoint, the lock and half-written files.
+    """
     lock = Lock(folder / ".lock")
     if not (lock.path.exists() or (folder / CHECKPOINT).exists() or any(folder.glob(".*.half"))):
         return
-    with contextlib.suppress(OSError, RunFailed, Refused):  # on a disk that cannot be written they stay, and so do others' files
+    with contextlib.suppress(OSError, RunFailed, Refused):  # on a read-only disk the leftovers stay; other programs' files always stay
         if lock.take(0):
             try:
                 own = OwnFiles(folder)
@@ -66,12 +69,12 @@ def tidy(folder: Path) -> None:
 
 @contextmanager
 def alone_in(folder: Path, seconds: float | None = None) -> Iterator[OwnFiles]:
-    """Hold the lock of a folder while its files are written; what killed processes left half written goes first.
+    """Hold the lock of a folder while its files are written, after removing half-written files of killed processes.
 
-    Waits for up to `seconds` (-1: for as long as it takes; by default `PATIENCE`) for another process that writes there.
+    It waits for another process that writes there for up to `seconds` (-1: without limit; by default `PATIENCE`).
 
     Raises:
-        Refused: what has the name of the lock, or of the manifest, is not this program's.
+        Refused: the file with the name of the lock, or of the manifest, is not this program's.
         RunFailed: another process is working there, or the folder cannot be written.
     """
     lock = Lock(folder / ".lock")

@@ -13,12 +13,12 @@ from Utils.base.tensor_files import read_tensor_file
 from Utils.base.text import shown
 
 MODEL = "model.pt"
-NO_RUNS = ("report", "slurm")  # folders of a grid that are no cells
+NO_RUNS = ("report", "slurm")  # folders of a grid that are not cells
 LONGEST = 40  # letters of a part of a title
 
 
 def saved_networks(names: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
-    """The run folders among `names` that hold a network, each once; the folder of a grid stands for all its cells.
+    """Find the run folders among `names` that hold a network, each once; the folder of a grid stands for all its cells.
 
     Returns:
         The folders, and a note for each folder without a network, which is left out.
@@ -37,11 +37,11 @@ def saved_networks(names: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
 
 
 def do_each(folders: Sequence[Path], work: Callable[[Path], None]) -> None:
-    """Do `work` in the folder of each run; one that cannot be read, or fails, is named, and the others go on.
+    """Do `work` in the folder of each run; print the name of one that fails, and continue with the others.
 
     Raises:
-        Refused: no run could be read, so that nothing was written.
-        RunFailed: the work failed in some.
+        Refused: no run could be read, so that no file was written.
+        RunFailed: the work failed in some folders.
     """
     errors = list(failures(folders, work, _failure).values())
     if len(errors) == len(folders) and (len(folders) == 1 or all(isinstance(e, Refused) for e in errors)):
@@ -53,9 +53,9 @@ def do_each(folders: Sequence[Path], work: Callable[[Path], None]) -> None:
 def failures(
     folders: Sequence[Path], work: Callable[[Path], None], failure: Callable[[Path, Exception], Exception | None]
 ) -> dict[Path, Exception]:
-    """Do `work` in the folder of each run, and name each that fails; returns the failures by folder.
+    """Do `work` in the folder of each run, print each failure, and return the failures by folder.
 
-    `failure` turns an exception into a Refused or RunFailed; where it returns None, the exception ends all work.
+    `failure` turns an exception into a Refused or RunFailed; if it returns None, the exception ends all work.
     """
     errors: dict[Path, Exception] = {}
     for folder in folders:
@@ -84,7 +84,7 @@ def _runs(folder: Path) -> list[Path]:
 
 
 def _is_file(path: Path, *, closed: bool = True) -> bool:
-    """Tell whether `path` is a file; `closed` where the system does not say, so that whoever reads it is refused."""
+    """Tell whether `path` is a file; `closed` if the system does not say, so that a later reader refuses it."""
     try:
         return path.is_file()
     except OSError:
@@ -92,10 +92,10 @@ def _is_file(path: Path, *, closed: bool = True) -> bool:
 
 
 def read_tensors(file: Path) -> dict[str, torch.Tensor]:
-    """The `state_dict` in `file`, on the CPU; nothing in the file is run.
+    """Read the `state_dict` in `file`, onto the CPU, without running code from it.
 
     Raises:
-        Refused: it cannot be read, or holds anything but tensors of numbers.
+        Refused: it cannot be read, or holds anything else than tensors of numbers.
     """
     content = read_tensor_file(file)
     if not isinstance(content, Mapping):
@@ -107,9 +107,9 @@ def read_tensors(file: Path) -> dict[str, torch.Tensor]:
 
 
 def heading(folder: Path) -> str:
-    """Model, dataset and pruner of a saved run, for a title; the folder's name where its `args.json` does not tell.
+    """Return model, dataset and pruner of a saved run, for a title; the folder's name if its `args.json` lacks them.
 
-    Of paths the last part is named.
+    Of a path only the last part is shown.
     """
     try:
         saved = read_json(folder / "args.json")
@@ -120,11 +120,11 @@ def heading(folder: Path) -> str:
 
 
 def last_part(word: str) -> str:
-    """`folder:/a/b` -> `folder:b`, `/a/net.py:build` -> `net.py:build`."""
+    """Shorten a path to its last part: `folder:/a/b` -> `folder:b`, `/a/net.py:build` -> `net.py:build`."""
     kind, colon, rest = word.partition(":")
     return f"{kind}:{Path(rest).name}" if colon and "/" in rest and "/" not in kind else Path(word).name or word
 
 
 def shortened(word: str, longest: int = LONGEST) -> str:
-    """The end of a long word, where files differ."""
+    """Shorten a long word to its end, where names of files differ."""
     return word if len(word) <= longest else f"...{word[3 - longest :]}"

@@ -14,7 +14,7 @@ from Utils.options.types import Options
 
 
 def recorded_in(folder: Path) -> dict[str, Any]:
-    """Read the `args.json` of the run in `folder` (see `RunFolder.begin`); options newer than the run have their defaults.
+    """Read the `args.json` of the run in `folder` (see `RunFolder.begin`); options newer than the run get their defaults.
 
     Raises:
         Refused: `args.json` is missing or damaged, or no experiment has the name that it gives.
@@ -27,17 +27,17 @@ def recorded_in(folder: Path) -> dict[str, Any]:
 
 
 def saved_options(folder: Path) -> Options:
-    """The options of the run in `folder`; errors as in `recorded_in`."""
+    """Return the options of the run in `folder`; errors as in `recorded_in`."""
     return Options.from_record(recorded_in(folder))
 
 
 def check_same(folder: Path, options: Options) -> str:
-    """Refuse options that are not those of the run in `folder`, naming those that differ.
+    """Refuse options that differ from those of the run in `folder`, naming the differences.
 
-    Returns a note where it cannot be told whether an image folder is what it was; else nothing.
+    Return a note if it is unknown whether an image folder has changed; else "".
     """
     saved, asked = read_json(folder / "args.json"), identity(with_rounds(options))
-    saved = defaults(options.experiment) | saved  # an option that is newer than the run was as it is by default
+    saved = defaults(options.experiment) | saved  # an option newer than the run had its default
     if changes := differences(saved, asked):
         raise Refused(f"{folder} holds another run ({', '.join(changes)}): choose another --expid or --overwrite")
     return untold(saved, asked)

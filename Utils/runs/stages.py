@@ -1,12 +1,12 @@
-"""The one way to resume: a run is a sequence of named stages, and a run that was killed goes on in the stage it was in.
+"""The one way to resume: a run is a sequence of named stages, and a killed run continues in its unfinished stage.
 
 A fault in resuming is found in five files:
 
-- this one: what is done, what is half done, and when that is written;
+- this one: the finished stages, the half-finished one, and the times of checkpoints;
 - `earlier_checkpoints.py`: the checkpoints of earlier versions, in the layout of this one;
-- `folder.py` (`resume`, `write_checkpoint`): the checkpoint of a run, and whether its folder is still as the run left it;
-- `cache.py`: the checkpoint of a result that runs share, and who makes it;
-- `Utils/training/phase.py` (`state`, `restore`): where a training stands.
+- `folder.py` (`resume`, `write_checkpoint`): the checkpoint of a run, and whether its folder has changed since;
+- `cache.py`: the checkpoint of a result that runs share, and the choice of the process that makes it;
+- `Utils/training/phase.py` (`state`, `restore`): the state of a training.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from Utils.runs.earlier_checkpoints import in_stages
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.phase import Training
 
-SLOW, LONG = 2.0, 10.0  # seconds: a step of this length gets a checkpoint of its own; the time to let pass otherwise
-TABLE = "columns of a table"  # the key that a table has in a checkpoint
+SLOW, LONG = 2.0, 10.0  # seconds of a step that gets its own checkpoint; seconds between other checkpoints
+TABLE = "columns of a table"  # the key of a table in a checkpoint
 
 
 class Store(Protocol):
-    """The place of a checkpoint: a `RunFolder`, or a `CacheEntry`."""
+    """The place of a checkpoint: a `RunFolder` or a `CacheEntry`."""
 
     @property
     def path(self) -> Path | None:
         """The run's folder, or the file of the shared result."""
 
     def resume(self) -> dict[str, Any] | None:
-        """Read the last checkpoint, on all ranks; None where the work is to begin anew."""
+        """Read the last checkpoint, on all ranks; None if the work starts from the beginning."""
 
     def write_checkpoint(self, state: dict[str, Any]) -> None:
-        """Keep `state` in place of the checkpoint before."""
+        """Save `state` in place of the checkpoint before."""
 
 
 class Cadence:
@@ -53,7 +53,7 @@ class Cadence:
         self._written = self._began = time.monotonic()
 
     def is_due(self, number: int) -> bool:
-        """Whether a checkpoint is due after step `number`, which has just ended."""
+        """Tell whether a checkpoint is due after step `number`, which has just ended."""
         now = time.monotonic()
         if self._every is None:
             due = now - self._began >= SLOW or now - self._written >= LONG
@@ -66,17 +66,20 @@ class Cadence:
 
 
 class Stages:
-    """The results of the stages of a run by name, and the state of the stage that is half done.
+    """The results of the finished stages of a run by name, and the state of the half-finished stage.
 
-    The stages of regrowth say everything in their results: a checkpoint is written after a stage that took two seconds, and
-    after any once ten seconds have passed. The stages of a run that prunes and trains change one `network` in place: their
-    results are written together with the next half state of a training, which has the network too.
+    The stages of regrowth return everything as their results. A checkpoint is written after a stage that took two seconds, and
+    after any stage once ten seconds have passed.
+
+    The stages of a run that prunes and trains change one `network` in place. Their results are written together with the next
+    half
+    state of a training, which includes the network.
 
     Args:
-        store: where checkpoints are. A run folder need not have begun.
+        store: the place of checkpoints. A run folder need not have begun.
         every: `--checkpoint-every` (see `Cadence`).
-        clock: goes on from the seconds of the checkpoint.
-        network: what the stages change in place.
+        clock: continues from the seconds of the checkpoint.
+        network: the network that the stages change in place.
     """
 
     def __init__(self, store: Store, every: int | None, clock: Clock | None = None, network: MaskedNetwork | None = None) -> None:
@@ -92,7 +95,10 @@ class Stages:
             network.load(self._whole)
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """The result of stage `name`, made now unless the checkpoint has it: nested plain values, tensors and tables."""
+        """Return the result of stage `name`, made now unless the checkpoint has it.
+
+        A result consists of nested plain values, tensors and tables.
+        """
         if name not in self._done:
             began = time.monotonic()
             self._done[name] = make()
@@ -105,15 +111,15 @@ class Stages:
 
     @property
     def last(self) -> str | None:
-        """The name of the last stage that is done."""
+        """The name of the last finished stage."""
         return next(reversed(self._done), None)
 
     def half(self, name: str) -> Any:
-        """The state in which stage `name` was left, or None."""
+        """Return the state in which stage `name` was left, or None."""
         return self._half.get(name)
 
     def keeper(self, name: str) -> Callable[[int, Callable[[], Any]], None]:
-        """A function (number of the step, state) to be called after each step of stage `name`; it writes what is due."""
+        """Return a function (number of the step, state) to call after each step of stage `name`; it writes due checkpoints."""
         cadence = Cadence(self._every)
 
         def keep(number: int, state: Callable[[], Any]) -> None:
@@ -134,14 +140,14 @@ class Stages:
         state: Callable[[], dict[str, Any]] | None = None,
         followed: bool = False,
     ) -> pd.DataFrame:
-        """Train up to epoch `epochs` as stage `name`, from where it was left; returns the rows (see `Training.run`).
+        """Train up to epoch `epochs` as stage `name`, from the point where it was left; return the rows (see `Training.run`).
 
         Args:
-            name: of the stage.
-            training: a new training, whose network stands where the training begins.
+            name: the name of the stage.
+            training: a new training, whose network is in the state in which the training begins.
             epochs: the last epoch.
-            begins: the line to print where the training begins.
-            of: the end of the line "Going on after epoch 3 of ...", which is printed where it goes on; default: no line.
+            begins: the line to print if the training begins.
+            of: the end of the line "Going on after epoch 3 of ...", printed if the training continues; default: no line.
             save_rows: called with the rows so far before each checkpoint.
             state: makes a half state; default: `training.state`.
             followed: whether other stages follow; then a checkpoint is written at the end too, unless `every` is 0.
@@ -166,7 +172,7 @@ class Stages:
         return rows
 
     def _keep(self, name: str, state: Any, training: Training | None = None) -> None:
-        """Write a checkpoint in the middle of stage `name`; the network is in `state` unless the training is of another one."""
+        """Write a checkpoint in the middle of stage `name`; the network is in `state` unless another one is trained."""
         self._half = {name: state}
         if self._network and training:
             apart = training.model is not self._network.model
@@ -184,7 +190,7 @@ class Stages:
 
 
 def _packed(value: Any) -> Any:
-    """`value` with every table as plain values: column -> [type, values], missing ones None."""
+    """Convert every table in `value` to plain values: column -> [type, values], missing ones None."""
     if isinstance(value, pd.DataFrame):
         columns = {name: [None if pd.isna(v) else v for v in value[name].tolist()] for name in value}
         return {TABLE: {name: [str(value[name].dtype), values] for name, values in columns.items()}}
@@ -194,7 +200,7 @@ def _packed(value: Any) -> Any:
 
 
 def _unpacked(value: Any) -> Any:
-    """The inverse of `_packed`."""
+    """Undo `_packed`."""
     if isinstance(value, Mapping):
         if value.keys() == {TABLE}:
             return pd.DataFrame({name: pd.Series(v, dtype=dtype) for name, (dtype, v) in value[TABLE].items()})

@@ -21,21 +21,21 @@ from Utils.training.masked_network import MaskedNetwork
 
 MEMORY = {"pre_train": "dense", "prune": "prune", "post_train": "train", "eval": "evaluate"}
 PHASES = ("data", "pre_train", "prune", "post_train", "eval")
-LEARNT = 0.999  # a test loss at or above this share of the class-frequency loss has learnt nothing
+LEARNT = 0.999  # a network with a test loss at or above this share of the class-frequency loss is untrained
 
 
 def failed_summary(folder: RunFolder, reason: str) -> dict[str, Any]:
-    """The summary of a run that could not be finished."""
+    """Make the summary of a run that could not be finished."""
     return _heading(folder.options, folder.expid) | {"status": "failed", "reason": reason}
 
 
 def study_summary(folder: RunFolder, results: dict[str, Any]) -> dict[str, Any]:
-    """The summary of a study that has `results` of its own."""
+    """Make the summary of a study that has `results` of its own."""
     return _heading(folder.options, folder.expid) | results
 
 
 def pruning_summary(folder: RunFolder, network: MaskedNetwork, table: pd.DataFrame, clock: Clock) -> dict[str, Any]:
-    """The summary of a pruned network: counts, flags, costs and precision."""
+    """Make the summary of a pruned network: counts, flags, costs and precision."""
     kept = int(table.loc[table["prunable"], "kept"].sum())
     return (
         _heading(folder.options, folder.expid)
@@ -55,7 +55,7 @@ def pruning_summary(folder: RunFolder, network: MaskedNetwork, table: pd.DataFra
 
 
 def costs(clock: Clock) -> dict[str, Any]:
-    """Seconds and peak memory of the phases of a run."""
+    """Return the seconds and peak memory of the phases of a run."""
     return {
         "seconds": {phase: clock.seconds.get(phase, 0.0) for phase in PHASES},
         "peak_memory_bytes": {word: clock.peaks[phase] for phase, word in MEMORY.items() if phase in clock.peaks},
@@ -64,14 +64,14 @@ def costs(clock: Clock) -> dict[str, Any]:
 
 
 def untrained_summary() -> dict[str, Any]:
-    """Give the keys of `training_summary` the value None, for a network that was not trained."""
+    """Return the keys of `training_summary` with the value None, for a network that was not trained."""
     return {key.name: None for key in summary_keys.KEYS if key.trained}
 
 
 def training_summary(post: pd.DataFrame, data: Dataset, patience: int | None = None) -> dict[str, Any]:
-    """The results of the training after pruning: of the last epoch, which is the headline, and of the best one.
+    """Return the results of the training after pruning: of the last epoch, which is the headline, and of the best one.
 
-    With `--patience` the headline is the epoch whose network is kept. Where images are held out, they say which one is best.
+    With `--patience` the headline is the epoch whose network is kept. If images are held out, they determine the best epoch.
     """
     last = kept_row(post, patience)
     best = post.loc[post["val_top1" if "val_top1" in post else "top1_accuracy"].idxmax()]
@@ -87,7 +87,10 @@ def training_summary(post: pd.DataFrame, data: Dataset, patience: int | None = N
 
 
 def class_frequency_loss(data: Dataset) -> float:
-    """The mean test cross-entropy of always predicting the training set's class frequencies (infinite if one is 0)."""
+    """Return the mean test cross-entropy of always predicting the training set's class frequencies.
+
+    It is infinite if a class of the test set has the frequency 0.
+    """
     counts = torch.bincount(data.train_labels, minlength=data.num_classes).double()
     return float(-(counts / counts.sum()).log()[data.test_labels].mean())
 

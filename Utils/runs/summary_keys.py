@@ -1,8 +1,8 @@
-"""The keys of `summary.json` and the columns of `compression.csv`: each is declared here, once.
+"""The declarations of the keys of `summary.json` and the columns of `compression.csv`.
 
-A declaration says what a value is, whether it is a column of `grid.csv`, what a grid prints of it and how a report shows it.
-The readers of a saved run, the tables of a grid and the sections of a report all ask it. A new number is therefore computed in
-the module that measures it and declared here; no other file need name it.
+A declaration says what a value means, whether it is a column of `grid.csv`, and how a grid prints it and a report shows it.
+The readers of a saved run, the tables of a grid and the sections of a report all query it. A new number is therefore computed
+in the module that measures it and declared here; no other file need name it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Report:
         column: its name in the table of a group's runs; empty for the key's own.
         digits: after the point; None for a whole number.
         percent: the number is a share, shown in percent.
-        divisor: what the number is divided by before it is shown, as 1e6 for MB.
+        divisor: the number is divided by it before it is shown, as by 1e6 for MB.
         better: `higher` or `lower` where methods can be ranked by the number; empty where they cannot.
         table: it has a table of its own among the measurements. Other numbers are shown by a section that knows them.
     """
@@ -60,13 +60,13 @@ class Key:
         unit: of its value, for readers of this file.
         label: the words under which it is printed and reported.
         null: the value may be null. A `NUMBER` always may: one that is not finite is written so.
-        trained: the value is null where nothing was trained.
+        trained: the value is null if the run trained no network.
         column: it is a column of `grid.csv`; each number of a mapping is one, `key_name`. Plain values always are.
         twin: the column where an option that varies has the name of the key; without a twin it has none there.
         cell: its place, from 1, among the columns that a grid prints of its cells; 0 for none.
-        warning: what a run prints where a flag is set or a list is not empty; `{}` stands for the list.
+        warning: the line that a run prints if a flag is set or a list is not empty; `{}` stands for the list.
         inner: the declared keys of a mapping; it may have others.
-        report: the way in which a report shows it; None where it does not.
+        report: the way in which a report shows it; None if it does not.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Column:
         label: the words under which a report shows it.
         printed: a run prints it.
         format: of a printed number, as `.6f`; empty for pandas' own.
-        report: how a report shows its mean over seeds for each layer's weights; None where it does not.
+        report: the way in which a report shows its mean over seeds for each layer's weights; None if it does not.
     """
 
     name: str
@@ -114,7 +114,7 @@ KEYS: tuple[Key, ...] = (
     # Every run.
     Key("schema", WHOLE), Key("status", TEXT, cell=1), Key("experiment", TEXT), Key("expid", TEXT), Key("options", MAPPING),
     Key("seed", WHOLE), Key("reason", TEXT),
-    # What is left of a network (Utils/measure/counting.py, Models/reach.py).
+    # The size of the pruned network (Utils/measure/counting.py, Models/reach.py).
     _count("params_kept", "parameters", cell=2), _count("params_total", "parameters"),
     _count("flops_kept", "multiply-adds", label="multiply-adds for one image", cell=3, report=Report()),
     _count("flops_total", "multiply-adds", cell=4, report=Report()),
@@ -127,7 +127,7 @@ KEYS: tuple[Key, ...] = (
     Key("collapsed_layers", LIST, warning="LAYER COLLAPSE: no weight was kept in {}"),
     Key("collapsed", FLAG, label="no path is left from the input to the output", report=Report(),
         warning="COLLAPSED: no path is left from the input to the output; the network is constant"),
-    # What it cost (Utils/compute/clock.py).
+    # Costs (Utils/compute/clock.py).
     Key("seconds", NUMBERS, "s", null=True, column=True,
         inner=(Key("post_train", NUMBER, "s", "training time (s)", report=Report("train_seconds", digits=1)),)),
     Key("peak_memory_bytes", NUMBERS, "bytes", null=True, column=True,
@@ -148,7 +148,7 @@ KEYS: tuple[Key, ...] = (
     # Masks that move, networks without dead units (Pruners/_shared/updates.py, Utils/compact/trained.py).
     _count("mask_updates", "times"), Key("explored", NUMBER, "share"),
     _count("params_compact", "parameters"), _count("macs_compact", "MACs"),
-    # Times (Utils/measure/inference_time.py), and of one step that was traced (Utils/runs/outputs.py).
+    # Times (Utils/measure/inference_time.py), and those of one traced step (Utils/runs/outputs.py).
     Key("inference", MAPPING, null=True, column=True, inner=(
         Key("network", TEXT), _count("batch_size", "images"), _count("repeats", "times"), _count("total_repeats", "times"),
         Key("total_seconds", NUMBER, "s", "seconds for the test set", report=Report("inference_seconds", digits=4)),
@@ -188,23 +188,23 @@ LAYER_COLUMNS: tuple[Column, ...] = (
 
 
 def flags() -> list[Key]:
-    """The flags of a network that the reader of its numbers must know."""
+    """List the flags of a network that the reader of its numbers must know."""
     return [key for key in KEYS if key.kind is FLAG and key.report]
 
 
 def printed_cells() -> list[str]:
-    """The keys that a grid prints of its cells, in that order."""
+    """List the keys that a grid prints of its cells, in that order."""
     return [key.name for key in sorted(KEYS, key=lambda key: key.cell) if key.cell]
 
 
 def report_columns() -> dict[str, tuple[tuple[str, ...], Key]]:
-    """The columns of a report's table of runs: name -> the path to the value in a summary, and its declaration."""
+    """Return the columns of a report's table of runs: name -> the path to the value in a summary, and its declaration."""
     found = ((path, key) for path, key in _all(KEYS) if key.report)
     return {key.report.column or key.name: (path, key) for path, key in found}
 
 
 def value_at(summary: Mapping[str, Any], path: Sequence[str]) -> Any:
-    """The value at `path`, key in key; None where there is none."""
+    """Return the value at `path`, key in key; None if there is none."""
     value: Any = summary
     for name in path:
         value = (value or {}).get(name)
@@ -218,9 +218,9 @@ def _all(keys: Sequence[Key], place: tuple[str, ...] = ()) -> Iterator[tuple[tup
 
 
 def grid_columns(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a summary that are columns of `grid.csv`: plain ones in its own order, then those in mappings.
+    """Return the values of a summary that are columns of `grid.csv`: plain ones in its order, then those in mappings.
 
-    A plain value that is not declared, of a later version of the program, is a column too.
+    An undeclared plain value, of a later version of the program, is a column too.
     """
     plain = {name: value for name, value in summary.items() if not isinstance(value, dict | list)}
     nested = [key.name for key in KEYS if key.column]
@@ -228,7 +228,7 @@ def grid_columns(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flat(key: str, value: Any) -> dict[str, Any]:
-    """`inference: {batch_seconds: {median: 1}}` -> `inference_batch_seconds_median: 1`."""
+    """Flatten a mapping: `inference: {batch_seconds: {median: 1}}` -> `inference_batch_seconds_median: 1`."""
     if not isinstance(value, dict):
         return {key: value}
     return {k: v for inner, content in value.items() for k, v in flat(f"{key}_{inner}", content).items()}

@@ -1,4 +1,4 @@
-"""Checks of `args.json` and `summary.json` as they are read back; the first value that no run writes is named."""
+"""Checks of `args.json` and `summary.json` as they are read; an error names the first value that no run writes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from Utils.options.table import read_by
 from Utils.runs import summary_keys
 from Utils.runs.summary_keys import FLAG, LIST, NESTED, NUMBER, NUMBERS, TEXT, WHOLE, Key, Kind
 
-LARGEST = 1e300  # what arithmetic with a number may not leave
+LARGEST = 1e300  # the bound of a number, so that arithmetic does not overflow
 NO_UNICODE = "text that is no Unicode"
 SHOWN = 40  # letters of a value
 
 
 def check_options(options: Mapping[str, Any], experiment: str) -> None:
-    """Refuse options of a run that have not the types that their flags give.
+    """Refuse options of a run whose types differ from those of their flags.
 
     Raises:
-        Refused: it names the option and its value.
+        Refused: the message names the option and its value.
     """
     if wrong := _wrong_option(options, experiment):
         raise Refused(f"args.json: {wrong}")
@@ -31,10 +31,10 @@ def check_options(options: Mapping[str, Any], experiment: str) -> None:
 def check_result(summary: Mapping[str, Any], file: str = "summary.json") -> None:
     """Refuse a summary, or a part of one, in which a key has a value of another type than `summary_keys` declares.
 
-    Keys that are not declared, of a later version of the program, are left unchecked.
+    Undeclared keys, of a later version of the program, are not checked.
 
     Raises:
-        Refused: it names the key and its value.
+        Refused: the message names the key and its value.
     """
     wrong = _wrong_value(summary_keys.KEYS, summary) if _is_unicode(summary) else NO_UNICODE
     if wrong:
@@ -42,7 +42,7 @@ def check_result(summary: Mapping[str, Any], file: str = "summary.json") -> None
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether `value` is a finite number, of a size that sums and ratios do not overflow."""
+    """Tell whether `value` is a finite number, small enough that sums and ratios do not overflow."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
@@ -52,7 +52,7 @@ def _wrong_option(options: Mapping[str, Any], experiment: str) -> str:
     for option in read_by(experiment):
         if option.name in options and option.parse is not option_pair and not _fits(option, options[option.name]):
             return _said(option.name, options[option.name])
-    for name in ("level", "scale"):  # an option of a grid, or of an assignment, that its cells have
+    for name in ("level", "scale"):  # options of a grid, or of an assignment, in its cells
         if not is_number(options.get(name, 1)):
             return _said(name, options[name])
     argv = options.get("argv", [])
@@ -96,7 +96,7 @@ def _is_one(option: Option, value: Any) -> bool:
 
 
 def _is_unicode(content: Mapping[str, Any]) -> bool:
-    """Tell whether `content` can be written to a file: JSON may hold half a surrogate pair, which is no Unicode."""
+    """Tell whether `content` can be written to a file: JSON may hold half a surrogate pair, which is not Unicode."""
     try:
         json.dumps(content, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError:

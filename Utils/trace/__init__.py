@@ -1,1 +1,1 @@
-"""What a PyTorch profiler trace says about one step: busy, idle and convolution time, layer by layer."""
+"""Measures of one step of a PyTorch profiler trace: busy, idle and convolution time, layer by layer."""

@@ -1,4 +1,4 @@
-"""What belongs to what: operators to the operators around them, work of the device to the operators that launched it."""
+"""Attribution of events: operators to the operators around them, device work to the operators that launched it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ LAUNCHED, EXTERNAL, NAME = "launch", "external id", "name"  # how the operator o
 def attribute(events: Iterable[Event]) -> None:
     """Fill in `parent`, `work`, `layer`, `launched`, `found_by` and `contradicted` of all events.
 
-    A kernel belongs to the operator around the call that launched it: kernel -> call with the same correlation -> the
-    innermost operator that is open on the thread of that call. Its external id, where it names one operator, says the same
-    by number; where the two differ, the clock of the calls was off, and the id holds. It also serves where the call was not
-    recorded, or lies in no operator. The class of a kernel that has neither, that a graph launched, or whose operators say
-    nothing (compiled regions, functions of the user) is told from its name: `found_by` is then NAME.
+    A kernel belongs to the operator around the call that launched it. The call has the same correlation as the kernel; the
+    operator is the innermost one that is open on the thread of that call.
+
+    The external id of a kernel, where it names exactly one operator, gives the same answer by number. Where the two answers
+    differ, the clock of the calls was off, and the external id decides. The external id also decides where the call was not
+    recorded or lies in no operator.
+
+    The class of a kernel is read from its own name, and `found_by` is NAME, in three cases: it has neither call nor id, a graph
+    launched it, or the names of its operators give no class (compiled regions, functions of the user).
     """
     events = list(events)
     _nest(events)
@@ -39,7 +43,7 @@ def _nest(events: Iterable[Event]) -> None:
         if event.kind in (OP, MARK, LAUNCH):
             threads[event.thread].append(event)
     for own in threads.values():
-        # Of events that start together the longer is outside; of equal ones that which got its id earlier.
+        # Of events that start together, the longer one is outside; of equally long ones, the one with the smaller id.
         own.sort(key=lambda e: (e.start, e.kind == LAUNCH, -e.end, e.kind == OP, e.external or 0))
         around: list[Event] = []
         for event in own:
@@ -55,12 +59,12 @@ def _nest(events: Iterable[Event]) -> None:
 
 
 def _is_inside(event: Event, outer: Event) -> bool:
-    """Whether `outer` was open when `event` began, and not only because whole microseconds were rounded."""
+    """Tell whether `outer` was open when `event` began, and not merely because whole microseconds were rounded."""
     return event.start < outer.end and (event.end <= outer.end or outer.end - event.start >= event.length / 2)
 
 
 def _set_work(event: Event) -> None:
-    """The outermost operator with a class gives it to all inside, except that a convolution is one wherever it is."""
+    """Give the class of the outermost operator that has one to all operators inside; a convolution keeps its own class."""
     own = of_operator(event.name)
     if own in CONVOLUTIONS and event.work not in CONVOLUTIONS:
         event.work, event.layer = own, event
@@ -69,10 +73,10 @@ def _set_work(event: Event) -> None:
 
 
 def _by_external_id(events: list[Event]) -> tuple[dict[int, Event], frozenset[int]]:
-    """Operators by the id that kernels and launches refer to, and the ids that one operator alone has.
+    """Return the operators by the id that kernels and launches refer to, and the ids that exactly one operator has.
 
     Both are empty where kernels refer to something else: PyTorch 1.12 to 2.0 wrote the correlation there instead, which may
-    be the id of any operator. Traces of several processes in one file use ids again.
+    equal the id of any operator. Traces of several processes in one file use the same ids again.
     """
     named = [e for e in events if e.external is not None and (e.kind in DEVICE or e.kind == LAUNCH)]
     recorded = any(e.kind == LAUNCH for e in events)
@@ -90,7 +94,7 @@ def _find_origin(event: Event, launches: dict[int, Event], operators: dict[int, 
     event.found_by = LAUNCHED if event.parent else NAME
     external = event.external or (launch.external if launch else None)
     named = operators.get(external)
-    # An id that equals the correlation may be one of those that older versions wrote.
+    # An id that equals the correlation may come from an older PyTorch, which wrote the correlation in its place.
     event.contradicted = event.parent not in (None, named) and external in unique and external != event.correlation
     if named is not None and (event.parent is None or event.contradicted):
         event.parent, event.found_by = named, EXTERNAL

@@ -19,11 +19,12 @@ COLUMNS = (
 
 
 def layer_table(step: Step, busy: int) -> pd.DataFrame:
-    """A row per layer, in the order in which they were called; times of a layer are the union of the intervals of its work.
+    """Build the table of layers: one row per convolution call, in the order of the calls.
 
-    `layer` numbers the convolutions of the forward pass from 1. One of the backward pass has the number and the name of the
-    layer whose gradient it computes, which autograd's sequence numbers tell, or 0 if they were not recorded. `busy` is the
-    busy time of the step in nanoseconds.
+    `layer` numbers the convolutions of the forward pass from 1. A convolution of the backward pass has the number and the name
+    of the layer whose gradient it computes. Autograd's sequence numbers tell that layer; it is 0 if they were not recorded.
+    The time of a layer is the length of the union of the intervals of its work. `busy` is the busy time of the step in
+    nanoseconds.
     """
     calls = sorted((e for e in step.host if e.layer is e), key=lambda e: e.start)
     forward = [e for e in calls if e.work == CONVOLUTION]
@@ -43,7 +44,7 @@ def layer_table(step: Step, busy: int) -> pd.DataFrame:
 
 
 def _row(step: Step, call: Event, pieces: list[Event], busy: int) -> tuple:
-    """The columns after `pass`."""
+    """Return the columns after `pass`."""
     kernels = [e for e in pieces if e.kind == KERNEL]
     times = intervals.clip(intervals.spans(pieces), step.start, step.end)
     time = intervals.length(times)
@@ -61,8 +62,11 @@ def _text(shape: Iterable[int]) -> str:
 
 
 def _names(calls: list[Event]) -> list[str]:
-    """The name of each call: the innermost annotation or module around it and no other, else `conv N`. A name used again
-    (a module called twice) gets its count: `layer1.conv #2`."""
+    """Return the name of each call.
+
+    It is the name of the innermost annotation or module that surrounds this call and no other, else `conv N`. A name that
+    occurs again (a module called twice) gets a count: `layer1.conv #2`.
+    """
     around = Counter(mark for call in calls for mark in _marks(call))
     seen: Counter[str] = Counter()
     found = []
@@ -74,7 +78,7 @@ def _names(calls: list[Event]) -> list[str]:
 
 
 def _marks(call: Event) -> Iterator[Event]:
-    """The annotations around a call, from the innermost, but for those of steps."""
+    """Yield the annotations around a call, from the innermost outwards, without those of steps."""
     above = call.parent
     while above is not None:
         if above.kind == MARK and not STEP.match(above.name):
@@ -83,7 +87,7 @@ def _marks(call: Event) -> Iterator[Event]:
 
 
 def _node_sequence(call: Event) -> int | None:
-    """The sequence number of the autograd node that a backward call is part of."""
+    """Return the sequence number of the autograd node that a backward call is part of."""
     above = call if call.sequence is not None else call.operator
     while above is not None and above.sequence is None:
         above = above.operator

@@ -1,4 +1,4 @@
-"""JSON value by value, so that of a large text no more is held than is wanted."""
+"""A JSON reader that yields one value at a time, so that only the wanted part of a large text is held in memory."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ PATIENT = json.JSONDecoder(strict=False, parse_float=str, parse_int=lambda digit
 
 
 class Cursor:
-    """A place in a JSON text, which goes forward value by value."""
+    """A position in a JSON text that moves forward value by value."""
 
     def __init__(self, text: str) -> None:
         self.text, self.place = text, 0
 
     def peek(self) -> str:
-        """The next character that is no white space; "" at the end."""
+        """Return the next character that is not white space; "" at the end."""
         self.place = SPACE.match(self.text, self.place).end()
         return self.text[self.place : self.place + 1]
 
     def value(self) -> Any:
-        """The value that begins here."""
+        """Read the value that begins here."""
         self.peek()
         try:
             found, self.place = DECODER.raw_decode(self.text, self.place)
         except json.JSONDecodeError:
             raise
-        except ValueError:  # Python makes no number of thousands of digits
+        except ValueError:  # Python refuses to convert thousands of digits to a number
             found, self.place = PATIENT.raw_decode(self.text, self.place)
         return found
 
@@ -47,12 +47,15 @@ class Cursor:
         self.place += 1
 
     def error(self, message: str) -> json.JSONDecodeError:
-        """That something else is expected here."""
+        """Return the error that says what is expected here."""
         return json.JSONDecodeError(message, self.text, self.place)
 
 
 def members(cursor: Cursor) -> Iterator[tuple[str | None, Any]]:
-    """(key, value) of the outer object, but (None, event) for each of `traceEvents`, or of a list without an object."""
+    """Yield (key, value) for each member of the outer object, and (None, event) for each item of `traceEvents`.
+
+    A text that is a list, without an object around it, yields (None, event) for each of its items.
+    """
     opening, seen = cursor.peek(), False
     if opening == "[":
         yield from ((None, cursor.value()) for _ in cursor.items("]"))

@@ -1,4 +1,4 @@
-"""Events of a trace, and what the fields of a chrome trace mean, in the spellings of PyTorch 1.8 to now."""
+"""Events of a trace, and the meaning of the fields of a chrome trace, in the spellings of PyTorch 1.8 to now."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 OP, MARK, LAUNCH, KERNEL, MEMCPY, MEMSET = "operator", "annotation", "launch", "kernel", "memcpy", "memset"
 DEVICE = frozenset({KERNEL, MEMCPY, MEMSET})
-# Categories in lower case, words joined by "_". All others are no work: `gpu_user_annotation` and `cuda_sync` lie on the
-# rows of the device without running there, `overhead` and `Trace` describe the profiler.
+# Categories in lower case, words joined by "_". All other categories are not work: `gpu_user_annotation` and `cuda_sync` lie
+# on the rows of the device without running there; `overhead` and `Trace` describe the profiler.
 KINDS = {
     "cpu_op": OP, "operator": OP, "user_annotation": MARK, "kernel": KERNEL, "gpu_kernel": KERNEL, "cuda_kernel": KERNEL,
     "concurrent_kernel": KERNEL, "gpu_memcpy": MEMCPY, "memcpy": MEMCPY, "gpu_memset": MEMSET, "memset": MEMSET,
@@ -26,11 +26,19 @@ LARGEST = 10**18  # microseconds; far beyond any date, and small enough that no 
 class Event:
     """A stretch of time with a name.
 
-    `kind` is one of the words above; `start` and `end` are whole nanoseconds, as doubles cannot hold a date to the nanosecond.
-    `thread` is process and thread, or device and stream. What follows `sequence` is filled in by `attribution`: the
-    nearest enclosing event of the same thread (for work of the device: the operator that launched it), the class of work, the
-    outermost enclosing convolution, when and how a device was told to do it, and whether launch and external id name different
-    operators.
+    Attributes:
+        kind: one of the words above.
+        start: the beginning in whole nanoseconds, as doubles cannot hold a date to the nanosecond.
+        end: the end, likewise.
+        thread: process and thread, or device and stream.
+        parent: the nearest enclosing event of the same thread; for work of the device, the operator that launched it.
+        work: the class of work.
+        layer: the outermost enclosing convolution.
+        launched: the time at which the host launched the work on the device.
+        found_by: how `attribution` found the operator or the class.
+        contradicted: whether launch and external id name different operators.
+
+    `attribution` fills in `parent` and all fields after it.
     """
 
     kind: str
@@ -64,10 +72,10 @@ class Event:
 
 
 def nanoseconds(value: Any) -> int:
-    """Microseconds as a number or as text, exactly, in nanoseconds.
+    """Convert microseconds, given as a number or as text, to nanoseconds, exactly.
 
     Raises:
-        ValueError: it is no finite number, or beyond all times.
+        ValueError: the value is not a finite number, or lies beyond all times.
     """
     if type(value) is int:
         return value * 1000
@@ -85,7 +93,7 @@ def nanoseconds(value: Any) -> int:
 
 
 def kind_of(category: Any, name: str, pid: Any) -> str | None:
-    """Which of the kinds an event is; None for all that is no work and encloses none."""
+    """Return the kind of an event; None for an event that neither is work nor encloses any."""
     if category is None:  # the profiler of PyTorch 1.7 and older
         return {"CPU functions": OP, "CUDA functions": KERNEL}.get(str(pid))
     words = re.sub(r"[ -]+", "_", str(category).partition(",")[0].strip()).lower()
@@ -98,7 +106,7 @@ def kind_of(category: Any, name: str, pid: Any) -> str | None:
 
 
 def number(value: Any) -> int | None:
-    """An identifier; None where there is none, which CUPTI and kineto also write as 0."""
+    """Return an identifier; None where there is none, which CUPTI and kineto also write as 0."""
     try:
         return int(value) or None
     except (TypeError, ValueError, OverflowError):

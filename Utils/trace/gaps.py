@@ -1,4 +1,4 @@
-"""When nothing ran on the device (on the CPU: no operator), and what the CPU was doing meanwhile."""
+"""Gaps of a step, in which nothing ran on the device (on the CPU: no operator), and the CPU's activity in each."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from Utils.trace.step import Step
 
 
 def largest_gaps(step: Step, pieces: Sequence[Event], count: int = 5) -> list[dict[str, Any]]:
-    """The longest gaps of a step: when they begin (ms after the step), how long they are (ms), between what, and why.
+    """Return the longest gaps of a step.
 
-    Work that earlier steps launched fills gaps too.
+    Each has its beginning (ms after the start of the step), its length (ms), the work before and after it, and the activity
+    of the CPU. Work that earlier steps launched fills gaps too.
     """
     work = [*pieces, *step.foreign]
     times = intervals.spans(work)
@@ -35,7 +36,7 @@ def largest_gaps(step: Step, pieces: Sequence[Event], count: int = 5) -> list[di
 
 
 def short(name: str) -> str:
-    """A kernel's name without `void`, template parameters and arguments; copies say from where to where in brackets."""
+    """Shorten a kernel's name: drop `void`, template parameters and arguments; a copy keeps its direction in brackets."""
     if name.startswith("Mem"):
         return name
     plain = name.replace("(anonymous namespace)::", "").removeprefix("void ").replace("at::native::", "")
@@ -53,8 +54,12 @@ def _next(work: Sequence[Event], times: np.ndarray, moment: int) -> str:
 
 
 def _doing(step: Step, start: int, end: int) -> str:
-    """The outermost operator, or call outside of operators, that filled most of the gap, the call that it waited in where
-    that took half the gap, and the share of the gap without any, when Python was running or the program waiting."""
+    """Describe the activity of the CPU in a gap.
+
+    It names the outermost operator, or the call outside of operators, that filled most of the gap. It adds the call that the
+    operator waited in, where that took half the gap, and the share of the gap without any operator, in which Python was running
+    or the program waiting.
+    """
     near = [e for e in step.host if e.start < end and e.end > start]
     outer = [e for e in near if e.operator is None and not (e.kind == LAUNCH and e.length == 0)]
     covered = intervals.length(intervals.clip(intervals.spans(outer), start, end)) / (end - start)

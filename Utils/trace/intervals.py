@@ -10,18 +10,21 @@ from Utils.trace.events import Event
 
 
 def spans(events: Iterable[Event]) -> np.ndarray:
-    """When the events ran, (n, 2), in nanoseconds."""
+    """Return the start and the end of each event in nanoseconds, int64 (n, 2)."""
     return np.array([(e.start, e.end) for e in events], dtype=np.int64).reshape(-1, 2)
 
 
 def clip(times: np.ndarray, start: int, end: int) -> np.ndarray:
-    """The parts of the intervals that lie between `start` and `end`."""
+    """Return the parts of the intervals that lie between `start` and `end`."""
     inside = np.clip(times, start, end)
     return inside[inside[:, 1] > inside[:, 0]]
 
 
 def union(times: np.ndarray) -> np.ndarray:
-    """The same instants as disjoint intervals in ascending order, (m, 2); those that touch are joined, empty ones left out."""
+    """Merge intervals into disjoint ones in ascending order, (m, 2).
+
+    Intervals that touch are joined; empty ones are left out.
+    """
     times = times[times[:, 1] > times[:, 0]]
     times = times[np.argsort(times[:, 0], kind="stable")]
     if not len(times):
@@ -32,20 +35,23 @@ def union(times: np.ndarray) -> np.ndarray:
 
 
 def length(times: np.ndarray) -> int:
-    """The length of the union: an instant in several intervals counts once."""
+    """Return the length of the union: an instant in several intervals counts once."""
     joined = union(times)
     return int((joined[:, 1] - joined[:, 0]).sum())
 
 
 def gaps(times: np.ndarray, start: int, end: int) -> np.ndarray:
-    """The intervals between `start` and `end` in which nothing runs."""
+    """Return the intervals between `start` and `end` in which nothing runs."""
     joined = union(clip(times, start, end))
     edges = np.concatenate(([start], joined.ravel(), [end])).reshape(-1, 2)
     return edges[edges[:, 1] > edges[:, 0]]
 
 
 def exclusive(groups: Iterable[np.ndarray]) -> list[int]:
-    """The length of each group of intervals without the instants of the groups before it: they add up to that of all."""
+    """Return the length of each group of intervals without the instants of the groups before it.
+
+    The lengths add up to the length of all groups together.
+    """
     found, covered, before = [], np.empty((0, 2), np.int64), 0
     for times in groups:
         covered = union(np.concatenate((covered, times)))

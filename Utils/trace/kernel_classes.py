@@ -1,4 +1,4 @@
-"""Classes of work, told from the name of an operator or, where no operator is known, of a kernel."""
+"""Classes of work, read from the name of an operator or, where no operator is known, of a kernel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 CONVOLUTION, BACKWARD, MATMUL, NORM, POOLING = "convolution", "convolution backward", "matmul, linear", "BatchNorm", "pooling"
 LOSS, ELEMENTWISE, COPIES, OTHER = "softmax, loss", "elementwise", "copies, memory", "other"
-# In this order an instant in which several classes run is counted: once, for the first of them.
+# An instant in which several classes run counts once, for the class that comes first in this order.
 CLASSES = (CONVOLUTION, BACKWARD, MATMUL, NORM, POOLING, LOSS, ELEMENTWISE, COPIES, OTHER)
 CONVOLUTIONS = (CONVOLUTION, BACKWARD)
 
@@ -28,7 +28,7 @@ _OPERATORS = (
                   r"|logical|bitwise|masked_fill|dropout|alpha_dropout|bernoulli|normal|uniform|random|round|floor|ceil|trunc"
                   r"|frac|nan_to_num|foreach_non_finite|adam|adamw|sgd|adagrad)(_|$)"),
 )  # fmt: skip
-# Kernels of cuDNN, cuBLAS, CUTLASS, MIOpen, Triton and ATen. What fuses several things is what its name says first here.
+# Kernels of cuDNN, cuBLAS, CUTLASS, MIOpen, Triton and ATen. A fused kernel gets the first class here that its name matches.
 _KERNELS = (
     (NORM, r"batch_?norm|layer_?norm|group_?norm|instance_?norm|rms_?norm|bn_(fw|bw|inf)|welford"),
     (POOLING, r"pool"),
@@ -46,10 +46,10 @@ _KERNELS = tuple((work, re.compile(pattern)) for work, pattern in _KERNELS)
 
 @lru_cache(maxsize=65536)
 def of_operator(name: str) -> str | None:
-    """The class of an operator such as `aten::conv2d`.
+    """Return the class of an operator such as `aten::conv2d`.
 
-    OTHER for one of PyTorch's own that is in no other class; None for what says nothing by its name: functions of the user,
-    nodes of autograd (around operators that say it), compiled regions.
+    OTHER stands for an operator of PyTorch's own that is in no other class. None stands for a name that gives no class:
+    functions of the user, nodes of autograd (which surround operators that give one), compiled regions.
     """
     space, separator, word = name.rpartition("::")
     word = word.lower().partition(".")[0]
@@ -63,7 +63,7 @@ def of_operator(name: str) -> str | None:
 
 @lru_cache(maxsize=65536)
 def of_kernel(name: str) -> str:
-    """The class of a kernel of which nothing but the name is known."""
+    """Return the class of a kernel of which only the name is known."""
     low = name.lower()
     found = next((work for work, pattern in _KERNELS if pattern.search(low)), OTHER)
     if found == CONVOLUTION and re.search(r"dgrad|wgrad|bprop|backward|bwd|wrw", low):

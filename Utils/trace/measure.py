@@ -1,4 +1,4 @@
-"""What a step came to: busy and convolution time, classes of work, operators, gaps, and how kernels were attributed."""
+"""Measurements of a step: busy and convolution time, classes of work, operators, gaps, attribution of kernels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NO_OPERATOR = "(no operator)"
 
 @dataclass
 class Measured:
-    """A measured step: `summary` for JSON, in milliseconds and shares of 1, and the table of its layers."""
+    """A measured step: `summary` for JSON, with times in milliseconds and shares of 1, and the table of its layers."""
 
     step: Step
     summary: dict[str, Any]
@@ -33,10 +33,10 @@ class Measured:
 
 
 def measure(path: str | Path, number: int | None = None) -> Measured:
-    """Measure one step of a trace file, `ProfilerStep#number` or the last complete one.
+    """Measure one step of a trace file: `ProfilerStep#number`, or the last complete one.
 
     Raises:
-        Refused: the file is no trace, or has no such step, or nothing ran in it.
+        Refused: the file is no trace, has no such step, or nothing ran in that step.
     """
     trace = read(path)
     attribute(trace.events)
@@ -67,7 +67,10 @@ def measure(path: str | Path, number: int | None = None) -> Measured:
 
 
 def busy_pieces(step: Step) -> list[Event]:
-    """What makes a step busy: the work of the device; on the CPU, where there is no device, the operators, nested or not."""
+    """Return the events that make a step busy.
+
+    On a device they are its kernels, copies and memsets. On the CPU they are the operators, nested or not.
+    """
     return step.device if step.on_device else [e for e in step.host if e.kind == OP]
 
 
@@ -86,7 +89,7 @@ def _step_row(step: Step) -> dict[str, Any]:
 
 
 def _busy(trace: Trace, step: Step, pieces: Sequence[Event], busy: int) -> dict[str, Any]:
-    """Busy time over all streams; by device (on the CPU: by thread); and the rest of the step."""
+    """Return the busy time over all streams, that of each device (on the CPU: of each thread), and the rest of the step."""
     wall = step.end - step.start
     rows: dict[str, list[Event]] = defaultdict(list)
     for event in pieces:
@@ -112,10 +115,10 @@ def _busy(trace: Trace, step: Step, pieces: Sequence[Event], busy: int) -> dict[
 
 
 def _convolution(step: Step, pieces: Sequence[Event], layers: pd.DataFrame, busy: int) -> dict[str, Any]:
-    """Time in which at least one convolution ran: forward, backward, and either.
+    """Return the time in which at least one convolution ran: forward, backward, and either.
 
-    On a device that is every kernel launched inside a convolution, so that changes of layout, casts of mixed precision and
-    biases count, but not copies and memsets.
+    On a device it counts every kernel launched inside a convolution, so that changes of layout, casts of mixed precision and
+    biases count. Copies and memsets do not count.
     """
     wall = step.end - step.start
     found = {}
@@ -134,7 +137,10 @@ def _convolution(step: Step, pieces: Sequence[Event], layers: pd.DataFrame, busy
 
 
 def _classes(step: Step, pieces: Sequence[Event], busy: int) -> list[dict[str, Any]]:
-    """Busy time by class. Each instant counts once, for the first of CLASSES that ran, so that the shares add up to 1."""
+    """Return the busy time by class.
+
+    Each instant counts once, for the first of CLASSES that ran, so that the shares add up to 1.
+    """
     groups: dict[str, list[Event]] = {name: [] for name in CLASSES}
     for event in pieces:
         groups[event.work or OTHER].append(event)
@@ -152,8 +158,11 @@ def _classes(step: Step, pieces: Sequence[Event], busy: int) -> list[dict[str, A
 
 
 def _operators(step: Step) -> list[dict[str, Any]]:
-    """By name: time on the device of what an operator itself launched (summed, also where streams overlap), time on the CPU
-    without the operators inside, calls. The largest first."""
+    """Return a row per operator name, the largest time first.
+
+    The time on the device is that of the work that the operator itself launched, summed, also where streams overlap. The time
+    on the CPU leaves out the operators inside.
+    """
     own = [e for e in step.host if e.kind == OP]
     cpu: Counter[str] = Counter()
     for event in own:
@@ -169,7 +178,7 @@ def _operators(step: Step) -> list[dict[str, Any]]:
 
 
 def _attribution(step: Step) -> dict[str, int]:
-    """How many kernels got their class how, and how many launches have no kernel (which the profiler lost)."""
+    """Count the kernels by the way in which their class was found, and the launches whose kernel the profiler lost."""
     kernels = [e for e in step.device if e.kind == KERNEL]
     ways = Counter(e.found_by for e in kernels)
     done = {e.correlation for e in step.device}

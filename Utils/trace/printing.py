@@ -1,4 +1,4 @@
-"""What is printed of a measured step, the same from a saved summary."""
+"""The printed report of a measured step; a saved summary gives the same report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LAYERS = 60  # rows of the table of layers
 
 
 def print_report(summary: dict[str, Any], layers: pd.DataFrame) -> None:
-    """Step, busy, convolution, then the tables: layers, classes of work, operators, gaps."""
+    """Print step, busy time and convolutions, then the tables of layers, classes of work, operators and gaps."""
     for line in findings(summary):
         print(line)
     device = summary["on"] == "device"
@@ -35,7 +35,7 @@ def print_report(summary: dict[str, Any], layers: pd.DataFrame) -> None:
 
 
 def findings(summary: dict[str, Any]) -> list[str]:
-    """The sentences that a report quotes."""
+    """Return the sentences that a report quotes."""
     step, busy, found = summary["step"], summary["busy"], summary["attribution"]
     device = summary["on"] == "device"
     running = "at least one kernel, copy or memset ran" if device else "at least one operator ran, on any thread"
@@ -63,7 +63,7 @@ def findings(summary: dict[str, Any]) -> list[str]:
 
 
 def _doubts(events: dict[str, Any]) -> list[str]:
-    """What of the file could not be used, or says two things."""
+    """Return a line on broken events, which are left out, and one on launches that contradict the external id."""
     lines = []
     if broken := events["broken"]:
         lines.append(f"WARNING: {broken} broken events were left out (no time that makes sense, or begun and never ended)")
@@ -73,7 +73,7 @@ def _doubts(events: dict[str, Any]) -> list[str]:
 
 
 def _convolution(found: dict[str, Any], device: bool) -> list[str]:
-    """A line each for forward and, where there is a backward pass, backward and both."""
+    """Return a line for the forward pass and, where there is a backward pass, one for it and one for both."""
     if not found["both"]["ms"]:
         return ["Convolution: none ran in this step"]
     lines = []
@@ -122,13 +122,13 @@ def _gaps(summary: dict[str, Any], device: bool) -> str:
 
 
 def _tail(name: str, length: int = 40) -> str:
-    """A kernel's name, if it is long its end, where the telling words are."""
+    """Shorten a kernel's name; of a long one the end stays, as it distinguishes kernels best."""
     plain = short(name)
     return plain if len(plain) <= length else "..." + plain[3 - length :]
 
 
 def _show(table: pd.DataFrame, **formats: str) -> str:
-    """A table, never shortened, with its text to the left and headings without underscores."""
+    """Format a table in full, with its text to the left and headings without underscores."""
     text = table.copy()
     for column, layout in formats.items():
         if column in text:

@@ -1,7 +1,7 @@
-"""A trace file as events: a chrome trace in JSON as torch.profiler writes it, plain or gzipped.
+"""The reader of a trace file: a chrome trace in JSON as torch.profiler writes it, plain or gzipped.
 
-The text is read event by event and what is no work is dropped at once: 215 MB of JSON, 890 000 events, took 9 s and 490 MB of
-memory on one CPU core, nearly all of it for the text.
+It reads the text event by event and drops every event that is not work at once. 215 MB of JSON, 890 000 events, took 9 s and
+490 MB of memory on one CPU core; nearly all of the memory held the text.
 """
 
 from __future__ import annotations
@@ -32,10 +32,15 @@ BYTES = re.compile(r"[\x80-\xff]+")
 
 @dataclass
 class Trace:
-    """A trace file: its events in the order of the file, the names of its devices, and how many events were left out.
+    """The content of a trace file.
 
-    `other` counts events by category that are no work, `broken` those without a time that makes sense. `undecoded` says that
-    characters beyond ASCII are bytes of UTF-8.
+    Attributes:
+        path: the file.
+        events: the events of work, in the order of the file.
+        devices: the names of the devices, by number.
+        other: the number of events that are not work, by category.
+        broken: the number of events without a plausible time.
+        undecoded: whether characters beyond ASCII are single bytes of UTF-8 (see `_text`).
     """
 
     path: str
@@ -72,12 +77,15 @@ def read(path: str | Path) -> Trace:
 
 
 def _text(path: str | Path) -> tuple[str, bool]:
-    """The file's text, and whether bytes beyond ASCII became one character each, which keeps a large text small (`_decoded`)."""
+    """Return the file's text, and whether each byte beyond ASCII became one character.
+
+    One character per byte keeps a large text small; `_decoded` restores the letters later.
+    """
     try:
         content = read_input(Path(path), LARGEST)
         if content[:2] == b"\x1f\x8b":
             with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
-                content = packed.read(LARGEST + 1)  # a thousandth of a size may be enough to pack nothing but spaces
+                content = packed.read(LARGEST + 1)  # a file of spaces packs to a thousandth of its size
             if len(content) > LARGEST:
                 raise Refused(f"{path} is too large to be read: it unpacks to more than {LARGEST >> 20} MiB")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -94,7 +102,7 @@ def _text(path: str | Path) -> tuple[str, bool]:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Without searches for reference cycles, which would go over all events again and again."""
+    """Switch the search for reference cycles off inside, as it would go over all events again and again."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -129,7 +137,7 @@ def _collect(trace: Trace, text: str) -> None:
 
 
 def _add(trace: Trace, found: dict[str, Any], end: Any = None) -> None:
-    """Keep a complete event; `end` is the time of the event that ended it, where its duration is not its own."""
+    """Keep a complete event; `end` is the time of the event that ended it, where it has no duration of its own."""
     name = _word(trace, found.get("name"))
     kind = kind_of(found.get("cat"), name, found.get("pid"))
     if kind is None:
@@ -162,7 +170,7 @@ def _add(trace: Trace, found: dict[str, Any], end: Any = None) -> None:
 
 
 def _word(trace: Trace, name: Any) -> str:
-    """A name that can be shown, one string for all events that have it."""
+    """Return a printable name; all events of that name share one string."""
     name = str(name)
     if trace.undecoded and not name.isascii():
         name = BYTES.sub(_decoded, name)
@@ -170,7 +178,7 @@ def _word(trace: Trace, name: Any) -> str:
 
 
 def _decoded(found: re.Match[str]) -> str:
-    """The letters that these bytes are in UTF-8; where they are none, they are letters already, which JSON had escaped."""
+    """Decode these bytes as UTF-8; where they are not UTF-8, they are letters that JSON had escaped, and stay."""
     try:
         return found[0].encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:
@@ -178,7 +186,7 @@ def _decoded(found: re.Match[str]) -> str:
 
 
 def _place(trace: Trace, found: dict[str, Any], args: dict[str, Any], kind: str) -> tuple[str, str]:
-    """Process and thread, or device and stream."""
+    """Return process and thread, or device and stream."""
     pid, tid = found.get("pid"), found.get("tid")
     if kind in DEVICE:
         pid, tid = args.get("device", pid), args.get("stream", str(tid).removeprefix("stream "))
@@ -186,7 +194,7 @@ def _place(trace: Trace, found: dict[str, Any], args: dict[str, Any], kind: str)
 
 
 def _shapes(dims: Any) -> tuple[tuple[int, ...], ...] | None:
-    """The shapes of the inputs as they were recorded; what is no tensor has the shape ()."""
+    """Return the recorded shapes of the inputs; an input that is no tensor has the shape ()."""
     if isinstance(dims, str):  # PyTorch 1.8 wrote text
         try:
             dims = json.loads(dims)
@@ -199,7 +207,7 @@ def _shapes(dims: Any) -> tuple[tuple[int, ...], ...] | None:
 
 
 def _drop_outliers(trace: Trace) -> None:
-    """Leave out events a day or more away from the middle one: a device that knew no time writes 0."""
+    """Leave out events a day or more away from the middle one: a device without a clock writes 0."""
     starts = sorted(e.start for e in trace.events)
     if starts:
         middle = starts[len(starts) // 2]

@@ -1,4 +1,4 @@
-"""Which part of a trace is measured: one step, from its beginning until the last work that it launched has ended."""
+"""The measured part of a trace: one step, from its beginning until the last work that it launched has ended."""
 
 from __future__ import annotations
 
@@ -21,11 +21,18 @@ NO_KERNELS = (
 
 @dataclass
 class Step:
-    """One step. Times in nanoseconds.
+    """One step; times in nanoseconds.
 
-    `marked_end` is where its annotation ends; `end` is later where the device was still working on what the step launched.
-    `host` holds the operators and calls that began in the step, `device` the work that it launched, and `foreign` other work
-    of the device between `start` and `end`, which an earlier step launched.
+    Attributes:
+        name: `ProfilerStep#N`, or `whole trace`.
+        chosen: the reason for the choice, in words.
+        start: the beginning of its annotation.
+        marked_end: the end of its annotation.
+        end: the end of the last work that it launched, if that is later than `marked_end`.
+        on_device: whether the trace has work of a device.
+        host: the operators and calls that began in the step.
+        device: the work of the device that the step launched.
+        foreign: other work of the device between `start` and `end`, which an earlier step launched.
     """
 
     name: str
@@ -40,7 +47,7 @@ class Step:
 
 
 def find_step(trace: Trace, number: int | None = None) -> Step:
-    """The step `ProfilerStep#number`, or the last complete one, or, where none is annotated, the whole trace.
+    """Find the step `ProfilerStep#number`, or the last complete one; without any annotation, the whole trace.
 
     A step is complete if it holds at least half as much work (operators and activities of the device) as the fullest one:
     profilers also annotate the moment between the last iteration and their end.
@@ -71,7 +78,10 @@ def find_step(trace: Trace, number: int | None = None) -> Step:
 
 
 def _annotated(events: Sequence[Event], amount: Callable[[Event], int]) -> dict[int, Event]:
-    """The annotations of steps by their number, in order of time; of several with one number the longest in which work was."""
+    """Return the annotations of steps by their number, in order of time.
+
+    Of several annotations with one number it keeps the longest one in which work began.
+    """
     marks: dict[int, Event] = {}
     for event in sorted((e for e in events if e.kind == MARK), key=lambda e: e.start):
         if (match := STEP.match(event.name)) and event.length:
@@ -82,7 +92,10 @@ def _annotated(events: Sequence[Event], amount: Callable[[Event], int]) -> dict[
 
 
 def _amounts(events: Sequence[Event], device: list[Event]) -> Callable[[Event], int]:
-    """A function: how much work began in an annotation; none where there is a device and it was told nothing."""
+    """Return a function that counts the work that began in an annotation.
+
+    The count is 0 where the trace has a device and the annotation launched nothing on it.
+    """
     hosts = np.sort(np.array([e.start for e in events if e.kind == OP], dtype=np.int64))
     works = np.sort(np.array([_told(e) for e in device], dtype=np.int64))
 
@@ -93,12 +106,12 @@ def _amounts(events: Sequence[Event], device: list[Event]) -> Callable[[Event], 
 
 
 def _told(event: Event) -> int:
-    """When the device was told to do this; where that is not known, when it began."""
+    """Return the time at which the host launched this work; where that is unknown, the time at which it began."""
     return event.start if event.launched is None else event.launched
 
 
 def _cut(trace: Trace, mark: Event, name: str, chosen: str, device: list[Event]) -> Step:
-    """What belongs to the step that `mark` annotates."""
+    """Cut out the step that `mark` annotates."""
     own = [e for e in device if mark.start <= _told(e) < mark.end]
     host = [e for e in trace.events if e.kind in (OP, LAUNCH) and mark.start <= e.start < mark.end]
     _check_kernels(trace.path, f"{name} has ", [e for e in host if e.kind == LAUNCH], own)

@@ -23,11 +23,12 @@ def train_epoch(
     precision: Precision | None = None,
     after_step: Callable[[int], None] | None = None,
 ) -> torch.Tensor:
-    """One pass over `batches`; returns the mean training loss as a float64 scalar on the device, which is not read here.
+    """Train for one pass over `batches` and return the mean training loss, a float64 scalar that stays on the device.
 
     `after_step` is called with the number of each step, from 1, while the parameters still have its gradients.
-    With `sizes`, `batches` are the shares that this process has of batches of these sizes: the mean over all processes of
-    their gradients, and of what they return, is what one process comes to.
+
+    With `sizes`, `batches` are the shares that this process has of batches of these sizes. The mean over all processes of their
+    gradients, and of their results, equals that of a single process.
     """
     model.train()
     layout = image_format(model)
@@ -49,14 +50,20 @@ def train_epoch(
 
 
 def _share_of_mean(logits: torch.Tensor, labels: torch.Tensor, whole: int) -> torch.Tensor:
-    """What a share adds to the mean loss of a batch of `whole` images, times the processes, as their mean is what counts."""
+    """Return a share's part of the mean loss of a batch of `whole` images, times the number of processes.
+
+    The factor is needed because the processes average their gradients and losses.
+    """
     count = processes.share()[1]
     return nn.functional.cross_entropy(logits, labels, reduction="sum") * (count / whole)
 
 
 @torch.no_grad()
 def test_sums(model: nn.Module, batches: Batches, precision: Precision | None = None) -> tuple[torch.Tensor, int]:
-    """Sums over a test set in eval mode: (loss, hits in the first, hits in the first five) [3] on the device, and images."""
+    """Return the sums over a test set in eval mode, [3] on the device, and the number of images.
+
+    The sums are the loss, the hits in the first, and the hits in the first five.
+    """
     model.eval()
     layout = image_format(model)
     device = next(model.parameters()).device
@@ -74,9 +81,9 @@ def test_sums(model: nn.Module, batches: Batches, precision: Precision | None = 
 
 
 def evaluate(model: nn.Module, batches: Batches, precision: Precision | None = None) -> tuple[float, float, float]:
-    """Mean loss, top-1 and top-5 accuracy in percent over `batches` (fewer than five classes: among all of them).
+    """Return mean loss, top-1 and top-5 accuracy in percent over `batches` (with fewer than five classes, among all).
 
-    Several processes each come with their share of the batches, and all get the same numbers.
+    Each of several processes passes its share of the batches, and all get the same numbers.
     """
     sums, images = test_sums(model, batches, precision)
     loss, top1, top5, count = processes.add_up([*sums.tolist(), images])

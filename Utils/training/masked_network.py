@@ -1,4 +1,4 @@
-"""The network with masks that every experiment works on, and how it is built from the options."""
+"""The network with masks that every experiment works on, and its construction from the options."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class MaskedNetwork:
         data: the dataset.
         device: the device of the network and of the data.
         options: the options that the network was made with.
-        subset: the indices of the training images that pruning methods score with; None where nothing is scored.
+        subset: the indices of the training images that pruning methods score with; None if the run scores nothing.
     """
 
     model: nn.Module
@@ -54,7 +54,7 @@ class MaskedNetwork:
         return sum(int(torch.count_nonzero(p.mask)) for p in self.prunables)
 
     def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take over the weights and statistics of `state`, and its masks if it has any; masks are written to the weights."""
+        """Load the weights and statistics of `state`, and its masks if it has any; then apply the masks to the weights."""
         load_state(self.model, state)
         apply_masks(self.prunables)
 
@@ -63,7 +63,7 @@ class MaskedNetwork:
         return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
     def compression_table(self, scores: Sequence[torch.Tensor]) -> pd.DataFrame:
-        """Count what is left of each parameter tensor (see `Utils.measure.counting`), with `--thop` by thop too.
+        """Count the remaining part of each parameter tensor (see `Utils.measure.counting`); with `--thop`, by thop too.
 
         `scores` are those of the prunables.
         """
@@ -73,7 +73,7 @@ class MaskedNetwork:
     def prune(
         self, pruner: Pruner, density: float | None = None, start: float = 1.0, *, ablate: bool = True
     ) -> list[torch.Tensor]:
-        """Prune to `density`, then reinitialize, shuffle (`ablate`), write the masks to the weights; returns the last scores.
+        """Prune to `density`, reinitialize and shuffle if asked (`ablate`), apply the masks; return the last scores.
 
         `density` is `--density` if none is given; the schedule of the rounds begins at the density `start`.
 
@@ -107,7 +107,7 @@ class MaskedNetwork:
         return scores
 
     def ablate(self) -> None:
-        """Draw new weights (`--reinitialize`) and permute the masks (`--shuffle`) where that was asked."""
+        """Draw new weights (`--reinitialize`) and permute the masks (`--shuffle`) if the options ask for it."""
         if self.options.reinitialize:
             self._reinitialize()
         if self.options.shuffle:
@@ -129,7 +129,7 @@ class MaskedNetwork:
 
 
 def build_model(options: Options, data: Dataset, pretrained: bool = False) -> nn.Module:
-    """The network that the options name, for the shape of `data`, on the CPU, drawn from the global generator."""
+    """Build the network that the options name, for the shape of `data`, on the CPU, drawn from the global generator."""
     return registry.build(
         options.model, options.model_class, data.input_shape, data.num_classes, dense_classifier=options.dense_classifier,
         pretrained=pretrained, download=not options.no_download,
@@ -137,7 +137,7 @@ def build_model(options: Options, data: Dataset, pretrained: bool = False) -> nn
 
 
 def build_dense(options: Options, data: Dataset, device: torch.device) -> nn.Module:
-    """Another network of that architecture, without masks, to be measured; the global generator is as it was afterwards."""
+    """Build another network of that architecture, without masks, for measurements; the global generator does not change."""
     with torch.random.fork_rng(devices=[]):
         return build_model(options, data).to(device)
 

@@ -1,4 +1,4 @@
-"""Dynamic sparse training: the updates of the masks for methods whose masks move while the network trains."""
+"""Dynamic sparse training: the updates of the masks for methods that move them while the network trains."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from Utils.training.masked_network import MaskedNetwork
 
 
 def mask_updates(pruner: Pruner, network: MaskedNetwork) -> MaskUpdates | None:
-    """Plan the mask updates of the training after pruning (`--update-interval`); None where the method's masks stay.
+    """Plan the mask updates of the training after pruning (`--update-interval`); None if the method does not move masks.
 
-    Says so where the interval is longer than the training that may move the masks.
+    A NOTE says so if the interval is longer than the part of the training in which masks may move.
     """
     if pruner.growth is None:
         return None

@@ -1,4 +1,4 @@
-"""Optimizers, and learning rates over a phase: `--lr-schedule`, `--lr-drops` and `--lr-warmup`, stepped once an epoch."""
+"""Optimizers, and the learning rate over a phase, set once an epoch (`--lr-schedule`, `--lr-drops`, `--lr-warmup`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from Utils.options.groups.training_options import TrainingOptions
 
 
 def make_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """The optimizer of a training phase over all trainable parameters.
+    """Make the optimizer of a training phase over all trainable parameters.
 
     `sgd`, `adam`, `adamw` and `rms` (RMSprop) are torch's with its defaults; `momentum` is SGD with Nesterov momentum 0.9.
     """
@@ -47,10 +47,12 @@ def make_schedule(optimizer: torch.optim.Optimizer, options: TrainingOptions, ep
 
 
 def factor(schedule: str, done: int, epochs: int, warmup: int, drops: Sequence[int] = (), rate: float = 0.1) -> float:
-    """The learning rate of the epoch that begins after `done` epochs, as a share of `--lr`.
+    """Return the learning rate of the epoch that begins after `done` epochs, as a share of `--lr`.
 
-    While done < warmup it is (done + 1) / (warmup + 1); then `cosine` has (1 + cos(pi (done - warmup) / (epochs - warmup))) / 2.
-    `steps` has `rate` to the number of `drops` up to `done`, and in the warm-up the product of both.
+    While done < warmup it is (done + 1) / (warmup + 1). After that, `cosine` gives
+    (1 + cos(pi (done - warmup) / (epochs - warmup))) / 2. `steps` gives `rate` to the power of the number of `drops` up to
+    `done`,
+    in the warm-up times the warm-up's factor.
     """
     rising = min(1.0, (done + 1) / (warmup + 1))
     if schedule == "steps":

@@ -1,4 +1,4 @@
-"""Training: the epochs of a phase, each with its evaluation, left and taken up again wherever that is wanted."""
+"""Training: the epochs of a phase, each with its evaluation. A phase can stop after any epoch and continue later."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLUMNS = ("epoch", "train_loss", "test_loss", "top1_accuracy", "top5_accuracy",
 
 
 class Diverged(RunFailed):
-    """The loss is no longer finite. `rows` is the table up to and including that epoch."""
+    """The loss is no longer finite; `rows` is the table up to and including that epoch."""
 
     def __init__(self, phase: str, epoch: int, rows: pd.DataFrame) -> None:
         super().__init__(f"diverged at epoch {epoch} of {phase}: the loss is not finite")
@@ -36,23 +36,25 @@ class Diverged(RunFailed):
 
 
 class Training:
-    """One phase of training, which may be left after any epoch and taken up again: a function of the seed, phase and epoch.
+    """One phase of training, which can stop after any epoch and continue later with the same numbers.
 
     The optimizer and the schedule are new; masks hold throughout. Batch order, augmentation and dropout are functions of
     (seed, `order`, epoch).
 
-    Several processes (see `Utils/compute/processes.py`) share every batch and the test set, and compute what one of them would up
-    to rounding, but for what a network draws in training, and for BatchNorm: each normalises by its share of the batch, and
-    the statistics that are tested and saved are those of rank 0.
+    Several processes (see `Utils/compute/processes.py`) share every batch and the test set. They compute the same as one process
+    up
+    to rounding, with two exceptions: the random numbers that a network draws in training, and BatchNorm. Each process normalises
+    by
+    its share of the batch, and the statistics that are tested and saved are those of rank 0.
 
     Args:
-        network: the network that is trained, on the data that it is for.
-        phase: what the seconds are booked under, and the name of a failure.
+        network: the network that is trained, and its data.
+        phase: the name under which seconds are booked and a failure is reported.
         order: the name of the data order; default: the phase.
-        first: the epoch that the network stands at, where it was rewound to a later one than 0.
+        first: the epoch at which the network stands, if it was rewound to a later one than 0.
         epochs: the length of the phase, over which a cosine falls; default: `--pre-epochs` or `--post-epochs`, by `phase`.
-        updates: what moves the masks on the way.
-        watch: called after each evaluation with this and the epoch that `run` goes up to; it changes nothing.
+        updates: moves the masks during training.
+        watch: called after each evaluation with this object and the last epoch of `run`; it changes nothing.
     """
 
     def __init__(
@@ -89,16 +91,17 @@ class Training:
 
     @property
     def over(self) -> bool:
-        """Whether `--patience` is at its end."""
+        """Whether `--patience` is used up."""
         return is_over(self._accuracies(), self.patience)
 
     def run(self, epochs: int, after_epoch: Callable[[Training], None] | None = None, *, whole: bool = True) -> pd.DataFrame:
-        """Evaluate, then train up to epoch `epochs`, evaluating after each; a row of `columns` for each evaluation.
+        """Evaluate, then train up to epoch `epochs` with an evaluation after each; return a row of `columns` per evaluation.
 
-        The first row is before training; `seconds` are those of training, without evaluation. `after_epoch` is called after
-        each epoch but the last. With `--patience` the phase may end earlier, and in the end the network is that of the row with
-        the best validation accuracy; the optimizer stays as it was after the last epoch. Unless this is not the `whole` phase
-        yet.
+        The first row is before training; `seconds` are those of training, without evaluation. `after_epoch` is called after each
+        epoch except the last.
+
+        With `--patience` the phase may end earlier. At the end the network gets the state with the best validation accuracy; the
+        optimizer stays as it was after the last epoch. Both apply only if this is the `whole` phase.
 
         Raises:
             Diverged: the training loss of an epoch is not finite.
@@ -137,7 +140,7 @@ class Training:
             raise Diverged(self.phase, epoch, self.table())
 
     def _validate(self, share: tuple[int, int]) -> tuple[float, ...]:
-        """Loss and accuracy over the images held out, if there are any."""
+        """Return loss and accuracy over the images held out, if there are any."""
         if not self.data.val_size:
             return ()
         return evaluate(self.model, self.data.val_batches(self.options.test_batch_size, share), self.precision)[:2]
@@ -146,7 +149,7 @@ class Training:
         return [row[self.columns.index("val_top1")] for row in self.rows] if self.patience else []
 
     def _train(self, model: nn.Module, epoch: int, share: tuple[int, int]) -> float:
-        """One epoch; returns the mean loss over all images of all processes."""
+        """Train one epoch and return the mean loss over all images of all processes."""
         seed, batch_size, (rank, count) = self.options.seed, self.options.train_batch_size, share
         torch.manual_seed(derive(seed, self.order, epoch, *([rank] if rank else [])))  # dropout's draws
         batches = self.data.train_batches(batch_size, seed, self.order, epoch, share)
@@ -156,7 +159,7 @@ class Training:
         return processes.add_up([loss])[0] / count
 
     def _after_step(self, epoch: int) -> Callable[[int], None] | None:
-        """What moves the masks after a step of `epoch`, steps being counted over the whole phase."""
+        """Return the function that moves the masks after a step of `epoch`; it counts steps over the whole phase."""
         updates = self.updates
         if updates is None:
             return None
@@ -164,11 +167,11 @@ class Training:
         return lambda step: updates.after_step(before + step, self.optimizer)
 
     def table(self) -> pd.DataFrame:
-        """The rows so far."""
+        """Return the rows so far."""
         return pd.DataFrame(self.rows, columns=self.columns).astype({"train_loss": float, "lr": float})
 
     def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as it is now; tensors are not copied."""
+        """Return everything that `restore` needs; tensors are not copied."""
         state: dict[str, Any] = {"best": self._best} if self.patience else {}
         if self.updates:
             state["updates"] = self.updates.state()
@@ -181,7 +184,10 @@ class Training:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to `state`; the network keeps its masks where that has none; without rows, it is not evaluated yet."""
+        """Return to `state`.
+
+        If it has no masks, the network keeps its own; if it has no rows, the network counts as not evaluated yet.
+        """
         load_state(self.model, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])

@@ -1,4 +1,4 @@
-"""The beginning of every training or pruning experiment: from options to a masked network, its data and its pruner."""
+"""The beginning of every training or pruning experiment: the masked network, its data and its pruner."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ from Utils.measure.counting import multiply_adds
 from Utils.options.types import Options
 from Utils.training.masked_network import MaskedNetwork, build_model, mask
 
-THREADS = torch.get_num_threads()  # what the machine or OMP_NUM_THREADS gives
+THREADS = torch.get_num_threads()  # the number of the machine or of OMP_NUM_THREADS
 SMALL_STEP = 1 << 26  # multiply-adds of a training step's forward pass below which one thread is quicker
 
 
 def use_threads(model: nn.Module, options: Options, input_shape: tuple[int, ...]) -> None:
-    """Give small networks one CPU thread: handing work to a second one would take longer than the work.
+    """Give small networks one CPU thread: passing work to a second one would take longer than the work.
 
-    With `--deterministic` every network has one: sums in several parts differ in the last digits, and with them `--jobs` would.
+    With `--deterministic` every network has one thread. Sums in several parts differ in the last digits, so that numbers would
+    depend on `--jobs`.
     """
     step = multiply_adds(model, input_shape) * options.train_batch_size
     torch.set_num_threads(1 if step < SMALL_STEP or options.deterministic else THREADS)
@@ -40,7 +41,7 @@ def prepare(options: Options, device: torch.device, data: Dataset) -> MaskedNetw
     """Draw the scoring subset and the network, in Synaptic-Flow's order, so that a seed gives its subset and its weights.
 
     Raises:
-        Refused: the network cannot take the data's shape, or the budget keeps no weight at all.
+        Refused: the network does not accept the data's shape, or the budget keeps no weight at all.
     """
     torch.manual_seed(options.seed)
     subset = data.scoring_subset(data.num_classes * options.prune_dataset_ratio)
@@ -57,7 +58,7 @@ def prepare(options: Options, device: torch.device, data: Dataset) -> MaskedNetw
 
 
 def set_up(options: Options, pruner: Pruner, datasets: Datasets, *, read: bool = True) -> tuple[MaskedNetwork, Clock]:
-    """The network and its data, ready to be trained or pruned, and the clock of the run; `read` reads the data now."""
+    """Return the network with its data, ready for training or pruning, and the clock of the run; `read` reads the data now."""
     device = choose_device(options)
     clock = Clock(device)
     with clock("data"):
@@ -73,7 +74,7 @@ def set_up(options: Options, pruner: Pruner, datasets: Datasets, *, read: bool =
 
 
 def check_budget(options: Options, layers: Sequence[Layer]) -> None:
-    """Refuse a density that keeps no prunable weight at all, or fewer than the method or `--mask-distribution` always keeps.
+    """Refuse a density that keeps no weight, or fewer than the method or `--mask-distribution` always keeps.
 
     Raises:
         Refused: one line that names the numbers.
@@ -92,10 +93,10 @@ def check_budget(options: Options, layers: Sequence[Layer]) -> None:
 
 
 def load_pruner(options: Options) -> Pruner:
-    """The pruner that the options name.
+    """Make the pruner that the options name.
 
     Raises:
-        Refused: its masks move in training, and what is asked needs them to stay.
+        Refused: its masks move in training, although the options need fixed masks.
     """
     pruner = Pruners.load(options.pruner)()
     if pruner.growth and (options.compact or options.level):
@@ -105,13 +106,13 @@ def load_pruner(options: Options) -> Pruner:
 
 
 def print_note(pruner: Pruner, options: Options) -> None:
-    """Say so where a method meant for trained weights is given untrained ones."""
+    """Print a note where a method meant for trained weights is given untrained ones."""
     trained = options.pretrained or options.weights or options.pre_epochs
     if pruner.untrained_note and not trained:
         print(f"NOTE: {pruner.untrained_note}")
 
 
 def print_target(options: Options) -> None:
-    """What the pruning aims at, in all three words."""
+    """Print the target of pruning as density, sparsity and compression."""
     asked = f"density {options.density:.6g} (sparsity {options.sparsity:.6g}, compression {options.compression:.6g})"
     print(f"Pruning with {options.pruner} for {options.prune_epochs} epochs to {asked}.")

@@ -16,44 +16,45 @@ if TYPE_CHECKING:
 
 FOLDER, FILES = "tensorboard", "events.out.tfevents.*"
 SCALARS = ("train_loss", "test_loss", "top1_accuracy", "top5_accuracy", "lr")  # the columns 1 to 5 of the rows of a training
-BINS = 60  # as in `--experiment histogram`
-HISTOGRAMS = 10  # of a phase, about, beside those of its start and end
+BINS = 60  # the default of `--experiment histogram`
+HISTOGRAMS = 10  # approximate number in a phase, besides those of its start and end
 Watch = Callable[["Training", int], None]
 
 
 class EventLog:
-    """The event files of a run. A step is an epoch of training, counted through all phases of the run; tags begin with the phase.
+    """The event files of a run.
 
-    One count for all phases lets a run that goes on drop what an earlier process wrote after the checkpoint: TensorBoard
-    drops by steps alone, whatever the tag.
+    A step is an epoch of training, counted through all phases of the run; tags begin with the phase. With one count for all
+    phases, a resumed run can drop the events that an earlier process wrote after the checkpoint: TensorBoard drops events by
+    step, whatever their tag.
 
     Args:
         path: the run's folder; the files are in its `tensorboard/`.
-        active: whether anything is written at all.
-        made: told of each file, as FOLDER/NAME, which TensorBoard names, before it holds any value.
+        active: whether the run writes events.
+        made: called with each new file, as FOLDER/NAME, which TensorBoard chooses, before the file holds any value.
     """
 
     def __init__(self, path: Path, active: bool, made: Callable[[str], None]) -> None:
         self._path, self.active, self._made = path / FOLDER, active, made
         self._begun = self._goes_on = False
-        self._waiting: list[tuple[int, str, Any]] = []  # until the run has begun: until then it may be refused
+        self._waiting: list[tuple[int, str, Any]] = []  # kept until the run has begun, as it may still be refused
         self._writer: SummaryWriter | None = None
 
     def begin(self, goes_on: bool = False) -> None:
-        """From now on events are written, and those that waited. A run that `goes_on` has events of all that is behind it."""
+        """Write the events that waited, and all later ones; a run that `goes_on` has the events up to its checkpoint already."""
         self._begun, self._goes_on = True, goes_on and any(self._path.glob(FILES))
         if self._goes_on:
             self._waiting.clear()
 
     def watch(self, before: int = 0) -> Watch | None:
-        """The `watch` of a training that begins when the run has trained for `before` epochs; None where nothing is written."""
+        """Return the `watch` of a training that begins after `before` epochs of the run; None if the log is not active."""
         if not self.active:
             return None
         written: int | None = None
 
         def log(training: Training, epochs: int) -> None:
             nonlocal written
-            if written is None:  # rows of an earlier process, or of another run that left its dense network in the cache
+            if written is None:  # the first rows are those of an earlier process, or of the cached dense network
                 written = len(training.rows) - 1 if self._goes_on else 0
             for index, row in enumerate(training.rows[written:], start=written):
                 scalars = zip(SCALARS, row[1:], strict=False)
@@ -75,7 +76,7 @@ class EventLog:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            # Files are read in the order of their names, which tell seconds: those of one second might be read the wrong way.
+            # TensorBoard reads files in the order of their names, which contain the second: two of one second could be swapped.
             while any(self._path.glob(f"{FILES[:-1]}{int(time.time()):010d}.*")):
                 time.sleep(0.05)
             before = set(self._path.glob(FILES))
@@ -88,22 +89,22 @@ class EventLog:
             else:
                 self._writer.add_scalar(tag, value, step)
         self._waiting.clear()
-        self._writer.flush()  # before the checkpoint of this epoch: what is behind it is never missing
+        self._writer.flush()  # before the checkpoint of this epoch, so that no event before the checkpoint is missing
 
     def close(self) -> None:
-        """Nothing more is written."""
+        """Close the file; later events are dropped."""
         if self._writer is not None:
             self._writer.close()
 
 
 def _is_due(epoch: int, first: int, epochs: int) -> bool:
-    """Whether weights are counted after `epoch` of a training from `first` to `epochs`."""
+    """Tell whether weights are counted after `epoch` of a training from `first` to `epochs`."""
     return epoch in (first, epochs) or epoch % max(1, math.ceil(epochs / HISTOGRAMS)) == 0
 
 
 def _counted(p: Prunable) -> dict[str, Any] | None:
-    """The histogram of the kept weights that are finite, for `SummaryWriter.add_histogram_raw`; None if there are none."""
-    import numpy as np  # here, as the help is printed without it
+    """Return the histogram of the finite kept weights, for `SummaryWriter.add_histogram_raw`; None if there are none."""
+    import numpy as np  # imported here, as the help does not need it
 
     from Utils.measure.weight_histogram import count, edges
 

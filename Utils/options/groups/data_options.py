@@ -1,4 +1,4 @@
-"""The options about images: which set, where it lies, how they are prepared."""
+"""The options about images: the dataset, its place on the disk, its preparation."""
 
 from __future__ import annotations
 

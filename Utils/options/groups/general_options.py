@@ -1,4 +1,4 @@
-"""The options of every command: what to do, where to save it, the seed and the device."""
+"""The options of every command: the experiment, the run's folder, the seed and the device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from Utils.options.parts import Affects
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class GeneralOptions:
-    """The options of what to do, where to save it, the seed and the device."""
+    """The options of the experiment, the run's folder, the seed and the device."""
 
     experiment: str = option(
         "always", "what to do (see --list experiments)", "singleshot", choices=lambda: tuple(EXPERIMENTS), common=True

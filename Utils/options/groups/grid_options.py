@@ -1,4 +1,4 @@
-"""The options of grids: lists of values, how cells run, assignments."""
+"""The options of grids and assignments: lists of values, and the way in which cells run."""
 
 from __future__ import annotations
 

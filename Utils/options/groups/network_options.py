@@ -1,4 +1,4 @@
-"""The options about the network: its name, its family, its weights at the start."""
+"""The options about the network: its name, its family, its initial weights."""
 
 from __future__ import annotations
 
