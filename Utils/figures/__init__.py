@@ -1,1 +1,1 @@
-"""Figures, on matplotlib's Figure objects alone: nothing global is set or read."""
+"""Figures, made only of matplotlib's Figure objects, without global state."""

@@ -1,7 +1,7 @@
 """Figures of runs against compression or FLOPs: accuracy, time, cost; a line per method, a band over its seeds.
 
-All take `runs`, a row per run: `pruner` (`dense` where nothing was pruned), `compression` (log10 of total over kept), `seed`,
-the columns drawn, and, if known, `collapsed`. `methods` are all methods of the document that the figure is part of (see
+All take `runs`, a row per run: `pruner` (`dense` for an unpruned network), `compression` (log10 of total over kept), `seed`, the
+columns drawn, and, if known, `collapsed`. `methods` are all methods of the document that the figure is part of (see
 `Utils.figures.style.looks`).
 """
 
@@ -20,20 +20,20 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from Utils.figures.style import DENSE, GREY, Look, in_order, label_axes, legend_below, looks, make_panels
 
 TOP = "α = log₁₀ ρ"
-APART = 0.065  # of the axis' length: the least distance of two labels on top
+APART = 0.065  # share of the axis' length: the least distance of two labels on top
 
 
 def accuracy_figure(
     runs: pd.DataFrame, title: str, value_label: str = "last-epoch top-1 (%)", methods: Sequence[str] = ()
 ) -> Figure:
-    """`accuracy` (percent) against the compression ratio; every line starts at the dense network where there is one."""
+    """Draw `accuracy` (percent) against the compression ratio; every line starts at the dense network if there is one."""
     return _against_compression(runs, "accuracy", title, value_label, methods)
 
 
 def compression_figure(
     runs: pd.DataFrame, column: str, title: str, ylabel: str, log: bool = False, methods: Sequence[str] = ()
 ) -> Figure:
-    """Any `column`, such as seconds or FLOPs, against the compression ratio; the axis begins at zero or is logarithmic."""
+    """Draw any `column`, such as seconds or FLOPs, against the compression ratio; the axis begins at zero or is logarithmic."""
     figure = _against_compression(runs, column, title, ylabel, methods)
     axes = figure.axes[0]
     if log:
@@ -63,9 +63,9 @@ def _against_compression(runs: pd.DataFrame, column: str, title: str, ylabel: st
 
 
 def flops_accuracy_figure(runs: pd.DataFrame, title: str, methods: Sequence[str] = ()) -> Figure:
-    """`accuracy` against the mean of `flops_ratio` (kept over total), fewer FLOPs to the right, as in `accuracy_figure`."""
+    """Draw `accuracy` against the mean `flops_ratio` (kept over total), fewer FLOPs to the right, as in `accuracy_figure`."""
     points = _points(runs, "accuracy").rename(columns={"flops_ratio": "x"})
-    points["x"] = points["x"].where(points["x"] > 0)  # has no place on a logarithmic axis
+    points["x"] = points["x"].where(points["x"] > 0)  # zero has no place on a logarithmic axis
     figure, axes = _draw(points, title, looks([*methods, *runs["pruner"]]))
     label_axes(axes, "FLOPs kept (% of dense, log axis, fewer to the right)", "last-epoch top-1 (%)")
     low, high = _limits(points["x"].dropna())
@@ -75,7 +75,10 @@ def flops_accuracy_figure(runs: pd.DataFrame, title: str, methods: Sequence[str]
 
 
 def _points(runs: pd.DataFrame, column: str) -> pd.DataFrame:
-    """A row per method and compression: mean, min, max and n over seeds of `column`, mean `flops_ratio`, any `collapsed`."""
+    """Return a row per method and compression.
+
+    Columns: mean, min, max and n over seeds of `column`, mean `flops_ratio`, any `collapsed`.
+    """
     values = runs[column].astype(float)
     rows = runs.assign(
         value=values.where(np.isfinite(values)),
@@ -91,7 +94,7 @@ def _points(runs: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def _draw(points: pd.DataFrame, title: str, look: dict[str, Look]) -> tuple[Figure, Axes]:
-    """Lines, bands, markers and the legend below; the axes have no labels yet."""
+    """Draw lines, bands, markers and the legend below; the axes have no labels yet."""
     figure, (axes,) = make_panels(1, title)
     axes.set_xscale("log")
     dense = points[points["pruner"] == DENSE]
@@ -114,21 +117,21 @@ def _draw(points: pd.DataFrame, title: str, look: dict[str, Look]) -> tuple[Figu
 
 
 def _draw_method(axes: Axes, own: pd.DataFrame, dense: pd.DataFrame, look: Look) -> None:
-    """One line from the dense point on, its band, and a marker at each of its own points; hollow where a run collapsed."""
+    """Draw one line from the dense point on, its band, and a marker at each of its own points, hollow if a run collapsed."""
     is_dense = (own["pruner"] == DENSE).all()
     start = dense if not is_dense and own["compression"].min() > 0 else own.iloc[:0]
     line = pd.concat([part for part in (start, own) if len(part)])
     axes.plot(line["x"], line["mean"], color=look.colour, linewidth=1.5, zorder=3)
     if (line["n"] > 1).any():
         axes.fill_between(line["x"], line["low"], line["high"], color=look.colour, alpha=0.16, linewidth=0, zorder=2)
-        many = own[own["n"] > 1]  # the ends of a band whose neighbours are missing
+        many = own[own["n"] > 1]  # shows the band at points whose neighbours are missing
         axes.vlines(many["x"], many["low"], many["high"], color=look.colour, linewidth=0.8, alpha=0.6, zorder=2)
     for collapsed, rows in own.groupby("collapsed"):
         axes.plot(rows["x"], rows["mean"], linestyle="", zorder=5 if is_dense else 4, **look.marked(7, collapsed))
 
 
 def _limits(values: pd.Series) -> tuple[float, float]:
-    """Ends of a logarithmic axis with air beside the outermost of positive values; half a decade at least."""
+    """Return the ends of a logarithmic axis with a margin around positive values; it spans at least half a decade."""
     low, high = (math.log10(v) for v in (values.min(), values.max())) if len(values) else (-1.0, 0.0)
     missing = max(0.0, 0.5 - (high - low)) / 2
     air = 0.05 * (high - low + 2 * missing)
@@ -136,7 +139,7 @@ def _limits(values: pd.Series) -> tuple[float, float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers of a logarithmic axis, three or more and eight at most."""
+    """Return round numbers for a logarithmic axis, three to eight of them."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), tuple(1 + k / 10 for k in range(90))):
         ticks = [float(f"{step * 10.0**d:.6g}") for d in decades for step in steps]
@@ -153,7 +156,7 @@ def _set_ticks(axes: Axes, ticks: Sequence[float], factor: float = 1) -> None:
 
 
 def _spread(values: Sequence[float], distance: float) -> list[float]:
-    """Those of ascending `values` that are `distance` apart; the last is among them, and the first if it can be."""
+    """Return those of ascending `values` that are `distance` apart; they include the last, and the first if possible."""
     shown: list[float] = []
     for value in (values[-1], *values[:-1]):
         if all(abs(value - other) >= distance for other in shown):

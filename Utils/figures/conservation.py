@@ -19,7 +19,7 @@ from Utils.measure.score_balance import fit, relative_difference
 
 
 def _size_axes(axes: Axes, sizes: pd.Series, averages: pd.Series, y: str, title: str = "") -> None:
-    """Logarithmic axes for averages over layers of `sizes`; the inverse sizes stand at the top."""
+    """Set logarithmic axes for averages over layers of `sizes`; the inverse sizes stand at the top."""
     positive = averages[(averages > 0) & np.isfinite(averages)]
     _log_log(axes)
     axes.set_xlim(_limits(sizes, 1.6))
@@ -33,7 +33,7 @@ def _size_axes(axes: Axes, sizes: pd.Series, averages: pd.Series, y: str, title:
 
 
 def _log_log(axes: Axes) -> None:
-    """Logarithmic axes, labelled at powers of ten alone: what is between would collide."""
+    """Set logarithmic axes with labels only at powers of ten, as others would collide."""
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -41,7 +41,7 @@ def _log_log(axes: Axes) -> None:
 
 
 def _limits(values: pd.Series, margin: float) -> tuple[float, float]:
-    """Ends of a logarithmic axis around positive values: `margin` times the extremes, two decades or more."""
+    """Return the ends of a logarithmic axis around positive values: `margin` times the extremes, at least two decades."""
     low, high = math.log10(values.min() / margin), math.log10(values.max() * margin)
     missing = max(0.0, 2.0 - (high - low)) / 2
     return 10 ** (low - missing), 10 ** (high + missing)
@@ -53,7 +53,7 @@ def _inverse(values: np.ndarray) -> np.ndarray:
 
 
 def _draw_fit(axes: Axes, table: pd.DataFrame, colour: object, label: str) -> None:
-    """The fitted line over the range of sizes, with its slope after `label` in the legend."""
+    """Draw the fitted line over the range of sizes, with its slope after `label` in the legend."""
     slope, intercept = fit(table)
     if math.isfinite(slope):
         ends = np.array([table["size"].min(), table["size"].max()], dtype=float)
@@ -62,7 +62,7 @@ def _draw_fit(axes: Axes, table: pd.DataFrame, colour: object, label: str) -> No
 
 
 def _draw_equal_totals(axes: Axes, table: pd.DataFrame) -> None:
-    """The line of slope -1 on which all layers would have the same total, through the middle of the points."""
+    """Draw the line of slope -1 on which all layers would have the same total, through the middle of the points."""
     rows = table[(table["average_score"] > 0) & np.isfinite(table["average_score"])]
     if len(rows):
         total = np.exp(np.log(rows["average_score"] * rows["size"]).mean())
@@ -71,7 +71,7 @@ def _draw_equal_totals(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def layer_figure(table: pd.DataFrame, title: str) -> Figure:
-    """A panel per pruner: average score of each layer against its size, with the fitted line."""
+    """Draw a panel per pruner: average score of each layer against its size, with the fitted line."""
     pruners = list(table["pruner"].unique())
     figure, panels = make_panels(len(pruners), title)
     for axes, pruner in zip(panels, pruners, strict=True):
@@ -87,14 +87,14 @@ def layer_figure(table: pd.DataFrame, title: str) -> Figure:
 
 
 def unit_figure(table: pd.DataFrame, title: str) -> Figure:
-    """A panel per pruner: the score that leaves each hidden unit against the score that enters it, coloured by depth."""
+    """Draw a panel per pruner: the score that leaves each hidden unit against the score that enters it, coloured by depth."""
     pruners = list(table["pruner"].unique())
     figure, panels = make_panels(len(pruners), title)
     figure.set_layout_engine("compressed")
     depths = {name: depth for depth, name in enumerate(table["layer_in"].unique(), start=1)}
     steps = BoundaryNorm(np.arange(0.5, len(depths) + 1), LATE.N) if len(depths) > 1 else Normalize(0, 1)
     for axes, pruner in zip(panels, pruners, strict=True):
-        rows = table[table["pruner"] == pruner].sample(frac=1, random_state=0)  # in random order no layer hides another
+        rows = table[table["pruner"] == pruner].sample(frac=1, random_state=0)  # in random order, so that no layer hides another
         values = rows[["in_score", "out_score"]].abs()
         shown = ((values > 0) & np.isfinite(values)).all(axis=1)
         _log_log(axes)
@@ -118,13 +118,16 @@ def unit_figure(table: pd.DataFrame, title: str) -> Figure:
 
 
 def _decades(values: np.ndarray) -> tuple[float, float]:
-    """The powers of ten around positive values."""
+    """Return the powers of ten around positive values."""
     low, high = math.floor(math.log10(values.min())), math.ceil(math.log10(values.max()))
     return 10.0**low, 10.0 ** max(high, low + 1)
 
 
 def training_figure(table: pd.DataFrame, title: str) -> Figure:
-    """Average squared weight of each layer against its size, a colour per epoch; lines for the first and the last epoch."""
+    """Draw the average squared weight of each layer against its size, a colour per epoch.
+
+    Lines are fitted for the first and the last epoch.
+    """
     figure, (axes,) = make_panels(1, title)
     epochs = sorted(table["epoch"].unique())
     scale = Normalize(0, max(epochs[-1], 1))
@@ -148,7 +151,7 @@ def training_figure(table: pd.DataFrame, title: str) -> Figure:
 
 
 def schedule_figure(table: pd.DataFrame, title: str) -> Figure:
-    """A panel per schedule: the largest ratio over the rounds against their number, a line per compression."""
+    """Draw a panel per schedule: the largest ratio over the rounds against their number, a line per compression."""
     schedules: Sequence[str] = list(table["schedule"].unique())
     figure, panels = make_panels(len(schedules), title, sharex=True, sharey=True)
     collapsed = bool(table["collapsed"].any())

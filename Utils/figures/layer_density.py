@@ -17,14 +17,17 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from Utils.figures.style import BLACK, DENSE, FAINT, GREY, LIGHT, VERMILION, VIRIDIS, Look, in_order, legend_below, looks, wrapped
 
-LOWEST = 1e-4  # the end of the colour scale: lower densities have its colour
+LOWEST = 1e-4  # the end of the colour scale; lower densities have the same colour
 PRINTED = 40  # rows up to which a cell has room for its number
-LETTERS = 42  # of a layer's name that are shown: its end, which tells it from its neighbours
+LETTERS = 42  # shown of a layer's name: its end, which distinguishes it from its neighbours
 EMPTY = VERMILION
 
 
 def density_heatmap(table: pd.DataFrame, title: str) -> Figure:
-    """Densities in [0, 1] of layers (index) by methods (columns) on a logarithmic scale; NaN was not run, 0 is an empty layer."""
+    """Draw densities in [0, 1] of layers (index) by methods (columns) as a heat map on a logarithmic scale.
+
+    NaN was not run; 0 is an empty layer.
+    """
     names, methods = _names(table), in_order(table.columns)
     values = table[methods].to_numpy(dtype=float)
     rows, columns = values.shape
@@ -61,7 +64,7 @@ def density_heatmap(table: pd.DataFrame, title: str) -> Figure:
 
 
 def _draw_cell(axes: Axes, corner: tuple[int, int], value: float, scale: LogNorm, printed: bool) -> None:
-    """A cell of one row and one column, with its number if `printed`; an empty layer and a missing one are marked anyhow."""
+    """Draw a cell of one row and one column, with its number if `printed`; empty and missing layers are always marked."""
     x, y = corner
     style = {"edgecolor": "white", "linewidth": 0.6}
     if math.isnan(value):
@@ -76,16 +79,16 @@ def _draw_cell(axes: Axes, corner: tuple[int, int], value: float, scale: LogNorm
 
 
 def density_text(value: float) -> str:
-    """Three digits, short: 0.316, 0.0042, 3e-05; what is not quite whole or not quite empty does not read as if it were."""
+    """Format a density with up to three digits: 0.316, 0.0042, 3e-05; only 1 and 0 themselves read as such."""
     if 0.9995 <= value < 1:
         return "<1"
     return f"{value:.2g}" if value < 0.01 else f"{value:.3g}"
 
 
 def layer_bars(table: pd.DataFrame, title: str, ylabel: str, methods: Sequence[str] = ()) -> Figure:
-    """A row per layer: what each method (columns) keeps, as dots on a logarithmic axis, against the dense layer, as a bar.
+    """Draw a row per layer: the number that each method (columns) keeps as dots on a logarithmic axis, the dense layer as a bar.
 
-    Layers that keep nothing stand at the left end, hollow. `ylabel` names the value; `methods` are those of the whole document.
+    Layers that keep no weight stand at the left end, hollow. `ylabel` names the value; `methods` are those of the whole document.
     """
     present, look = in_order(table.columns), looks([*methods, *table.columns])
     names, rows = _names(table), len(table)
@@ -128,13 +131,13 @@ def _draw_dots(axes: Axes, values: np.ndarray, places: np.ndarray, look: Look, z
 
 
 def _decades(first: float, high: float) -> dict[float, str]:
-    """Places and texts of ticks from `first`, a power of ten, to `high`: eight or fewer."""
+    """Return places and texts of ticks from `first`, a power of ten, to `high`: eight or fewer."""
     powers = range(round(math.log10(first)), math.floor(math.log10(high)) + 1)
     return {10.0**power: f"$10^{{{power}}}$" for power in powers[:: math.ceil(len(powers) / 8)]}
 
 
 def _label(axes: Axes, names: Sequence[str], xlabel: str, ticks: dict[float, str], zero: float | None) -> None:
-    """Names, the label, ticks and, where a layer is empty, one for zero at the place `zero`."""
+    """Set names, the label, ticks and, if a layer is empty, a tick for zero at the place `zero`."""
     ticks = ({} if zero is None else {zero: "0"}) | ticks
     axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
     axes.xaxis.set_major_formatter(FixedFormatter(list(ticks.values())))
@@ -150,7 +153,10 @@ def _label(axes: Axes, names: Sequence[str], xlabel: str, ticks: dict[float, str
 
 
 def _names(table: pd.DataFrame) -> list[str]:
-    """The names of the rows; long ones lose their beginning, up to a dot if there is one, unless two would read the same."""
+    """Return the names of the rows, with long ones shortened.
+
+    A long name loses its beginning, up to a dot if there is one, unless two names would become the same.
+    """
     whole = [str(name) for name in table.index]
     short = []
     for name in whole:

@@ -117,7 +117,7 @@ def check_cells(plan: Grid, datasets: Datasets) -> None:
 
 
 def _experiment(options: Options) -> Any:
-    """Return the module of an experiment on saved runs; its `check(options, datasets)` refuses whatever `run` would refuse."""
+    """Return the module of an experiment on saved runs; its `check(options, datasets)` refuses what `run` would refuse."""
     return import_module(f"Experiments.{options.experiment.replace('-', '_')}")
 
 

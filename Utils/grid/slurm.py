@@ -1,7 +1,8 @@
-"""Cells on a Slurm cluster: a job array, a task for each cell, submitted through submitit.
+"""Cells on a Slurm cluster: a job array with a task for each cell, submitted through submitit.
 
-All of it lies in GRID/slurm/: for each submission a record NAME.json, and NAME/ with the job script, pickles and logs. NAME is
-also the job's name, unique, so that squeue finds the tasks of a submission even if the command that made it was cut off.
+All files lie in GRID/slurm/: for each submission a record NAME.json, and NAME/ with the job script, pickles and logs. NAME is
+also the job's name. It is unique, so that squeue finds the tasks of a submission even if the command that made it was
+interrupted.
 """
 
 from __future__ import annotations
@@ -35,18 +36,18 @@ FLAGS = {"partition": "--slurm-partition", "time": "--slurm-time", "mem": "--slu
          "gpus_per_node": "--slurm-gpus", "gpus": "--slurm-gpus"}  # fmt: skip
 OURS = ("array", "job_name", "output", "error", "open_mode", "signal", "nodes", "ntasks", "ntasks_per_node", "chdir", "requeue",
         "no_requeue", "clusters", "export", "parsable", "quiet", "test_only", "wait", "wrap")  # fmt: skip
-# sbatch reads these before its script, and some have names of their own.
+# Variables that sbatch reads before its script and that are not named after their option.
 VARIABLES = {"time": "TIMELIMIT", "array": "ARRAY_INX", "mem": "MEM_PER_NODE"}
-TRIES = 20  # how often a task goes on in a new job after its time limit
+TRIES = 20  # the most times that a task continues in a new job after its time limit
 UNREACHABLE = re.compile(r"unable to contact|timed out|time out|temporarily|connect failure|connection refused|standby", re.I)
 
 
 class OutOfTries(BaseException):
-    """A task was at its time limit too often. No `Exception`, for the run did not fail: submitted again, it would go on."""
+    """A task reached its time limit too often. It is no `Exception`, as the run did not fail: submitted again, it continues."""
 
 
 class CellTask:
-    """What one task of the array does. submitit pickles it, calls it, and asks it how to go on where it was interrupted."""
+    """One task of the array. submitit pickles it, calls it, and asks it how to continue after an interruption."""
 
     def __init__(self, options: Options, minutes: int) -> None:
         self.options = options
@@ -55,30 +56,31 @@ class CellTask:
         self.began = 0.0
 
     def __call__(self) -> None:
-        """Run the cell in this process; what an interrupted task left is continued."""
+        """Run the cell in this process, from the checkpoint of an interrupted task if there is one."""
         from Utils.grid.cell import run_cell
 
         self.began = time.monotonic()
         terminated: list[int] = []
         signal.signal(signal.SIGTERM, lambda number, _: terminated.append(number))
-        # Slurm signals every process of a task: a data worker must not do what submitit's handler does, requeue the task.
+        # Slurm signals every process of a task: a data worker must not run submitit's handler, which requeues the task.
         os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN))
         while (outcome := run_cell(self.options)).status == "busy":
             time.sleep(5)
         print(f"{outcome.status}: {outcome.reason}", file=sys.stderr)
         if terminated and outcome.status == "failed":
-            # Its data workers obeyed Slurm's signal and it failed without them. Requeued it will go on, but only if it has not
-            # ended by itself before Slurm ends it.
+            # Its data workers obeyed Slurm's signal, and the run failed without them. Slurm requeues it, and it continues, but
+            # only if it does not end before Slurm ends it.
             time.sleep(600)
 
     def checkpoint(self) -> Any:
-        """What submitit requeues when the task is preempted or about to reach its time limit: the same; the cell resumes.
+        """Return the task to requeue when Slurm preempts it or its time limit is near: the same task; the cell resumes.
 
-        submitit would count a preemption in the last ten minutes as a time limit, in a job of ten minutes every one; therefore
-        they are counted here, as soon as Slurm may have signalled for the time's sake.
+        submitit counts a preemption in the last ten minutes as a time limit, and in a job of ten minutes every preemption. This
+        method
+        therefore counts time limits itself, as soon as Slurm may have sent the signal because of the time.
 
         Raises:
-            OutOfTries: it was at its time limit too often.
+            OutOfTries: the task reached its time limit too often.
         """
         from submitit.helpers import DelayedSubmission
 
@@ -90,10 +92,10 @@ class CellTask:
 
 
 def check(options: Options) -> None:
-    """Whether this machine can submit jobs; nothing is written.
+    """Check that this machine can submit jobs, without writing a file.
 
     Raises:
-        Refused: submitit or Slurm's programs are not there, or `--slurm-option` sets what a grid sets itself.
+        Refused: submitit or Slurm's programs are missing, or `--slurm-option` sets an option that a grid sets itself.
     """
     require("submitit", "--launcher slurm")
     for program in ("sbatch", "srun", "squeue"):
@@ -107,7 +109,7 @@ def check(options: Options) -> None:
 
 
 def submit(cells: Sequence[Cell], folder: Path, options: Options) -> str:
-    """Submit `cells` as one job array, or as several where the cluster's arrays are shorter.
+    """Submit `cells` as one job array, or as several if the cluster limits arrays to fewer tasks.
 
     Args:
         cells: at least one cell; the task with index i runs the i-th.
@@ -118,7 +120,7 @@ def submit(cells: Sequence[Cell], folder: Path, options: Options) -> str:
         The job's number, or several, separated by commas.
 
     Raises:
-        Refused: `check` refuses, or sbatch does, with its message; nothing is left behind.
+        Refused: `check` refuses, or sbatch does, with its message; all files of the submission are removed.
         RunFailed: Slurm cannot be reached, or refuses a later array of several.
     """
     check(options)
@@ -156,7 +158,7 @@ def _submit_array(cells: Sequence[Cell], folder: Path, options: Options) -> str:
         job = _sbatch(cells, place / name, options)
         write_json(place / f"{name}.json", record | {"job": job})
     except BaseException as error:
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # accepted, but cut off before it was whole
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # Slurm may have accepted it before the interruption
             subprocess.run(["scancel", f"--name={name}"], capture_output=True, timeout=60)
         shutil.rmtree(place / name, ignore_errors=True)
         (place / f"{name}.json").unlink(missing_ok=True)
@@ -176,20 +178,20 @@ def _sbatch(cells: Sequence[Cell], folder: Path, options: Options) -> str:
     extra: dict[str, Any] = {"requeue": True} | {k: True if v == "true" else v for k, v in options.slurm_option}
     extra |= {"mem": options.slurm_memory} if options.slurm_memory else {}
     extra |= {"gpus_per_node": options.slurm_gpus} if options.slurm_gpus else {}
-    executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=10**6)  # `CellTask` counts them
+    executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=10**6)  # `CellTask` counts time limits
     executor.update_parameters(
         job_name=folder.name, partition=options.slurm_partition, time=minutes, ntasks_per_node=1, cpus_per_task=cpus, wckey=None,
         signal_delay_s=_notice(minutes),
         setup=[f"cd {shlex.quote(os.getcwd())} || exit 1", f"export OMP_NUM_THREADS={cpus} PYTHONSAFEPATH=1",
                f"export PYTHONPATH={shlex.quote(str(PROJECT))}${{PYTHONPATH:+:$PYTHONPATH}}"],
-        srun_args=["--export=ALL", f"--cpus-per-task={cpus}"],  # srun does not take the latter from sbatch since Slurm 22.05
+        srun_args=["--export=ALL", f"--cpus-per-task={cpus}"],  # since Slurm 22.05, srun does not take the latter from sbatch
         additional_parameters=extra,
     )  # fmt: skip
     own = {"gpu": 0} if options.slurm_gpus else {}  # the devices of a job are numbered from 0
     tasks = [CellTask(replace(cell.options, **own), minutes) for cell in cells]
     given = {*OURS, *extra, "time", "cpus_per_task", *(["partition"] if options.slurm_partition else [])}
     try:
-        with _environment(given), contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it raises
+        with _environment(given), contextlib.redirect_stderr(io.StringIO()):  # submitit also prints the errors that it raises
             return executor.submit_array(tasks)[0].job_id.partition("_")[0]
     except RuntimeError as error:
         message = one_line(str(error))
@@ -197,13 +199,13 @@ def _sbatch(cells: Sequence[Cell], folder: Path, options: Options) -> str:
 
 
 def _notice(minutes: int) -> int:
-    """Seconds before the time limit at which Slurm signals the task: submitit's 90, less in a job of a few minutes."""
+    """Return the seconds before the time limit at which Slurm signals the task: submitit's 90, less in a job of a few minutes."""
     return min(90, 15 * minutes)
 
 
 @contextlib.contextmanager
 def _environment(given: set[str]) -> Iterator[None]:
-    """Hide from sbatch what would override its script, and what a job that this runs in would pass on to the new ones."""
+    """Hide variables from sbatch that would override its script, and those that an enclosing job would pass on to the new ones."""
     hidden = {f"SBATCH_{VARIABLES.get(name, name.upper())}" for name in given}
     if "SLURM_JOB_ID" in os.environ:
         hidden |= {k for k in os.environ if k.startswith("SLURM_") and k not in ("SLURM_CONF", "SLURM_CLUSTERS")}

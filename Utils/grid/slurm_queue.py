@@ -1,4 +1,7 @@
-"""Which of the tasks that `Utils/grid/slurm.py` submitted Slurm still has, and why others ended; accounting may be off."""
+"""Queries about the tasks that `Utils/grid/slurm.py` submitted: those that Slurm still has, and why others ended.
+
+They work without accounting, which some clusters lack.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +23,19 @@ ENDED = "its Slurm task ended without a result"
 
 
 def queued(folder: Path) -> dict[str, str]:
-    """The grid's cells that Slurm still has, each with `pending` or `running`.
+    """Return the grid's cells that Slurm still has, each with `pending` or `running`.
 
     Raises:
-        RunFailed: squeue does not answer, so that it is not known.
+        RunFailed: squeue does not answer, so that the cells are unknown.
     """
     return {cell: state for cell, (state, _) in waiting(folder).items()}
 
 
 def waiting(folder: Path) -> dict[str, tuple[str, str]]:
-    """The same with Slurm's reason: `Resources`, `PartitionTimeLimit` (will never start), `None` for a running task.
+    """Return the same with Slurm's reason: `Resources`, `PartitionTimeLimit` (never starts), `None` for a running task.
 
     Raises:
-        RunFailed: squeue does not answer, so that it is not known.
+        RunFailed: squeue does not answer, so that the cells are unknown.
     """
     records = {record["name"]: record["cells"] for record in _records(folder)}
     if not records:
@@ -49,13 +52,13 @@ def waiting(folder: Path) -> dict[str, tuple[str, str]]:
     for task, state, name, reason in (line.split("|", 3) for line in done.stdout.splitlines() if line.count("|") >= 3):
         for index in _indices(task) if state in STATES and name in records else ():
             cell = records[name][index]
-            if found.get(cell, ("pending", ""))[0] == "pending":  # of two submissions, the one that runs
+            if found.get(cell, ("pending", ""))[0] == "pending":  # of two submissions, the running one counts
                 found[cell] = STATES[state], reason
     return found
 
 
 def outcomes(folder: Path, cells: Sequence[str]) -> dict[str, str]:
-    """For each of `cells` whose task ended without a result, why, in one line: from the task's log, else from sacct.
+    """Return for each of `cells` whose task ended without a result the reason in one line, from the task's log or from sacct.
 
     Cells that were never submitted are left out.
     """
@@ -75,7 +78,7 @@ def outcomes(folder: Path, cells: Sequence[str]) -> dict[str, str]:
 
 
 def _records(folder: Path) -> list[dict[str, Any]]:
-    """All submissions of this grid, oldest first."""
+    """Read all submissions of this grid, oldest first."""
     paths = sorted((folder / "slurm").glob("*.json"), key=lambda path: path.stat().st_mtime)
     try:
         return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
@@ -84,13 +87,13 @@ def _records(folder: Path) -> list[dict[str, Any]]:
 
 
 def _indices(task: str) -> list[int]:
-    """`12_3` -> [3], `12_[0-2,5%4]` -> [0, 1, 2, 5], `12`, a job that is no array -> [0]."""
+    """Return the indices in a task's name: `12_3` -> [3], `12_[0-2,5%4]` -> [0, 1, 2, 5], `12`, a job without array -> [0]."""
     spans = re.findall(r"(\d+)(?:-(\d+))?", task.partition("_")[2].partition("%")[0])
     return [i for first, last in spans for i in range(int(first), int(last or first) + 1)] or [0]
 
 
 def _last_words(log: Path) -> str:
-    """Why a task ended, from the end of its standard error, where Slurm writes too; empty if it does not say."""
+    """Read the reason why a task ended from the end of its standard error, where Slurm writes too; "" if there is none."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace")[-8000:].splitlines()
     except OSError:
@@ -105,11 +108,11 @@ def _last_words(log: Path) -> str:
         if "CANCELLED AT" in line and "DUE TO" not in line:
             return "its Slurm task was cancelled"
     said = [line.strip() for line in lines if line.strip() and "submitit INFO" not in line]
-    said = [line for line in said if not line.startswith(("srun:", "slurmstepd"))] or said  # the task's own words say more
+    said = [line for line in said if not line.startswith(("srun:", "slurmstepd"))] or said  # the task's own lines tell more
     return f"{ENDED}: {said[-1][:200]}" if said else ""
 
 
 def one_line(message: str) -> str:
-    """What a program of Slurm says, without its name and in one line."""
+    """Put a message of one of Slurm's programs on one line, without the program's name."""
     lines = (re.sub(r"^\w+: (error|fatal): ", "", line.strip()) for line in message.splitlines())
     return "; ".join(line for line in lines if line) or "no reason given"

@@ -1,4 +1,4 @@
-"""Where the runs in some folders stand: the rows of `--experiment status`. Nothing is written."""
+"""The status of the runs in some folders: the rows of `--experiment status`, read without writing."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ class Standing:
 
     @property
     def total(self) -> tuple[int, int] | None:
-        """Epochs before and after pruning that it trains in all."""
+        """The epochs before and after pruning that it trains in total."""
         return epochs_of(self.work)
 
     @property
     def pace(self) -> Key:
-        """What runs share whose epochs take the same time: network, dataset, precision, batch size."""
+        """The options that determine the time of an epoch: network, dataset, precision, batch size."""
         return tuple(str(self.work.get(k)) for k in ("model", "model_class", "dataset", "quantization", "train_batch_size"))
 
 
 @dataclass(frozen=True)
 class Group:
-    """The cells of a grid, or the single runs among the folders, which have no `folder` in common."""
+    """The cells of a grid, or the single runs among the folders; single runs have no common `folder`."""
 
     folder: Path | None
     rows: list[Standing] = field(default_factory=list)
 
     def count(self, status: str) -> int:
-        """How many runs have this status."""
+        """Count the runs with this status."""
         return sum(row.state.status == status for row in self.rows)
 
 
 def groups_of(folders: Iterable[str | Path]) -> tuple[list[Group], dict[Path, Exception]]:
-    """The grids and single runs in `folders`, each folder once, and the folders without a run, with what was wrong.
+    """Return the grids and single runs in `folders`, each folder once, and the folders without a run, each with its error.
 
-    That is an `OSError` where the system does not let this program read a folder, else `Refused`.
+    The error is an `OSError` if the system does not let this program read a folder, else `Refused`.
     """
     grids: list[Group] = []
     single, bad = Group(None), {}
     for folder in {Path(f).resolve(): Path(f) for f in folders}.values():
         try:
             if not (folder / "args.json").exists() and (folder / LOG).exists():
-                options: Mapping[str, Any] = {}  # a cell that has been looked at, and no more
+                options: Mapping[str, Any] = {}  # a cell that did not begin after its log was opened
             elif not (folder / "args.json").exists():
                 raise Refused("no run there")
             else:
@@ -76,13 +76,16 @@ def groups_of(folders: Iterable[str | Path]) -> tuple[list[Group], dict[Path, Ex
 
 
 def _check(options: Mapping[str, Any]) -> None:
-    """Refuse options of a single run that no run writes; those of a grid, and of an experiment of another time, are not known."""
+    """Refuse options of a single run that no run writes.
+
+    The options of a grid, and of an experiment of another version, are not checked.
+    """
     if "cells" not in options and str(options.get("experiment")) in EXPERIMENTS:
         check_options(options, str(options["experiment"]))
 
 
 def _cells(folder: Path, grid: Mapping[str, Any]) -> list[Standing]:
-    """The cells that a grid's `args.json` names; one that was not begun has its work from there."""
+    """Return the cells that a grid's `args.json` names; for a cell that has not begun, its work is read from there."""
     known = grid.get("work") if isinstance(grid.get("work"), dict) else {}
     rows = []
     for name in map(str, grid["cells"]):
@@ -103,10 +106,10 @@ def _cells(folder: Path, grid: Mapping[str, Any]) -> list[Standing]:
 
 
 def seconds_left(rows: Sequence[Standing]) -> tuple[float | None, str]:
-    """Seconds of computing that running and pending runs still need, by the epochs that were measured among `rows`.
+    """Estimate the seconds of computing that running and pending runs still need, from the epochs measured among `rows`.
 
     Returns:
-        The seconds of all runs whose epochs were measured, None where there is no such run; and why others are left out.
+        The seconds of all runs whose epochs were measured, None if there is no such run; and why others are left out.
     """
     paces = _paces(rows)
     dense = {_dense(row) for row in rows if row.progress.pre}
@@ -128,7 +131,7 @@ def seconds_left(rows: Sequence[Standing]) -> tuple[float | None, str]:
 
 
 def _epochs_left(row: Standing, dense: set[Key]) -> int | None:
-    """Epochs that a run still trains; those of a dense training that is done, or counted before, are not among them."""
+    """Return the epochs that a run still trains, without a dense training that is done or was counted before."""
     if row.total is None:
         return None
     pre, post = row.total
@@ -140,19 +143,19 @@ def _epochs_left(row: Standing, dense: set[Key]) -> int | None:
 
 
 def _dense(row: Standing) -> Key:
-    """What cells share that share their dense training."""
+    """Return the options that cells with a common dense training share."""
     return tuple(str(value) for name, value in sorted(row.work.items()) if name != "post_epochs")
 
 
 def _paces(rows: Iterable[Standing]) -> dict[Key, float]:
-    """Seconds of an epoch by `pace`: its training, and its evaluation as far as finished runs tell."""
+    """Return the seconds of an epoch by `pace`: its training, and its evaluation if finished runs tell it."""
     trained: dict[Key, list[tuple[float, int]]] = {}
     tested: dict[Key, list[tuple[float, int]]] = {}
     for row in rows:
         if row.progress.epochs:
             trained.setdefault(row.pace, []).append((row.progress.seconds, row.progress.epochs))
         spent = row.state.summary.get("seconds")
-        if isinstance(spent, dict) and row.work.get("pre_epochs") == 0 and "level" not in row.work:  # else others tested for it
+        if isinstance(spent, dict) and row.work.get("pre_epochs") == 0 and "level" not in row.work:  # else a cached dense training includes tests of another run
             tested.setdefault(row.pace, []).append((float(spent.get("eval") or 0.0), row.progress.post + 2))
 
     def mean(pairs: list[tuple[float, int]]) -> float:

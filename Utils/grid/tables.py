@@ -20,7 +20,7 @@ ACCURACY = "top1_last"
 
 
 def print_cells(frame: pd.DataFrame) -> None:
-    """Print every cell, never shortened; the flags that are set stand in the last column."""
+    """Print every cell in full; the flags that are set stand in the last column."""
     columns = ["cell", *(c for c in printed_cells() if c in frame and frame[c].notna().any())]
     found = [flag.name for flag in flags() if flag.name in frame]
     marks = frame[found].apply(lambda row: " ".join(f for f in found if row[f] is True or row[f] == 1), axis=1) if found else ""
@@ -28,7 +28,7 @@ def print_cells(frame: pd.DataFrame) -> None:
 
 
 def print_means(frame: pd.DataFrame, axes: Sequence[str]) -> None:
-    """Print mean, standard deviation and number of the last accuracies over seeds, where seeds vary."""
+    """Print mean, standard deviation and number of the last accuracies over seeds, if seeds vary."""
     others = [a for a in axes if a != "seed"]
     if "seed" not in axes or not others or ACCURACY not in frame or not frame[ACCURACY].notna().any():
         return
@@ -37,10 +37,11 @@ def print_means(frame: pd.DataFrame, axes: Sequence[str]) -> None:
 
 
 def write_ablation(own: OwnFiles, frame: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame | None:
-    """Write and print `ablation.csv`: per pruner and setting, what each ablation changes, seed by seed.
+    """Write and print `ablation.csv`: per pruner and setting, the change by each ablation, compared seed by seed.
 
-    Columns: the varying options but the seed, `top1_last` (mean), `delta` and `delta_std` (mean and deviation, over seeds, of
-    the difference to the cell that is not ablated), `n` (seeds). None where there is nothing to compare.
+    Columns: the varying options except the seed, `top1_last` (mean), `delta` and `delta_std` (mean and deviation over seeds of
+    the
+    difference to the cell without ablation), `n` (seeds). The result is None if there are no cells to compare.
     """
     if "ablate" not in axes or ACCURACY not in frame:
         return None

@@ -1,4 +1,4 @@
-"""A grid under torchrun: its cells one after the other, each on all processes, and then the table of all."""
+"""A grid under torchrun: its cells run one after the other, each on all processes; then one table is made of all."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from Utils.training.phase import Diverged
 def run(plan: Grid) -> None:
     """Run the cells of `plan` that are not done, then write and print the grid's tables in one process.
 
-    A failure ends all processes, unless a training diverged in all of them alike: then the other cells go on.
+    A failure ends all processes, unless a training diverged in all of them alike: then the other cells continue.
 
     Raises:
-        Refused: a cell cannot be; nothing was written.
-        RunFailed: a cell failed; the same command goes on there.
+        Refused: a cell is impossible; no file was written.
+        RunFailed: a cell failed; the same command continues there.
     """
     with process_group(plan.no_cuda):
         collects = processes.is_first()
@@ -51,7 +51,7 @@ def _run_cells(plan: Grid) -> None:
         try:
             experiment.run(cell.options, datasets)
         except RunFailed as error:
-            if not isinstance(error.__cause__, Diverged):  # else all processes know, and can go on
+            if not isinstance(error.__cause__, Diverged):  # a divergence is known to all processes, which can continue
                 raise
             print(f"FAILED {cell.name}: {error}")
             failed.append(cell.name)

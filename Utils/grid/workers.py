@@ -25,23 +25,23 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 
 def cores() -> int:
-    """The CPU cores that this process may use, or fewer where OMP_NUM_THREADS says so."""
+    """Count the CPU cores that this process may use; OMP_NUM_THREADS may lower the number."""
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return min(own, int(asked)) if asked.isdigit() and int(asked) else own
 
 
 class Workers:
-    """`jobs` processes, to be used in a `with` block; each has its share of the CPU cores and, in turn, one of the GPUs."""
+    """`jobs` processes, for use in a `with` block; each has its share of the CPU cores and, in turn, one of the GPUs."""
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Workers:
-        tqdm.set_lock(threading.RLock())  # its own one is a semaphore that a killed worker would leave behind
+        tqdm.set_lock(threading.RLock())  # tqdm's own lock is a semaphore that a killed worker would leave behind
         if hasattr(signal, "SIGPIPE"):
-            signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a worker that died idle must not take the grid along
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a worker that died idle must not end the grid
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,18 +54,18 @@ class Workers:
     def run(
         self, cells: Sequence[Cell], choose: Callable[[Sequence[Cell], Sequence[Cell]], Cell]
     ) -> Iterator[tuple[Cell, Outcome]]:
-        """Run all cells; yields each when it has ended. `choose(waiting, running)` gives the next one."""
+        """Run all cells, and yield each when it has ended. `choose(waiting, running)` returns the next one."""
         waiting = list(cells)
-        if not self._workers:  # their share of the threads, and with it every number, is a matter of `jobs` alone
+        if not self._workers:  # the share of threads, which affects every number, depends only on `jobs`
             self._workers = [_Worker(slot, self.jobs) for slot in range(min(self.jobs, len(waiting)))]
         while waiting or self.running:
             self._give(waiting, choose)
             ended = list(self._ended())
-            self._give(waiting, choose)  # before anybody looks at how many are running
+            self._give(waiting, choose)  # before the caller reads how many are running
             yield from ended
 
     def _give(self, waiting: list[Cell], choose: Callable[[Sequence[Cell], Sequence[Cell]], Cell]) -> None:
-        """A cell for every worker that has none."""
+        """Give a cell to every worker that has none."""
         for slot, worker in enumerate(self._workers):
             if waiting and worker.cell is None:
                 if not worker.process.is_alive():
@@ -76,7 +76,7 @@ class Workers:
 
     @property
     def running(self) -> int:
-        """How many cells are being run."""
+        """The number of cells that are running."""
         return sum(w.cell is not None for w in self._workers)
 
     def _ended(self) -> Iterator[tuple[Cell, Outcome]]:
@@ -109,7 +109,7 @@ class _Worker:
             self.connection.send(cell.options)
 
     def take(self) -> tuple[Cell, Outcome | None]:
-        """The cell and how it ended; None where the process died."""
+        """Return the cell and its outcome; None if the process died."""
         cell, self.cell = self.cell, None
         try:
             return cell, self.connection.recv()
@@ -122,7 +122,7 @@ class _Worker:
         return f"its worker process died ({f'signal {-code}' if code < 0 else f'exit status {code}'})"
 
     def stop(self) -> None:
-        """Ask it to leave: at once if it is running a cell, whose checkpoint stands."""
+        """Ask the process to end: at once if it is running a cell, whose checkpoint remains."""
         if self.cell:
             self.process.terminate()
         self.connection.close()
@@ -136,7 +136,7 @@ class _Worker:
 
 @contextlib.contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Environment variables that processes started in this block see."""
+    """Set environment variables for processes that are started in this block."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -148,7 +148,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _sigint_blocked() -> Iterator[None]:
-    """Processes started in this block never see an interrupt: the parent hears it and says what to do."""
+    """Block SIGINT in processes that are started in this block: the parent receives it and tells them what to do."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -157,7 +157,7 @@ def _sigint_blocked() -> Iterator[None]:
 
 
 def _serve(connection: Connection, slot: int, jobs: int, path: list[str]) -> None:
-    """A worker: run what comes down the pipe until it is closed. It ends with its parent, however that ends."""
+    """Run the cells that arrive through the pipe until it is closed; the worker ends with its parent in any case."""
     sys.path[:] = path
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signals.install(signal.SIGTERM)  # unwinds, so that no half-written file stays
@@ -179,7 +179,7 @@ def _serve(connection: Connection, slot: int, jobs: int, path: list[str]) -> Non
 
 
 def _on_own_gpu(options: Options, slot: int) -> Options:
-    """The options with the card of this worker, where cards are used."""
+    """Return the options with the card of this worker, if cards are used."""
     import torch
 
     if options.no_cuda or not torch.cuda.is_available():

@@ -1,1 +1,1 @@
-"""Regrowth: giving pruned weights back to a sparse network, layer by layer."""
+"""Regrowth: pruned weights are given back to a sparse network, layer by layer."""

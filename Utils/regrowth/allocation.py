@@ -1,4 +1,4 @@
-"""How many weights each layer gets back: integer allocations of a budget that is always spent in full."""
+"""The number of weights that each layer gets back: integer allocations that spend a budget in full."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from Utils.options.groups.regrowth_options import ALLOCATIONS as KINDS
 
 NEEDS_SSIM = ("ssim", "greedy")
-FLOOR = 1e-6  # the least weight of a layer in `ssim`: one that did not change at all still takes what others cannot
+FLOOR = 1e-6  # the least weight of a layer in `ssim`: an unchanged layer still takes the weights that do not fit elsewhere
 
 
 class Layer(Protocol):
-    """What is asked of a layer here: its mask of zeros and ones."""
+    """A layer, for the purpose of an allocation: its mask."""
 
     @property
     def mask(self) -> torch.Tensor:
@@ -23,26 +23,26 @@ class Layer(Protocol):
 
 
 def capacities(layers: Mapping[str, Layer]) -> dict[str, int]:
-    """The number of pruned weights of each layer: what it can take back."""
+    """Count the pruned weights of each layer, which are the most that it can take back."""
     counts = torch.stack([(layer.mask == 0).sum() for layer in layers.values()]).tolist() if layers else []
     return dict(zip(layers, counts, strict=True))
 
 
 def fraction_count(total: int, fraction: float) -> int:
-    """floor(fraction * total), where a decimal fraction means what it says (0.3 of 10 is 3)."""
+    """Return floor(fraction * total) with decimal fractions taken exactly (0.3 of 10 is 3)."""
     return math.floor(fraction * total + 1e-6)
 
 
 def even_parts(total: int, parts: int) -> list[int]:
-    """`total` in `parts` integers that differ by one at most, the larger ones first."""
+    """Divide `total` into `parts` integers that differ by at most one, the larger ones first."""
     return [total // parts + (i < total % parts) for i in range(parts)]
 
 
 def fill(budget: int, capacity: Sequence[int], weights: Sequence[float]) -> list[int]:
-    """Shares of `budget` in proportion to `weights`, none above its `capacity`: water-filling, then largest remainders.
+    """Share `budget` in proportion to `weights`, none above its `capacity`: water-filling, then largest remainders.
 
-    What a full layer cannot take goes to the others, in proportion to their weights; layers of weight 0 get something only
-    when all others are full, in proportion to their capacity. Equal remainders are ordered by position.
+    The excess of a full layer goes to the others, in proportion to their weights. Layers of weight 0 get a share only when all
+    others are full, in proportion to their capacity. Equal remainders are ordered by position.
 
     Returns:
         Integers with the sum min(budget, sum of the capacities).
@@ -75,7 +75,7 @@ def _fill_positive(budget: int, capacity: Sequence[int], weights: Sequence[float
 
 
 def _hand_out(rest: int, given: list[int], capacity: Sequence[int], order: Sequence[int]) -> None:
-    """Give (or, where rounding gave too much, take back) one each in `order` until `rest` is 0, within the capacities."""
+    """Give one each in `order` until `rest` is 0, within the capacities; if `rest` is negative, take one each back."""
     while rest:
         step = 1 if rest > 0 else -1
         for i in order if step > 0 else reversed(order):
@@ -91,12 +91,14 @@ def allocate(
     ssim: Mapping[str, float | None] | None = None,
     ratios: Sequence[float] | None = None,
 ) -> dict[str, int]:
-    """How many of `budget` weights each layer of `caps` gets: never more than its capacity, together min(budget, all).
+    """Return the number of weights that each layer of `caps` gets of `budget`.
+
+    No layer gets more than its capacity; together they get min(budget, all). The kinds are:
 
     `uniform`: the same for each layer. `proportional`: in proportion to the capacity. `ssim`: in proportion to 1 - SSIM; a layer
-    without an SSIM counts as the mean of the others. `greedy`: the layer with the lowest SSIM is filled first, those without
-    one come last. `rl`: each layer in turn claims its entry of `ratios` of what it can still get; what is left over is
-    spread in proportion to the claims.
+    without an SSIM counts as the mean of the others. `greedy`: the layer with the lowest SSIM is filled first, those without an
+    SSIM last. `rl`: each layer in turn claims its entry of `ratios` of the most that it can still get; the rest is shared in
+    proportion to the claims.
 
     Raises:
         ValueError: an unknown kind, or SSIM or ratios are missing.
@@ -123,7 +125,7 @@ def allocate(
 
 
 def claims(budget: int, capacity: Sequence[int], ratios: Sequence[float]) -> list[int]:
-    """round(ratio * what the layer can still get), layer after layer: what the controller's actions ask for."""
+    """Return the claims of the controller's actions: round(ratio * most that the layer can still get), layer after layer."""
     asked, left = [], budget
     for c, ratio in zip(capacity, ratios, strict=True):
         asked.append(min(round(ratio * min(c, left)), left))
@@ -132,7 +134,7 @@ def claims(budget: int, capacity: Sequence[int], ratios: Sequence[float]) -> lis
 
 
 def ssim_order(ssim: Mapping[str, float | None]) -> list[str]:
-    """The layers by rising SSIM, the most changed first; those without one at the end; ties in their own order."""
+    """Order the layers by rising SSIM, the most changed first; those without one come last; ties keep their order."""
     return sorted(ssim, key=lambda name: math.inf if ssim[name] is None else ssim[name])
 
 

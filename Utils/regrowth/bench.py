@@ -1,8 +1,9 @@
-"""Seconds of regrowth by reference and by saliency, phase by phase: a look at the network, selection, masks, fine-tuning.
+"""The time of regrowth by reference and by saliency, by phase: preprocessing, selection, masks, fine-tuning.
 
-The phases are those of Bidirection-Prune-Regrowth's benchmark. By reference: features of both networks and their SSIM, then the
-reference is read and its largest pruned weights are taken. By saliency: gradients of the dense network over training batches,
-then the largest g^2 w^2 are taken. Both regrow the same count of each layer, in proportion to its capacity.
+The phases are those of Bidirection-Prune-Regrowth's benchmark. By reference: the features of both networks and their SSIM are
+computed, then the reference is read and its largest pruned weights are taken. By saliency: the gradients of the dense network
+over training batches are computed, then the largest g^2 w^2 are taken. Both regrow the same count of each layer, in
+proportion to its capacity.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from Utils.regrowth.turn_on import choose, revive_
 from Utils.runs.checkpoint_reader import read_checkpoint
 
 REFERENCE, SALIENCY = "reference", "saliency"
-# Part -> the phase that it is a part of.
+# Part -> its phase.
 PHASES = {
     "dense features": "preprocessing", "sparse features": "preprocessing", "ssim": "preprocessing",
     "gradients": "preprocessing", "scores": "preprocessing", "read reference": "selection", "select": "selection",
@@ -34,7 +35,7 @@ SELECTION = "selection"
 
 
 class _Watch:
-    """Seconds of the parts of one method, measured when the device has finished."""
+    """The seconds of the parts of one method, measured when the device has finished."""
 
     def __init__(self, device: torch.device) -> None:
         self._clock, self.parts = Clock(device), {}
@@ -47,9 +48,9 @@ class _Watch:
 
 
 def time_methods(start: PrunedNetwork, count: int) -> pd.DataFrame:
-    """A row for each run, method and part: run, method, phase, part, seconds. A first run of both is not counted.
+    """Return a row for each run, method and part: run, method, phase, part, seconds; a first run of both does not count.
 
-    The methods take turns in who goes first. The network is that of the start afterwards.
+    The methods take turns in going first. At the end the network is that of the start again.
     """
     rows, allocation = [], allocate("proportional", count, capacities(start.layers))
     for number in range(-1, start.options.regrow_repeats):
@@ -72,7 +73,7 @@ def time_methods(start: PrunedNetwork, count: int) -> pd.DataFrame:
 
 def _reference(start: PrunedNetwork, watch: _Watch) -> dict[str, torch.Tensor]:
     options, layers = start.options, list(start.layers)
-    batches = list(start.validation(options.regrow_ssim_batches))  # read beforehand: what is timed is the method
+    batches = list(start.validation(options.regrow_ssim_batches))  # read beforehand, so that only the method is timed
     one = watch("dense features", lambda: mean_maps(start.dense, batches, layers, len(batches)))
     other = watch("sparse features", lambda: mean_maps(start.model, batches, layers, len(batches)))
     watch("ssim", lambda: {name: compare_maps(one[name], other[name]) for name in layers})
@@ -91,7 +92,7 @@ def _saliency(start: PrunedNetwork, watch: _Watch) -> dict[str, torch.Tensor]:
 
 
 def by_phase(times: pd.DataFrame) -> pd.DataFrame:
-    """A row for each method and phase, and for its total: mean, deviation and smallest of the runs, share of the total."""
+    """Return a row for each method and phase, and for its total: mean, deviation and smallest of the runs, share of the total."""
     sums = times.groupby(["run", "method", "phase"], sort=False)["seconds"].sum().reset_index()
     totals = times.groupby(["run", "method"], sort=False)["seconds"].sum().reset_index().assign(phase="total")
     groups = pd.concat([sums, totals]).groupby(["method", "phase"], sort=False)["seconds"]
@@ -103,7 +104,7 @@ def by_phase(times: pd.DataFrame) -> pd.DataFrame:
 
 
 def findings_of(table: pd.DataFrame, count: int) -> list[str]:
-    """What the table says in sentences."""
+    """Describe the table in sentences."""
     at = table.set_index(["method", "phase"])["mean"]
     lines = []
     for phase in ("preprocessing", SELECTION, "total"):

@@ -1,7 +1,7 @@
-"""The controller that learns an allocation by REINFORCE: an LSTM that says, layer after layer, what share to take.
+"""The controller that learns an allocation by REINFORCE: an LSTM that chooses, layer after layer, the share to take.
 
 Sizes and constants are those of Bidirection-Prune-Regrowth (Liu and Sheng 2025, arXiv 2511.11675), where a ratio is sampled
-per layer. Here the claims are then brought to the whole budget, and a layer that could get nothing does not count.
+per layer. Here the claims are then scaled to the whole budget, and a layer with no capacity does not count.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Settings:
         actions: ratios to choose from, evenly spaced from 0 to 1.
         hidden: size of the LSTM's state.
         lr: learning rate of Adam, one step per episode.
-        temperature: what an advantage is divided by, tau.
-        clip: the largest advantage after that.
-        memory: share of the moving baseline that stays, the rest is the new reward.
+        temperature: the divisor of an advantage, tau.
+        clip: the largest advantage after the division.
+        memory: share of the moving baseline that stays; the rest is the new reward.
         start_beta, end_beta: weight of the entropy, linear over `decay` of the episodes.
     """
 
@@ -39,17 +39,23 @@ class Settings:
     decay: float = 0.4
 
     def beta(self, episode: int, episodes: int) -> float:
-        """The weight of the entropy in `episode`, from 0."""
+        """Return the weight of the entropy in `episode`, counted from 0."""
         span = max(self.decay * episodes, 1.0)
         return self.start_beta + (self.end_beta - self.start_beta) * min(episode / span, 1.0)
 
     def text(self) -> str:
-        """All of them on one line."""
+        """Put all settings on one line."""
         return ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in asdict(self).items())
 
 
 class Episode(NamedTuple):
-    """What was sampled: a ratio per layer; the sum of the log-probabilities and the mean entropy of the layers that count."""
+    """The samples of an episode.
+
+    Attributes:
+        ratios: a ratio per layer.
+        log_prob: the sum of the log-probabilities over the layers that count.
+        entropy: the mean entropy over these layers.
+    """
 
     ratios: list[float]
     log_prob: torch.Tensor
@@ -57,7 +63,10 @@ class Episode(NamedTuple):
 
 
 class AllocationController(nn.Module):
-    """LSTM cell and a linear head: 21,195 parameters with the published sizes. Lives on the CPU, where its draws are made."""
+    """An LSTM cell and a linear head, with 21,195 parameters in the published sizes.
+
+    It stays on the CPU, where its draws are made.
+    """
 
     def __init__(self, settings: Settings, seed: int) -> None:
         super().__init__()
@@ -70,15 +79,15 @@ class AllocationController(nn.Module):
     def forward(
         self, x: torch.Tensor, state: tuple[torch.Tensor, torch.Tensor]
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """One layer: input [1, actions + 3] and state -> logits [1, actions] and the next state."""
+        """Process one layer: input [1, actions + 3] and state -> logits [1, actions] and the next state."""
         state = self.cell(x, state)
         return self.head(state[0]), state
 
     def sample(self, budget: int, capacity: Sequence[int], draws: torch.Generator) -> Episode:
-        """A ratio for each layer, given its position, its share of all capacity, and the share of the budget still left.
+        """Sample a ratio for each layer from its position, its share of all capacity, and the share of the budget still left.
 
-        A layer that can get nothing, for its capacity or the rest of the budget, is passed with ratio 0, and has no part in
-        what is learnt.
+        A layer that can get no weight, as its capacity or the rest of the budget is 0, gets the ratio 0 and takes no part in
+        learning.
         """
         actions, total = self.settings.actions, max(sum(capacity), 1)
         state = (torch.zeros(1, self.settings.hidden), torch.zeros(1, self.settings.hidden))
@@ -100,10 +109,10 @@ class AllocationController(nn.Module):
 
 
 class Reinforce:
-    """REINFORCE with a moving baseline and an entropy bonus that fades; all of it can be saved and taken up again.
+    """REINFORCE with a moving baseline and an entropy bonus that fades; its state can be saved and restored.
 
     Attributes:
-        controller: what is trained.
+        controller: the network that is trained.
         baseline: the moving mean of the rewards, None before the first.
         draws: the generator of all samples.
     """
@@ -116,7 +125,7 @@ class Reinforce:
         self.draws = torch.Generator().manual_seed(seed)
 
     def learn(self, episode: Episode, reward: float, beta: float) -> float:
-        """One step on -advantage * log-probability - beta * entropy; returns the advantage, before the baseline moves."""
+        """Take a step on -advantage * log-probability - beta * entropy; return the advantage over the old baseline."""
         s = self.settings
         before = reward if self.baseline is None else self.baseline
         advantage = min(max((reward - before) / s.temperature, -s.clip), s.clip)
@@ -128,7 +137,7 @@ class Reinforce:
         return advantage
 
     def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, the generator's state included."""
+        """Return everything that `restore` needs, the generator's state included."""
         return {
             "controller": {k: v.clone() for k, v in self.controller.state_dict().items()},
             "optimizer": self.optimizer.state_dict(),
@@ -137,7 +146,7 @@ class Reinforce:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to `state`."""
+        """Return to `state`."""
         self.controller.load_state_dict(state["controller"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.baseline = state["baseline"]

@@ -1,4 +1,4 @@
-"""Fine-tuning with the images held out in place of the test set, the same for every network that is compared."""
+"""Fine-tuning with the held-out images in place of the test set, the same for every network in a comparison."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from Utils.training.masked_network import MaskedNetwork
 from Utils.training.phase import COLUMNS, Diverged, Training, evaluate
 
 CALIBRATION_BATCHES = 100
-VALIDATION = tuple(c.replace("test_", "val_").replace("_accuracy", "_val_accuracy") for c in COLUMNS)  # what COLUMNS mean here
+VALIDATION = tuple(c.replace("test_", "val_").replace("_accuracy", "_val_accuracy") for c in COLUMNS)  # the meaning of COLUMNS here
 TOP1 = COLUMNS.index("top1_accuracy")
 
 
 def finetune(start: PrunedNetwork, stages: Stages, clock: Clock, name: str, step: int, epochs: int) -> dict[str, Any]:
-    """Fine-tune the network of `start` as it is for `epochs`, as stage `name`; it is trained afterwards.
+    """Fine-tune the present network of `start` for `epochs`, as stage `name`.
 
-    Batches are a function of the seed and `step` alone, so that all networks of a step see the same ones.
+    Batches depend only on the seed and `step`, so that all networks of a step see the same ones.
 
     Returns:
         "rows", a row of `VALIDATION` for each epoch, and "model", the `state_dict` after the last one.
@@ -41,9 +41,9 @@ def finetune(start: PrunedNetwork, stages: Stages, clock: Clock, name: str, step
 
 
 def short_accuracy(start: PrunedNetwork, clock: Clock, step: int, epochs: int) -> float:
-    """The validation accuracy, from 0 to 1, of the network as it is after `epochs` of fine-tuning; it is changed by that.
+    """Fine-tune the present network for `epochs` and return its validation accuracy, from 0 to 1; the network changes.
 
-    0 where the loss is not finite any more.
+    The result is 0 if the loss is no longer finite.
     """
     if not epochs:
         return evaluate(start.model, start.validation(), Precision.of(start.options.quantization, start.device))[1] / 100
@@ -63,7 +63,7 @@ def _training(start: PrunedNetwork, clock: Clock, order: str, epochs: int) -> Tr
 
 @torch.no_grad()
 def recalibrate(start: PrunedNetwork) -> None:
-    """BatchNorm's statistics anew, the plain averages over up to 100 batches of training images; the momentum stays."""
+    """Compute BatchNorm's statistics anew as plain averages over up to 100 batches of training images; the momentum stays."""
     norms = [m for m in start.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     if not norms:
         return

@@ -1,4 +1,4 @@
-"""One layer at a time: what does all of the budget bring in each layer, and does its SSIM say so beforehand?"""
+"""A study of one layer at a time: the gain from spending the budget in each layer, and its correlation with SSIM."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ MEASURES = {"final": "final_improvement", "immediate": "immediate_improvement"}
 
 
 def regrow_alone(start: PrunedNetwork, stages: Stages, clock: Clock, name: str, count: int) -> dict[str, Any]:
-    """The start network with `count` weights of the layer `name` regrown: val. top-1 at once, and the state after fine-tuning."""
+    """Regrow `count` weights of the layer `name` in the start network, and fine-tune it.
+
+    The result has the validation top-1 before the fine-tuning, and the state after it.
+    """
 
     def work() -> dict[str, Any]:
         start.load(start.state)
@@ -37,11 +40,12 @@ def regrow_alone(start: PrunedNetwork, stages: Stages, clock: Clock, name: str, 
 
 
 def study(start: PrunedNetwork, stages: Stages, clock: Clock, budget: int) -> tuple[pd.DataFrame, dict[str, float]]:
-    """A row for each layer that has something to regrow, and the numbers of the start and the control.
+    """Return a row for each layer with pruned weights, and the numbers of the start and the control.
 
-    Every layer gets `budget` weights, or all that are pruned where they are fewer (`equal` says which). `immediate_improvement`
-    is the validation accuracy after regrowing minus that of the start; `final_improvement` the test accuracy after fine-tuning
-    minus that of the start network fine-tuned as long.
+    Every layer gets `budget` weights, or all its pruned ones if they are fewer (`equal` tells which). `immediate_improvement` is
+    the
+    validation accuracy after regrowing minus that of the start. `final_improvement` is the test accuracy after fine-tuning minus
+    that of the start network fine-tuned as long.
     """
     start.load(start.state)
     ssim = stages.once("ssim", lambda: similarities(start))
@@ -53,7 +57,7 @@ def study(start: PrunedNetwork, stages: Stages, clock: Clock, budget: int) -> tu
         tuned[name] = regrow_alone(start, stages, clock, name, min(budget, capacity))
         if stages.last == f"tune-{name}":
             print(f"{name}: {min(budget, capacity)} weights, validation top-1 {tuned[name]['after']:.2f} % at once")
-    tested = {name: _test(start, clock, network) for name, network in tuned.items()}  # the test set, after all choices
+    tested = {name: _test(start, clock, network) for name, network in tuned.items()}  # the test set is used after all choices
     start.load(start.state)
     facts = {"val_top1_start": base["val_top1"], "test_top1_start": evaluate(start.model, _test_batches(start))[1],
              "val_top1_control": tested["control"][0], "test_top1_control": tested["control"][1]}  # fmt: skip
@@ -71,7 +75,7 @@ def study(start: PrunedNetwork, stages: Stages, clock: Clock, budget: int) -> tu
 
 
 def _test(start: PrunedNetwork, clock: Clock, network: Mapping[str, Any]) -> tuple[float, float]:
-    """Validation and test accuracy of a network in percent."""
+    """Return validation and test accuracy of a network in percent."""
     start.load(network["model"])
     precision = Precision.of(start.options.quantization, start.device)
     with clock("eval"):
@@ -84,10 +88,10 @@ def _test_batches(start: PrunedNetwork) -> Any:
 
 
 def correlations(table: pd.DataFrame) -> pd.DataFrame:
-    """Pearson's and Spearman's correlation of SSIM with both improvements: measure, layers, n, pearson, its p, spearman, its p.
+    """Correlate SSIM with both improvements, by Pearson and by Spearman.
 
-    Over all layers with an SSIM, and over those alone that got the whole budget: others are smaller, which is not what is
-    asked. NaN below three layers, or where nothing varies.
+    Columns: measure, layers, n, pearson, its p, spearman, its p. One set of rows covers all layers with an SSIM, the other only
+    those that got the whole budget, as smaller layers gain less. Values are NaN below three layers, or without variation.
     """
     from scipy import stats
 
@@ -105,7 +109,7 @@ def correlations(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(found: pd.DataFrame) -> str:
-    """One sentence on whether a low SSIM goes with a large improvement."""
+    """Say in one sentence whether a low SSIM goes with a large improvement."""
     row = found[(found["improvement"] == "final") & (found["layers"] == "equal budget")].iloc[0]
     if math.isnan(row["pearson"]):
         return f"no correlation can be computed over {row['n']} layers of equal budget"
@@ -117,7 +121,7 @@ def verdict(found: pd.DataFrame) -> str:
 
 
 def summary_of(table: pd.DataFrame) -> Sequence[str]:
-    """Mean, deviation, extremes and the best layer."""
+    """Describe mean, deviation, extremes and the best layer."""
     final = table["final_improvement"]
     best = table.loc[final.idxmax()]
     ssim = "no SSIM" if math.isnan(best["ssim"]) else f"SSIM {best['ssim']:.3f}"

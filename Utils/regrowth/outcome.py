@@ -1,4 +1,4 @@
-"""The end of a regrowth: all networks are tested, and the tables, the states and the summary are written."""
+"""The end of a regrowth: it tests all networks, and writes the tables, the states and the summary."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Networks = Mapping[str, Mapping[str, Any]]  # name -> "model", a `state_dict`, a
 
 
 def test_networks(start: PrunedNetwork, clock: Clock, networks: Networks) -> pd.DataFrame:
-    """Test each network, a row each: the test set is read here and nowhere else. The last one is loaded afterwards."""
+    """Test each network, a row each; only this function uses the test set. The last network stays loaded."""
     options, rows = start.options, []
     precision = Precision.of(options.quantization, start.device)
     for name, network in networks.items():
@@ -43,7 +43,7 @@ def save_regrowth(
     start: PrunedNetwork, folder: RunFolder, clock: Clock, networks: Networks, rows: pd.DataFrame,
     steps: Sequence[Mapping[str, Any]], asked: int,
 ) -> None:  # fmt: skip
-    """Print the tables, write all files, and finish the folder; `asked` is the budget, `steps` are what `grow` returned."""
+    """Print the tables, write all files, and finish the folder; `asked` is the budget, `steps` are the results of `grow`."""
     from Utils.figures.regrowth import regrow_figure
 
     layers, method = outputs.layers_table(start, steps), networks[outputs.PLAIN]["method"]
@@ -69,7 +69,7 @@ def save_regrowth(
 
 
 def _summary(start: PrunedNetwork, folder: RunFolder, clock: Clock, rows: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
-    """The keys of other runs, and the accuracies of the networks that it is compared with."""
+    """Return the summary: the keys of other runs, and the accuracies of the networks that it is compared with."""
     by_name = rows.set_index("network")
     last = by_name.loc[outputs.REGROWN]
     numbers = {

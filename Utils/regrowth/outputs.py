@@ -1,4 +1,4 @@
-"""The results of a regrowth: its tables, its JSON, its masks, and the lines that are printed of them."""
+"""The results of a regrowth: its tables, its JSON, its masks, and their printed lines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ WORDS = {
 
 
 def layers_table(start: PrunedNetwork, steps: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """A row for each layer and step: step, layer, shape, size, ssim, capacity, allocated, density_before, density_after."""
+    """Return a row for each layer and step.
+
+    Columns: step, layer, shape, size, ssim, capacity, allocated, density_before, density_after.
+    """
     rows = []
     for number, step in enumerate(steps):
         for name, p in start.layers.items():
@@ -42,14 +45,14 @@ def layers_table(start: PrunedNetwork, steps: Sequence[Mapping[str, Any]]) -> pd
 
 
 def epochs_table(networks: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Every epoch of fine-tuning of every network."""
+    """Return every epoch of fine-tuning of every network."""
     parts = [pd.DataFrame(n["rows"], columns=VALIDATION).assign(network=name) for name, n in networks.items() if n.get("rows")]
     frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*VALIDATION, "network"])
     return frame[["network", *VALIDATION]]
 
 
 def search_table(steps: Sequence[Mapping[str, Any]]) -> pd.DataFrame | None:
-    """Every episode of every search; None where there was none."""
+    """Return every episode of every search; None if there was none."""
     parts = []
     for number, step in enumerate(steps):
         if step["search"]:
@@ -60,7 +63,10 @@ def search_table(steps: Sequence[Mapping[str, Any]]) -> pd.DataFrame | None:
 
 
 def masks_file(start: PrunedNetwork, steps: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-    """`LAYER.weight_mask` (uint8), the mask at the end, and `LAYER.regrown.STEP` (int64), the flat places turned on in a step."""
+    """Return the tensors of `regrow_masks.pt`.
+
+    `LAYER.weight_mask` (uint8) is the final mask; `LAYER.regrown.STEP` (int64) has the flat places turned on in a step.
+    """
     tensors = {f"{p.name}_mask": p.mask.to(torch.uint8) for p in start.prunables}
     for number, step in enumerate(steps):
         tensors |= {f"{name}.regrown.{number}": at.to(torch.int64) for name, at in step["places"].items()}
@@ -68,7 +74,7 @@ def masks_file(start: PrunedNetwork, steps: Sequence[Mapping[str, Any]]) -> dict
 
 
 def read_places(tensors: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
-    """Of `masks_file`: for each step, layer -> flat places."""
+    """Read the places from `masks_file`: for each step, layer -> flat places."""
     found: dict[int, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         layer, word, number = [*key.rsplit(".", 2), "", ""][:3]
@@ -81,7 +87,7 @@ def report_json(
     start: PrunedNetwork, steps: Sequence[Mapping[str, Any]], rows: pd.DataFrame, asked: int, method: str,
     environment: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    """`regrow.json`: what was asked and spent, where, why there, how long it took, and with what."""
+    """Return `regrow.json`: the budget asked for and spent, its distribution and reasons, seconds, and the environment."""
     spent = sum(sum(step["allocation"].values()) for step in steps)
     options = start.options
     keep = ("ssim", "capacity", "allocation", "notes", "seconds")
@@ -97,14 +103,14 @@ def report_json(
 
 
 def print_regrowth(rows: pd.DataFrame, layers: pd.DataFrame, method: str) -> None:
-    """Both tables, never shortened."""
+    """Print both tables in full."""
     print("Layers:\n", layers.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep=""))
     print("Networks:\n", rows.to_string(index=False, formatters={"sparsity": "{:.6f}".format}, float_format="%.2f", na_rep=""))
     print(f"{PLAIN}: {method}, fine-tuned as long; control: {WORDS[CONTROL]}.")
 
 
 def print_saved_regrowth(folder: Path) -> None:
-    """The tables of a finished folder."""
+    """Print the tables of a finished folder."""
     print(f"Already done: {shown(folder)}")
     rows, layers = read_csv(folder / ROWS), as_named(read_csv(folder / LAYERS, dtype={"layer": str}))
     print_regrowth(rows, layers, read_json(folder / JSON)["plain_pruning"])

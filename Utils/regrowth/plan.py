@@ -1,4 +1,4 @@
-"""The plan of a regrowth: how many weights each step turns on, or which ones, where an earlier regrowth is replayed."""
+"""The plan of a regrowth: the number of weights that each step turns on; in a replay, the weights themselves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Plan:
 
     Attributes:
         counts: the number of weights of each step.
-        places: of each step, layer -> flat places of the weights, with `--regrow-replay`; else empty.
+        places: for each step, layer -> flat places of the weights, with `--regrow-replay`; else empty.
     """
 
     counts: list[int]
@@ -36,7 +36,7 @@ class Plan:
         return sum(self.counts)
 
     def check_spent(self, steps: Sequence[Mapping[str, Any]]) -> None:
-        """Stop where other than the planned number of weights was regrown; a replay may find some alive already."""
+        """Fail if the regrown weights are not as many as planned; in a replay, some may be alive already."""
         spent = sum(sum(step["allocation"].values()) for step in steps)
         if not self.places and spent != self.total:
             raise AssertionError(f"{spent} weights were regrown, the budget is {self.total}")

@@ -1,4 +1,4 @@
-"""The rivals of regrowth: the same fine-tuning without it, and plain pruning to the sparsity that it ends at."""
+"""The rivals of regrowth: the same fine-tuning without it, and plain pruning to the same final sparsity."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def rivals(start: PrunedNetwork, stages: Stages, clock: Clock, steps: int, kept:
 
 
 def rivals_path(options: Options, device: torch.device, kept: int, steps: int) -> Path | None:
-    """The file in which the rivals of a regrowth to `kept` weights in `steps` steps are kept; None with `--no-save`."""
+    """Return the file with the rivals of a regrowth to `kept` weights in `steps` steps; None with `--no-save`."""
     if options.no_save:
         return None
     chosen = identity(options)
@@ -62,13 +62,16 @@ def rivals_path(options: Options, device: torch.device, kept: int, steps: int) -
 
 
 def control(start: PrunedNetwork, stages: Stages, clock: Clock, steps: int) -> dict[str, Any]:
-    """The start network fine-tuned as often and as long as the regrown one; what `finetune` returns for the last step."""
+    """Fine-tune the start network as often and as long as the regrown one; return the result of `finetune` for the last step."""
     start.load(start.state)
     return _fine_tuned(start, stages, clock, "control", steps)
 
 
 def plain_pruning(start: PrunedNetwork, stages: Stages, clock: Clock, steps: int, kept: int) -> dict[str, Any]:
-    """The dense network pruned to `kept` weights at once and fine-tuned as often and as long; "method" says how it was made."""
+    """Prune the dense network to `kept` weights at once, and fine-tune it as often and as long.
+
+    "method" in the result describes how the network was made.
+    """
     made = stages.once("plain", lambda: _pruned(start, kept))
     start.load(made["model"])
     return _fine_tuned(start, stages, clock, "plain", steps) | {"method": made["method"]}
@@ -93,7 +96,7 @@ def _pruned(start: PrunedNetwork, kept: int) -> dict[str, Any]:
     torch.manual_seed(options.seed)
     subset = start.data.scoring_subset(start.data.num_classes * options.prune_dataset_ratio)
     density = kept / start.size
-    if kept_count(start.size, density) != kept:  # rounding: the nearest density that means this number
+    if kept_count(start.size, density) != kept:  # after rounding: the nearest density that gives this number
         density = (kept - 0.5) / start.size
     network = MaskedNetwork(start.model, start.prunables, start.data, start.device, options, subset)
     network.prune(load_pruner(options), density, ablate=False)
@@ -101,7 +104,7 @@ def _pruned(start: PrunedNetwork, kept: int) -> dict[str, Any]:
 
 
 def _unpruned(start: PrunedNetwork) -> tuple[dict[str, torch.Tensor], str]:
-    """The `state_dict` that plain pruning begins with, and what it is called."""
+    """Return the `state_dict` that plain pruning begins with, and its name in messages."""
     if start.sources.dense_state is not None:
         return start.sources.dense_state, "the dense network"
     if start.options.run and (file := stored_file(Path(start.options.run[0]))) is not None:
@@ -113,7 +116,7 @@ def _unpruned(start: PrunedNetwork) -> tuple[dict[str, torch.Tensor], str]:
 
 
 def _pruning_options(start: PrunedNetwork) -> Options:
-    """The options of the run's own pruning; magnitude where there is none, or its masks moved in training."""
+    """Return the options of the run's own pruning; magnitude if it has none, or moved its masks in training."""
     saved = start.saved
     if saved and saved.reads("prune") and saved.pruner != "dense" and Pruners.load(saved.pruner).growth is None:
         return saved

@@ -1,4 +1,4 @@
-"""The search for an allocation: episodes of sample, regrow, train a little, look at the validation accuracy, learn."""
+"""The search for an allocation: each episode samples one, regrows, trains a little, measures and learns."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ COLUMNS = ("episode", "reward", "best", "baseline", "advantage", "beta", "entrop
 
 @dataclass
 class Found:
-    """What a search has come to so far.
+    """The results of a search so far.
 
     Attributes:
-        allocation: the best one.
+        allocation: the best allocation.
         reward: its reward.
-        episode: when it was found.
+        episode: the episode that found it.
         history: a row of `COLUMNS` for each episode.
-        allocations: of each episode, the counts in the order of the layers.
+        allocations: for each episode, the counts in the order of the layers.
     """
 
     allocation: dict[str, int] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Found:
     allocations: list[list[int]] = field(default_factory=list)
 
     def table(self, caps: Mapping[str, int]) -> pd.DataFrame:
-        """The history with a column of counts for each layer."""
+        """Return the history with a column of counts for each layer."""
         frame = pd.DataFrame(self.history, columns=COLUMNS).astype({"episode": int})
         return frame.join(pd.DataFrame(self.allocations, columns=list(caps)))
 
@@ -50,14 +50,16 @@ def search(
     state: Mapping[str, Any] | None = None,
     after_episode: Callable[[Callable[[], dict[str, Any]]], None] | None = None,
 ) -> Found:
-    """The best allocation of `budget` over `episodes`; layers are visited in the order of `caps`.
+    """Search for the best allocation of `budget` in `episodes`; layers are visited in the order of `caps`.
 
     Args:
         caps: layer -> capacity.
-        evaluate: (allocation, episode) -> reward, from 0 to 1, a function of its arguments alone.
-        seed: of the controller's weights and draws.
-        settings: of the controller; the published ones by default.
-        state: what `after_episode` was given, to go on from there, to the same numbers bit for bit.
+        budget: the number of weights to regrow.
+        evaluate: (allocation, episode) -> reward, from 0 to 1; it depends only on its arguments.
+        episodes: the number of episodes.
+        seed: the seed of the controller's weights and draws.
+        settings: the controller's; by default the published ones.
+        state: a state that `after_episode` received; the search continues from it with the same numbers, bit for bit.
         after_episode: called after each episode with a function that makes the state.
     """
     settings = settings or Settings()

@@ -1,4 +1,4 @@
-"""Which pruned weights come back: a score per weight, of which the largest among the pruned ones are taken."""
+"""The selection of the pruned weights that come back: each weight gets a score, and the largest scores win."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 
 @dataclass
 class Sources:
-    """What is known of the weights that were pruned: name of the layer -> tensor of the weight's shape.
+    """Values of the weights that were pruned: name of the layer -> tensor of the weight's shape.
 
     Attributes:
         dense: the weights of the trained dense network.
@@ -28,6 +28,7 @@ class Sources:
         original: the stored values: those of the dense network, of the initial one, or `weight_orig` of a foreign file.
         reference: effective weights of a less sparse network.
         reference_masks: its masks.
+        notes: lines that a reader of the results must know.
     """
 
     dense: Tensors | None = None
@@ -38,7 +39,10 @@ class Sources:
     notes: list[str] = field(default_factory=list)
 
     def values(self, init: str) -> Tensors | None:
-        """What `regrow_` copies for `reference` (the reference where it is alive, else the dense weight) and `original`."""
+        """Return the values that `regrow_` copies for the `init` `reference` or `original`.
+
+        For `reference` they are those of the reference where it is alive, else the dense weights.
+        """
         if init != "reference" or self.reference is None:
             return self.dense if init == "reference" else self.original
         masks, rest = self.reference_masks or {}, self.dense or self.original or {}
@@ -51,10 +55,11 @@ class Sources:
 def mean_gradients(
     model: nn.Module, layers: Mapping[str, Prunable], batches: Batches, weights: Tensors | None = None, *, squared: bool = False
 ) -> dict[str, torch.Tensor]:
-    """The gradient of the mean loss with respect to the EFFECTIVE weights, averaged over the batches; `squared`: of g^2.
+    """Return the gradient of the mean loss with respect to the EFFECTIVE weights, averaged over the batches.
 
-    The effective weight w * m is the leaf, not w, so that a pruned weight has the gradient of switching it on. `weights`
-    stand in for those of the model. Eval mode; the model, its gradients and its hooks are left as they are.
+    With `squared`, it averages g^2. The effective weight w * m is the leaf, not w, so that a pruned weight has the gradient of
+    switching it on. `weights` replace those of the model. The network is in eval mode; the model, its gradients and its hooks do
+    not change.
 
     Raises:
         ValueError: there is no batch.
@@ -89,17 +94,17 @@ def pruned_scores(
     dense_model: nn.Module | None = None,
     seed: int = 0,
 ) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """A score of each weight, of which `regrow_` looks at the pruned ones, and what there is to say about them.
+    """Return a score for each weight, of which `regrow_` uses those of pruned weights, and notes on the scores.
 
-    `batches` may be gone through twice.
+    `batches` may be read twice. The kinds are:
 
     `random`: uniform draws. `magnitude`: the absolute stored value. `gradient`: |dL/dw| at the effective weights of the sparse
     network (Evci et al. 2020). `reference`: weights alive in the reference by |reference weight|, then the others by |dense
     weight|. `saliency`: the mean over the batches of g^2 w^2, of the dense network (`dense_model`) if there is one, else with g
-    of the sparse network and the stored w. Where all saliencies of the pruned weights of a layer are equal, |g| ranks them.
+    of the sparse network and the stored w. If all saliencies of the pruned weights of a layer are equal, |g| ranks them.
 
     Raises:
-        ValueError: an unknown kind, or what it needs is missing.
+        ValueError: an unknown kind, or its sources are missing.
     """
     if kind == "random":
         draws = generator(seed, "regrow", "random")
@@ -126,7 +131,7 @@ def _absolute(tensors: Tensors, layers: Mapping[str, Prunable]) -> dict[str, tor
 
 
 def _reference_scores(layers: Mapping[str, Prunable], sources: Sources) -> dict[str, torch.Tensor]:
-    """|dense weight| squashed below 1; those alive in the reference: 1 + |reference weight| squashed the same way."""
+    """Return |dense weight| squashed below 1; for weights alive in the reference, 1 + |reference weight| squashed likewise."""
     if sources.reference is None:
         return _absolute(_given(sources.dense, "reference", "a dense or a reference network"), layers)
     behind = sources.dense or sources.original

@@ -1,4 +1,4 @@
-"""What is known of pruned weights, read from files: the dense network, stored values, a less sparse reference."""
+"""The reader of values of pruned weights: from the dense network, stored values, or a less sparse reference."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from Utils.training.masked_network import build_model
 def read_sources(
     options: Options, data: Dataset, found: Checkpoint, prunables: Sequence[Prunable], device: torch.device
 ) -> tuple[Sources, nn.Module | None]:
-    """The values of pruned weights by layer, on the device, and the dense network."""
+    """Return the values of pruned weights by layer, on the device, and the dense network."""
     sources, dense = Sources(), None
     named = {p.module_name: p.name for p in prunables if p.param == "weight"}
     pick = lambda tensors: {m: tensors[n].to(device) for m, n in named.items() if n in tensors}  # noqa: E731
@@ -53,5 +53,5 @@ def read_sources(
 
 
 def stored_file(folder: Path) -> Path | None:
-    """The file of a run that has the values of pruned weights."""
+    """Return the file of a run that has the values of pruned weights."""
     return next((folder / name for name in ("dense.pt", "initial.pt") if (folder / name).is_file()), None)

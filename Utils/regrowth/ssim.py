@@ -1,8 +1,8 @@
-"""How much a layer's activations changed: SSIM (Wang et al. 2004) between the mean attention maps of two networks.
+"""The change of a layer's activations: SSIM (Wang et al. 2004) between the mean attention maps of two networks.
 
-The map of a layer is what Bidirection-Prune-Regrowth compares (Liu and Sheng 2025, arXiv 2511.11675): the output of a
-convolution, before its norm and activation, summed over channels, divided by its L1 norm, averaged over the images. The
-window of the SSIM is a box of up to 7 x 7, as in scikit-image's `structural_similarity`, whose numbers it gives.
+The map of a layer is that of Bidirection-Prune-Regrowth (Liu and Sheng 2025, arXiv 2511.11675): the output of a convolution,
+before its norm and activation, summed over channels, divided by its L1 norm, averaged over the images. The window of the SSIM
+is a box of up to 7 x 7, as in scikit-image's `structural_similarity`, and the numbers are the same.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from Models.shapes import eval_mode
 WINDOW = 7  # side of the box, made smaller and odd for smaller maps
 LEAST = 3  # the smallest box: smaller maps have no SSIM
 K1, K2 = 0.01, 0.03  # Wang et al. 2004, section 3
-TINY = 1e-12  # an L1 norm below this is that of a dead layer: its map is zero
+TINY = 1e-12  # an L1 norm below this belongs to a dead layer, whose map is zero
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 
 
 def attention_map(activations: torch.Tensor) -> torch.Tensor:
-    """Signed sums over channels, each image's divided by its L1 norm: [B, C, H, W] -> [B, H, W]."""
+    """Sum signed activations over channels and divide each image by its L1 norm: [B, C, H, W] -> [B, H, W]."""
     sums = activations.sum(1)
     return sums / sums.abs().sum((1, 2), keepdim=True).clamp(min=TINY)
 
 
 def unit_range(image: torch.Tensor) -> torch.Tensor:
-    """`image` stretched to [0, 1]; a constant one stays as it is."""
+    """Stretch `image` to [0, 1]; a constant image stays the same."""
     low, high = image.aminmax()
     return torch.where(high > low, (image - low) / (high - low + 1e-8), image)
 
 
 def ssim2d(a: torch.Tensor, b: torch.Tensor, window: int = WINDOW, data_range: float = 1.0) -> float | None:
-    """The mean structural similarity of two images [H, W], in [-1, 1]; None for a side below 3.
+    """Return the mean structural similarity of two images [H, W], in [-1, 1]; None for a side below 3.
 
-    Box window of side min(window, H, W), made odd, sample covariances, mean over the places where the window fits: the
-    definition of scikit-image's `structural_similarity` with its defaults, computed in float64.
+    The window is a box of side min(window, H, W), made odd; covariances are those of samples; the mean is over the places where
+    the window fits. This is the definition of scikit-image's `structural_similarity` with its defaults, in float64.
 
     Raises:
-        ValueError: the shapes differ or are no images.
+        ValueError: the shapes differ, or are not those of images.
     """
     if a.shape != b.shape or a.dim() != 2:
         raise ValueError(f"two images of one shape [H, W] are expected, not {tuple(a.shape)} and {tuple(b.shape)}")
@@ -63,9 +63,10 @@ def ssim2d(a: torch.Tensor, b: torch.Tensor, window: int = WINDOW, data_range: f
 
 @torch.no_grad()
 def mean_maps(model: nn.Module, batches: Batches, layers: Sequence[str], count: int) -> dict[str, torch.Tensor | None]:
-    """The mean attention map [H, W] of each of `layers` over the first `count` batches, float64, on the model's device.
+    """Return the mean attention map [H, W] of each of `layers` over the first `count` batches, float64, on the device.
 
-    None for a layer whose output has not four dimensions. The network is in eval mode meanwhile; hooks are always removed.
+    It is None for a layer whose output does not have four dimensions. The network is in eval mode meanwhile; hooks are always
+    removed.
 
     Raises:
         ValueError: there is no batch.
@@ -73,7 +74,7 @@ def mean_maps(model: nn.Module, batches: Batches, layers: Sequence[str], count: 
     sums: dict[str, torch.Tensor | None] = {}
 
     def add(name: str, output: torch.Tensor) -> None:
-        # Summed at once, so that an activation that works in place afterwards cannot change what was seen.
+        # Summed at once, so that an activation that works in place afterwards cannot change the values.
         part = attention_map(output).double().sum(0) if isinstance(output, torch.Tensor) and output.dim() == 4 else None
         before = sums.get(name)
         sums[name] = part if before is None or part is None else before + part
@@ -96,7 +97,7 @@ def mean_maps(model: nn.Module, batches: Batches, layers: Sequence[str], count: 
 
 
 def compare_maps(one: torch.Tensor | None, other: torch.Tensor | None) -> float | None:
-    """The SSIM of two mean maps [H, W], each stretched to [0, 1]; None where it is not defined."""
+    """Return the SSIM of two mean maps [H, W], each stretched to [0, 1]; None if it is not defined."""
     if one is None or other is None:
         return None
     return ssim2d(unit_range(one), unit_range(other))
@@ -105,9 +106,9 @@ def compare_maps(one: torch.Tensor | None, other: torch.Tensor | None) -> float 
 def layer_ssim(
     dense: nn.Module, sparse: nn.Module, batches: Batches, layers: Sequence[str], count: int
 ) -> dict[str, float | None]:
-    """The SSIM of each layer of two networks over the first `count` batches, gone through twice; None where it is not defined.
+    """Return the SSIM of each layer of two networks over the first `count` batches, which are read twice.
 
-    It is not for layers whose output is no map (Linear), and for maps with a side below 3.
+    It is None for layers whose output is not a map (Linear), and for maps with a side below 3.
     """
     before, after = (mean_maps(model, batches, layers, count) for model in (dense, sparse))
     return {name: compare_maps(before[name], after[name]) for name in layers}

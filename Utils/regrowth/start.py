@@ -1,4 +1,4 @@
-"""The sparse network that regrowth begins with, the images it may look at, and what is known of the pruned weights."""
+"""The start of a regrowth: the sparse network, the images that it may use, and the values of the pruned weights."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ ALL = "all"  # --regrow-layers: every layer
 
 
 class Validated:
-    """A dataset as training sees it here: the images held out take the place of the test set, which is not touched."""
+    """A dataset as training sees it here: the held-out images replace the test set, which stays unused."""
 
-    val_size = 0  # they are evaluated once after each epoch, not twice
+    val_size = 0  # 0, so that the held-out images are evaluated once after each epoch, not twice
 
     def __init__(self, data: Dataset) -> None:
         self._data = data
@@ -45,16 +45,16 @@ class Validated:
         self.input_shape, self.num_classes = data.input_shape, data.num_classes
 
     def train_batches(self, *which: Any) -> Batches:
-        """The images left to train on (`Dataset.train_batches`)."""
+        """Return the batches of the images left to train on (`Dataset.train_batches`)."""
         return self._data.train_batches(*which)
 
     def test_batches(self, batch_size: int, share: tuple[int, int] = (0, 1)) -> Batches:
-        """The images held out, in order, never augmented."""
+        """Return the batches of the held-out images, in order, never augmented."""
         return self._data.val_batches(batch_size, share)
 
 
 class Again:
-    """Batches that can be gone through again and again, none of which is held: `make()` begins anew."""
+    """Batches that can be iterated repeatedly without being stored: each iteration calls `make()`."""
 
     def __init__(self, make: Callable[[], Batches]) -> None:
         self._make = make
@@ -65,15 +65,15 @@ class Again:
 
 @dataclass(kw_only=True)
 class PrunedNetwork(MaskedNetwork):
-    """A sparse network to be regrown, and what is known of its pruned weights.
+    """A sparse network to be regrown, and the values of its pruned weights.
 
     Attributes:
         options: those of the regrowth.
         layers: name -> the prunable weights that may be regrown, in the order of the network.
         state: the network's `state_dict` as it was opened, on the device.
         sources: the stored values of the pruned weights, of this network or of others.
-        dense: the trained dense network, None where there is none.
-        saved: options of the run that it comes from, None for a foreign file.
+        dense: the trained dense network; None if there is none.
+        saved: options of the run that it comes from; None for a foreign file.
         notes: lines that a reader of the results must know.
     """
 
@@ -85,11 +85,11 @@ class PrunedNetwork(MaskedNetwork):
     notes: list[str]
 
     def validation(self, count: int | None = None) -> Again:
-        """The first `count` batches of the images held out; default: all."""
+        """Return the first `count` batches of the held-out images; by default all."""
         return Again(lambda: islice(self.data.val_batches(self.options.test_batch_size), count))
 
     def scoring(self, count: int) -> Again:
-        """`count` batches of training images in a fixed order of the seed, not augmented, read as they are needed."""
+        """Return `count` batches of training images in an order fixed by the seed, not augmented, read when needed."""
         size = self.options.train_batch_size
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.options.split_seed)
@@ -99,10 +99,10 @@ class PrunedNetwork(MaskedNetwork):
 
 
 def open_start(options: Options, datasets: Datasets) -> PrunedNetwork:
-    """Read the network, its data and its sources; nothing is written.
+    """Read the network, its data and its sources, without writing a file.
 
     Raises:
-        Refused: a file does not fit the network, a layer is unknown, or nothing is pruned.
+        Refused: a file does not fit the network, a layer is unknown, or no weight is pruned.
     """
     device = choose_device(options)
     print(f"Loading {options.dataset} dataset.")
@@ -131,10 +131,12 @@ def open_start(options: Options, datasets: Datasets) -> PrunedNetwork:
 
 
 def budget(start: PrunedNetwork) -> int:
-    """How many weights are regrown: to `--regrow-to`, counted as pruning to it would, or `--regrow-fraction` of all.
+    """Return the number of weights to regrow: up to `--regrow-to`, or `--regrow-fraction` of all.
+
+    For `--regrow-to` it counts as pruning to that sparsity would.
 
     Raises:
-        Refused: none, or more than are pruned in these layers.
+        Refused: the number is 0, or larger than the number of pruned weights in these layers.
     """
     options, room = start.options, sum(capacities(start.layers).values())
     if options.regrow_to is not None:
@@ -151,7 +153,7 @@ def budget(start: PrunedNetwork) -> int:
 
 
 def chosen_layers(prunables: Sequence[Prunable], names: Sequence[str]) -> dict[str, Prunable]:
-    """Module name -> prunable weight of a convolution or linear layer, those that `names` says or all.
+    """Return module name -> prunable weight of a convolution or linear layer, for those in `names` or for all.
 
     Raises:
         Refused: there is no such layer.
@@ -187,7 +189,7 @@ def _network(
 
 
 def _saved_options(options: Options) -> Options | None:
-    """The options of the run that `--run` names; None where a foreign file is regrown."""
+    """Return the options of the run that `--run` names; None for a foreign file."""
     if not options.run:
         return None
     folder = Path(options.run[0])

@@ -1,4 +1,4 @@
-"""One step of regrowth: look at the network, allocate the budget, choose the weights, turn them on."""
+"""One step of regrowth: measure the network, allocate the budget, choose the weights, turn them on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from Utils.runs.stages import Stages
 
 
 def similarities(start: PrunedNetwork) -> dict[str, float | None]:
-    """The SSIM of each layer between the dense network and this one on validation images; None where there is none."""
+    """Return the SSIM of each layer between the dense network and this one on validation images; None if there is none."""
     if start.dense is None:
         return dict.fromkeys(start.layers)
     count = start.options.regrow_ssim_batches
@@ -31,10 +31,10 @@ def similarities(start: PrunedNetwork) -> dict[str, float | None]:
 
 
 def scores_of(start: PrunedNetwork, step: int) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """`pruned_scores` of `--regrow-selection` for the network as it is.
+    """Compute the `pruned_scores` of `--regrow-selection` for the present network.
 
     Raises:
-        Refused: what the method needs is missing.
+        Refused: the sources of the method are missing.
     """
     options = start.options
     try:
@@ -48,7 +48,7 @@ def scores_of(start: PrunedNetwork, step: int) -> tuple[dict[str, torch.Tensor],
 
 
 def check_sources(start: PrunedNetwork) -> None:
-    """Refuse an init, a selection or an allocation for which this start has nothing to go by, before anything is written."""
+    """Refuse an init, a selection or an allocation whose sources this start lacks, before a file is written."""
     options = start.options
     init, selection, allocation = options.regrow_init, options.regrow_selection, options.regrow_allocation
     if init in ("reference", "original") and start.sources.values(init) is None:
@@ -72,7 +72,7 @@ def check_places(start: PrunedNetwork, places: Mapping[str, torch.Tensor]) -> No
 
 
 def grow(start: PrunedNetwork, stages: Stages, clock: Clock, step: int, count: int) -> dict[str, Any]:
-    """Turn `count` weights of the network of `start` on, as it is, by the options.
+    """Turn on `count` weights in the present network of `start`, by the options.
 
     Returns:
         "ssim", "capacity", "allocation" by layer, "places" (flat, int64, CPU), "notes", "seconds" of each part, "search" (None
@@ -106,7 +106,7 @@ def grow(start: PrunedNetwork, stages: Stages, clock: Clock, step: int, count: i
 
 
 def replay(start: PrunedNetwork, places: Mapping[str, torch.Tensor], step: int) -> dict[str, Any]:
-    """Turn on the weights that a saved regrowth turned on; those that are alive already stay as they are. As `grow`."""
+    """Turn on the weights that a saved regrowth turned on; those alive already do not change. The result is that of `grow`."""
     options = start.options
     ssim, caps, notes = similarities(start), capacities(start.layers), []
     pruned = {}
@@ -127,7 +127,7 @@ def replay(start: PrunedNetwork, places: Mapping[str, torch.Tensor], step: int) 
 def turn_on(
     start: PrunedNetwork, allocation: Mapping[str, int], scores: Mapping[str, torch.Tensor], step: int
 ) -> dict[str, torch.Tensor]:
-    """`regrow_` of the network of `start` with `--regrow-init`; layer -> flat places."""
+    """Call `regrow_` on the network of `start` with `--regrow-init`; return layer -> flat places."""
     init = start.options.regrow_init
     return regrow_(start.layers, allocation, scores, init, start.sources.values(init), _seed(start.options, step))
 
@@ -140,7 +140,7 @@ def _search(
     start: PrunedNetwork, stages: Stages, clock: Clock, step: int, count: int, ssim: Mapping[str, float | None],
     scores: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor],
 ) -> Found:  # fmt: skip
-    """The allocation with the best validation accuracy after `--regrow-mini-epochs`; layers by rising SSIM."""
+    """Search for the allocation with the best validation accuracy after `--regrow-mini-epochs`; layers by rising SSIM."""
     options, caps = start.options, capacities(start.layers)
     order = {name: caps[name] for name in ssim_order(ssim)}
 

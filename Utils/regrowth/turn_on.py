@@ -1,4 +1,4 @@
-"""Turning pruned weights on again: masks and values change at the chosen places and nowhere else."""
+"""Turning pruned weights on again: masks and values change only at the chosen places."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from Utils.options.groups.regrowth_options import INITS
 
 
 def choose(scores: torch.Tensor, mask: torch.Tensor, count: int) -> torch.Tensor:
-    """The flat places (int64, rising) of the `count` pruned weights with the largest scores; ties go by position.
+    """Return the flat places (int64, rising) of the `count` pruned weights with the largest scores; ties go by position.
 
     Raises:
         ValueError: fewer than `count` weights are pruned, or a score of one is NaN.
@@ -42,11 +42,11 @@ def regrow_(
 
     Args:
         layers: name -> prunable weight; alive weights and their mask stay bit for bit.
-        allocation: name -> how many.
+        allocation: name -> number of weights.
         scores: name -> a tensor of the weight's shape; those at alive places do not matter.
-        init: what the new weights are, of `INITS`: 0, U(-sqrt(6 / fan-in), +) or the values of `sources`.
+        init: the values of the new weights, of `INITS`: 0, U(-sqrt(6 / fan-in), +) or the values of `sources`.
         sources: name -> tensor of the weight's shape, for `reference` and `original`.
-        seed: of the draws of `kaiming`, made on the CPU.
+        seed: the seed of the draws of `kaiming`, made on the CPU.
 
     Returns:
         name -> the flat places that were turned on, int64, on the weight's device.

@@ -21,7 +21,10 @@ from Utils.training.set_up import use_threads
 
 
 def was_given(options: Options, name: str) -> bool:
-    """Tell whether the command line gave this option; if that was not recorded, whether its value differs from the default."""
+    """Tell whether the command line gave this option.
+
+    If that was not recorded, tell whether the option's value differs from its default.
+    """
     if options.given is not None:
         return name in options.given
     return getattr(options, name) != defaults(options.experiment)[name]

@@ -18,7 +18,7 @@ PATIENCE = 60  # seconds to wait for another experiment that writes into the sam
 
 
 def damaged(folder: Path, content: Mapping[str, Any], below: float = float("inf")) -> Path | None:
-    """Find the first of the `files` of a summary that is missing in `folder` or has another checksum; None if all are whole.
+    """Find the first of the `files` of a summary that is missing in `folder` or has another checksum; None if there is none.
 
     The checksum is compared only for files smaller than `below` bytes.
     """
@@ -57,7 +57,7 @@ def tidy(folder: Path) -> None:
     lock = Lock(folder / ".lock")
     if not (lock.path.exists() or (folder / CHECKPOINT).exists() or any(folder.glob(".*.half"))):
         return
-    with contextlib.suppress(OSError, RunFailed, Refused):  # on a read-only disk the leftovers stay; other programs' files always stay
+    with contextlib.suppress(OSError, RunFailed, Refused):  # they stay on a read-only disk; other programs' files always stay
         if lock.take(0):
             try:
                 own = OwnFiles(folder)

@@ -1,1 +1,1 @@
-"""What the conservation studies measure, and how they save and print it."""
+"""The conservation and saliency studies: what is measured, saved and printed."""

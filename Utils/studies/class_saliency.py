@@ -1,8 +1,8 @@
-"""How much the loss of each class hangs on each weight: first and second order saliencies, and whether classes share them fairly.
+"""Saliencies by class: the effect of each weight on the loss of each class, and how evenly the classes share weights.
 
-For one class, over batches of its images alone: first order |g|, second order g^2 w^2, both averaged over the batches, g the
-gradient of the mean loss of a batch with respect to the effective weight. (FairPrune, Wu et al. 2022; the statistics are those
-of Bidirection-Prune-Regrowth.) Only kept weights count. Nothing of the size classes x weights is ever held.
+For one class, over batches of its images alone: first order |g|, second order g^2 w^2, both averaged over the batches. g is
+the gradient of the mean loss of a batch with respect to the effective weight (FairPrune, Wu et al. 2022; the statistics are
+those of Bidirection-Prune-Regrowth). Only kept weights count. No tensor of the size classes x weights is ever held.
 """
 
 from __future__ import annotations
@@ -20,13 +20,21 @@ from Models.shapes import eval_mode
 from Utils.data.dataset import Dataset
 
 ORDERS = ("first", "second")
-COLUMNS = 300  # of the heat map, in all; each layer has some of them
+COLUMNS = 300  # columns of the heat map in total; each layer has some of them
 LEAST = 6  # columns of the smallest layer
 
 
 @dataclass
 class Spread:
-    """Of one tensor and order, over the classes seen so far: per kept weight the sum, largest, smallest, and its class."""
+    """The spread of one tensor and order over the classes seen so far.
+
+    Attributes:
+        total: the sum over classes, per kept weight.
+        high: the largest value.
+        low: the smallest value.
+        top: the class of the largest value.
+        count: the number of classes.
+    """
 
     total: torch.Tensor
     high: torch.Tensor
@@ -35,7 +43,7 @@ class Spread:
     count: int = 0
 
     def add(self, values: torch.Tensor, label: int) -> None:
-        """Take in the saliencies [K] of the kept weights for class `label`."""
+        """Add the saliencies [K] of the kept weights for class `label`."""
         larger = values > self.high
         self.top = torch.where(larger, label, self.top)
         self.high, self.low = torch.maximum(self.high, values), torch.minimum(self.low, values)
@@ -45,7 +53,7 @@ class Spread:
 
 @dataclass
 class Saliencies:
-    """What was found: rows by class and layer, spreads by (order, layer), heat maps by order: class -> [columns]."""
+    """The results: rows by class and layer, spreads by (order, layer), heat maps by order: class -> [columns]."""
 
     rows: list[dict[str, object]] = field(default_factory=list)
     spreads: dict[tuple[str, str], Spread] = field(default_factory=dict)
@@ -54,10 +62,13 @@ class Saliencies:
 
 
 def class_images(data: Dataset, per_class: int) -> dict[int, torch.Tensor]:
-    """Label -> indices (int64) of up to `per_class` training images of that class, in an order of the global generator."""
+    """Return label -> indices (int64) of up to `per_class` training images of that class, in a random order.
+
+    The order comes from the global generator.
+    """
     data.load()
     order = data.scoring_subset(data.train_size)
-    places = order.sort().values  # the images there are, as `train_labels` has them
+    places = order.sort().values  # the available images, in the order of `train_labels`
     labels = torch.full((int(places[-1]) + 1,), -1).scatter(0, places, data.train_labels)[order]
     return {c: order[labels == c][:per_class] for c in range(data.num_classes)}
 
@@ -65,7 +76,7 @@ def class_images(data: Dataset, per_class: int) -> dict[int, torch.Tensor]:
 def class_saliencies(
     model: nn.Module, layers: Mapping[str, Prunable], data: Dataset, images: torch.Tensor, batch_size: int
 ) -> dict[str, dict[str, torch.Tensor]]:
-    """Order -> layer -> saliencies of the weight's shape for the training images `images`; the model is left as it is."""
+    """Return order -> layer -> saliencies of the weight's shape for the training images `images`; the model does not change."""
     leaves = {name: (p.weight * p.mask).detach().requires_grad_() for name, p in layers.items()}
     named = {layers[name].name: leaf for name, leaf in leaves.items()}
     sums = {order: {name: torch.zeros_like(leaf) for name, leaf in leaves.items()} for order in ORDERS}
@@ -84,7 +95,7 @@ def class_saliencies(
 def measure(
     model: nn.Module, layers: Mapping[str, Prunable], data: Dataset, per_class: int, batch_size: int
 ) -> Saliencies:
-    """The saliencies of every class that has training images; others are left out."""
+    """Measure the saliencies of every class that has training images."""
     kept = {name: p.mask.reshape(-1) > 0 for name, p in layers.items() if bool(p.mask.any())}
     counts = {name: int(on.sum()) for name, on in kept.items()}
     total = sum(counts.values())
@@ -114,12 +125,12 @@ def _spread(found: Saliencies, order: str, name: str, like: torch.Tensor) -> Spr
 
 
 def class_table(found: Saliencies) -> pd.DataFrame:
-    """A row for each class, layer and order: class, layer, order, mean, std (population), images."""
+    """Return a row for each class, layer and order: class, layer, order, mean, std (population), images."""
     return pd.DataFrame(found.rows)
 
 
 def layer_table(found: Saliencies, percentile: float) -> pd.DataFrame:
-    """A row for each layer and order.
+    """Return a row for each layer and order.
 
     Columns: layer, order, kept, mean, std (of the weights' means over classes), class_range (mean of largest minus smallest over
     classes), unfairness (deviation of the classes' means over their mean: 0 is fair), biased (weights whose range is among the

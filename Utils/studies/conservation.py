@@ -1,7 +1,8 @@
-"""Conservation laws of scores, measured: per layer, per hidden unit, over training, over the rounds of a schedule.
+"""Measurements of the conservation laws of scores: per layer, per hidden unit, over training, over rounds.
 
 Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, sections 4 to 6. In a chain of layers with homogeneous activations
-and without biases, SynFlow's scores of each layer add up to R, and so do what enters and what leaves each hidden unit.
+and without biases, SynFlow's scores of each layer add up to R. So do the scores that enter and those that leave each hidden
+layer, and for each hidden unit the two sums are equal.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ ROUNDING = 1e-3  # relative differences below this are those of float32 sums
 
 
 def layer_table(prunables: Sequence[Prunable], scores: Sequence[torch.Tensor]) -> pd.DataFrame:
-    """One row per module with scores: module, size, inverse_size, score_sum, average_score = |score_sum / size|.
+    """Return one row per module with scores: module, size, inverse_size, score_sum, average_score = |score_sum / size|.
 
-    `size` counts all scored elements of the module, pruned ones too, as Synaptic-Flow does: weights, biases where those are
-    prunable, and so for BatchNorm and `Identity2d`. Sums are in float64.
+    `size` counts all scored elements of the module, pruned ones too, as Synaptic-Flow does: weights, biases if those are
+    prunable,
+    and likewise for BatchNorm and `Identity2d`. Sums are in float64.
     """
     sums: dict[str, list[float]] = {}
     for prunable, score in zip(prunables, scores, strict=True):
@@ -36,7 +38,7 @@ def layer_table(prunables: Sequence[Prunable], scores: Sequence[torch.Tensor]) -
 
 
 def square_table(model: nn.Module) -> pd.DataFrame:
-    """The same table for the squares of the weights and biases of each Conv2d and Linear layer."""
+    """Return the same table for the squares of the weights and biases of each Conv2d and Linear layer."""
     rows = []
     for name, module in model.named_modules():
         if isinstance(module, LAYERS):
@@ -53,18 +55,19 @@ def _averages(rows: Sequence[tuple[str, int, float]]) -> pd.DataFrame:
 
 
 def largest_deviation(totals: Sequence[float]) -> float:
-    """The largest |total - mean| / |mean|; NaN where the mean is zero."""
+    """Return the largest |total - mean| / |mean|; NaN if the mean is zero."""
     values = np.asarray(totals, dtype=float)
     mean = values.mean()
     return float(np.abs(values - mean).max() / abs(mean)) if mean else float("nan")
 
 
 def unit_table(pairs: Sequence[tuple[str, str]], prunables: Sequence[Prunable], scores: Sequence[torch.Tensor]) -> pd.DataFrame:
-    """One row per hidden unit between two consecutive layers: layer_in, layer_out, unit, in_score, out_score.
+    """Return one row per hidden unit between two consecutive layers: layer_in, layer_out, unit, in_score, out_score.
 
-    A unit is a channel of a convolution or a neuron. `in_score` adds up the scores of its weights in `layer_in`, and of its
-    bias if that has one; `out_score` those of the weights of `layer_out` that it feeds: all of a channel's places where the
-    map was flattened. Scores of a norm between the two are not counted. Pairs without scores are left out.
+    A unit is a channel of a convolution or a neuron. `in_score` adds up the scores of its weights in `layer_in`, and of its bias
+    if
+    that has one. `out_score` adds up those of the weights of `layer_out` that it feeds: all places of a channel if the map was
+    flattened. Scores of a norm between the two are not counted. Pairs without scores are left out.
     """
     found = {p.name: (p.module, s.double().cpu()) for p, s in zip(prunables, scores, strict=True)}
     parts = []
@@ -82,20 +85,20 @@ def unit_table(pairs: Sequence[tuple[str, str]], prunables: Sequence[Prunable], 
 
 
 def _leaving(module: nn.Module, score: torch.Tensor) -> torch.Tensor:
-    """The score of each input of a layer, [inputs]; `score` is [outputs, inputs / groups, ...]."""
+    """Return the score of each input of a layer, [inputs]; `score` is [outputs, inputs / groups, ...]."""
     groups = getattr(module, "groups", 1)
     return score.reshape(groups, score.shape[0] // groups, score.shape[1], -1).sum((1, 3)).reshape(-1)
 
 
 def open_ends(model: nn.Module) -> int:
-    """How many biases, shifts and running means of `model` are not zero: through these flow enters or leaves too."""
+    """Count the biases, shifts and running means of `model` that are not zero: flow enters or leaves through them too."""
     tensors = [t for n, t in model.named_parameters() if n.endswith("bias")]
     tensors += [t for n, t in model.named_buffers() if n.endswith("running_mean")]
     return sum(bool(t.any()) for t in tensors)
 
 
 def why_not_conserved(model: nn.Module, wiring: Wiring | None) -> str:
-    """Why SynFlow's sums differ in this network, in a clause; `wiring` where the layers have to be a chain."""
+    """Explain in a clause why SynFlow's sums differ in this network; `wiring` is given if the layers have to be a chain."""
     reasons = []
     if ends := open_ends(model):
         reasons.append(f"{ends} biases or shifts are not zero, and through them flow enters beside the image")
@@ -105,7 +108,7 @@ def why_not_conserved(model: nn.Module, wiring: Wiring | None) -> str:
 
 
 class WatchedSynFlow(SynFlow):
-    """SynFlow itself, of which each round's R and the scores that the round removed are noted.
+    """SynFlow itself, which also records each round's R and the scores that the round removed.
 
     Attributes:
         flows: R of each round.
@@ -119,12 +122,12 @@ class WatchedSynFlow(SynFlow):
         self._flow = torch.zeros(())
 
     def flow(self, problem: Problem, dtype: torch.dtype) -> tuple[list[torch.Tensor], torch.Tensor]:  # type: ignore[override]
-        """As SynFlow's; remembers R."""
+        """Compute SynFlow's flow, and remember R."""
         scores, self._flow = SynFlow.flow(problem, dtype)
         return scores, self._flow
 
     def score(self, problem: Problem) -> list[torch.Tensor]:
-        """As SynFlow's."""
+        """Compute SynFlow's scores."""
         self.close(problem)
         scores = super().score(problem)
         self.flows.append(float(self._flow))
@@ -132,17 +135,17 @@ class WatchedSynFlow(SynFlow):
         return scores
 
     def close(self, problem: Problem) -> None:
-        """Note what the round before has removed, by what is missing now."""
+        """Record the scores that the round before removed, from the masks now."""
         if self._last:
             gone = [(s.double() * (m - now)).sum() for (s, m), now in zip(self._last, problem.masks, strict=True)]
             self.removed.append(float(torch.stack(gone).sum()))
 
 
 def schedule_rounds(problem: Problem, density: float, rounds: int, schedule: str, verbose: bool = False) -> pd.DataFrame:
-    """Prune by SynFlow from all weights to `density`; a row per round: round, removed_score, max_flow, ratio of the two.
+    """Prune by SynFlow from all weights to `density`; return a row per round.
 
-    `max_flow` is R at the start of the round, the sum of the scores of any cut where nothing but the image lets flow in.
-    The masks are left as pruned; ratios are NaN once nothing flows.
+    Columns: round, removed_score, max_flow, ratio of the two. `max_flow` is R at the start of the round: the sum of the scores of
+    any cut, if flow enters only through the image. The masks stay pruned; ratios are NaN once the flow is zero.
 
     Raises:
         NonFiniteScores: SynFlow cannot score this network.

@@ -1,4 +1,4 @@
-"""What the studies of conservation share: one network scored by several methods, and what is printed of a result."""
+"""Common parts of the conservation studies: one network scored by several methods, and the printed results."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ NAMES = {"module": str, "layer_in": str, "layer_out": str}  # columns that may l
 
 
 def options_per_pruner(options: Options) -> list[Options]:
-    """The options once for each of `--pruner-list`, or for `--pruner` alone.
+    """Return the options once for each of `--pruner-list`, or for `--pruner` alone.
 
-    At density 1 scores are the same in every round, so that one round is enough where `--prune-epochs` is not given.
+    At density 1, scores are the same in every round, so that one round is enough if `--prune-epochs` is not given.
 
     Raises:
-        Refused: `dense` is to prune something.
+        Refused: `dense` is asked to prune.
     """
     found = []
     for name in dict.fromkeys(options.pruner_list or (options.pruner,)):
@@ -45,9 +45,9 @@ def options_per_pruner(options: Options) -> list[Options]:
 def score_each(
     options: Options, device: torch.device, data: Dataset, check: Callable[[MaskedNetwork], Any] | None = None
 ) -> Iterator[tuple[str, MaskedNetwork, list[torch.Tensor]]]:
-    """(pruner, the network after pruning, the scores of the last round) for each method, all on the same initial network.
+    """Yield (pruner, the network after pruning, the scores of the last round) for each method, on the same initial network.
 
-    `check` is called with each network before it is scored. The dataset is read only where a method needs it.
+    `check` is called with each network before it is scored. The dataset is read only if a method needs it.
 
     Raises:
         Refused: a method cannot score this network.
@@ -66,7 +66,7 @@ def score_each(
 
 
 def print_study(table: pd.DataFrame, findings: Iterable[str]) -> None:
-    """A table, never shortened, and what it comes to."""
+    """Print a table in full, and its findings."""
     print(table.to_string(index=False, float_format=lambda value: f"{value:.6g}"))
     for line in findings:
         print(line)
@@ -75,7 +75,7 @@ def print_study(table: pd.DataFrame, findings: Iterable[str]) -> None:
 def save_study(
     folder: RunFolder, device: torch.device, tables: dict[str, pd.DataFrame], figure: Any, results: dict[str, Any]
 ) -> None:
-    """Write the tables (the first one is that of the experiment), the figure, and the summary, and say where they are."""
+    """Write the tables (the first one is that of the experiment), the figure, and the summary, and print where they are."""
     folder.begin(device)
     for name, table in tables.items():
         folder.write_table(f"{name}.csv", table)
@@ -86,7 +86,7 @@ def save_study(
 
 
 def print_saved_study(folder: RunFolder, digest: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table) -> None:
-    """The table of a finished folder, through `digest`, and what it came to."""
+    """Print the table of a finished folder, through `digest`, and its findings."""
     experiment, path = folder.options.experiment, Path(folder.path)
     print(f"Already done: {path}")
     table = as_named(read_csv(path / f"{experiment}.csv", dtype=NAMES))

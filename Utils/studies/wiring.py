@@ -1,4 +1,4 @@
-"""Which layer feeds which, found by running the network: what a layer gets is traced back to the layers that it came from."""
+"""The wiring of a network's layers, found by running it: the inputs of each layer are traced back to their sources."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Sources = list[tuple[str, torch.Tensor]]
 
 @dataclass(frozen=True)
 class Wiring:
-    """The layers (Conv2d and Linear) of a network as data goes through them.
+    """The layers (Conv2d and Linear) of a network and their connections.
 
     Attributes:
         layers: their names in the order of their calls.
-        pairs: names of the consecutive ones: what the first puts out goes to the second alone, the second gets nothing else,
-            and unit u of C feeds the u-th of C equal parts of the second's inputs (several where a map was flattened).
+        pairs: the names of consecutive layers. The output of the first goes only to the second, the second has no other input,
+            and unit u of C feeds the u-th of C equal parts of the second's inputs (several inputs if a map was flattened).
     """
 
     layers: tuple[str, ...]
@@ -36,7 +36,7 @@ class Wiring:
 
 @dataclass(frozen=True)
 class _Feed:
-    """What one call of a layer, or the network's output, was computed from."""
+    """The sources that one call of a layer, or the network's output, was computed from."""
 
     layer: str
     origins: list[str]
@@ -44,10 +44,11 @@ class _Feed:
 
 
 def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Wiring:
-    """Find the consecutive layers of `model` by one pass of an image [1, *input_shape]; the model is left as it was.
+    """Find the consecutive layers of `model` by one pass of an image [1, *input_shape]; the model does not change.
 
-    The output of each layer is replaced by ones with a gradient of their own, so that the gradients of a layer's input lead
-    back to the layers directly before it and no further. A layer that is called twice is in no pair.
+    The output of each layer is replaced by ones with a gradient of their own, so that the gradients of a layer's input lead back
+    to
+    the layers directly before it and no further. A layer that is called twice is in no pair.
     """
     names = {module: name for name, module in model.named_modules() if isinstance(module, LAYERS)}
     sources: Sources = []
@@ -65,7 +66,7 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Wiring:
     def after(module: nn.Module, _: object, output: torch.Tensor) -> torch.Tensor:
         ones = torch.ones_like(output).requires_grad_()
         sources.append((names[module], ones))
-        return ones.clone()  # what comes next may work in place
+        return ones.clone()  # the next module may work in place
 
     handles = [module.register_forward_pre_hook(before, with_kwargs=True) for module in names]
     handles += [module.register_forward_hook(after) for module in names]
@@ -79,7 +80,7 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Wiring:
 
 
 def _run_on_ones(model: nn.Module, input_shape: tuple[int, ...], sources: Sources) -> torch.Tensor:
-    """The output where parameters, buffers and image are ones, so that no ReLU stops a gradient."""
+    """Return the output for parameters, buffers and image of ones, so that no ReLU stops a gradient."""
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     ones = {name: torch.ones_like(t, requires_grad=False) for name, t in tensors.items() if t.is_floating_point()}
     image = torch.ones(1, *input_shape, device=next(model.parameters()).device, requires_grad=True)
@@ -89,7 +90,7 @@ def _run_on_ones(model: nn.Module, input_shape: tuple[int, ...], sources: Source
 
 
 def _origins(value: torch.Tensor, sources: Sources) -> Sources:
-    """Those of `sources` that `value` was computed from."""
+    """Return those of `sources` that `value` was computed from."""
     if not value.requires_grad:
         return []
     found = torch.autograd.grad(value.sum(), [s for _, s in sources], retain_graph=True, allow_unused=True)
@@ -97,9 +98,9 @@ def _origins(value: torch.Tensor, sources: Sources) -> Sources:
 
 
 def _keeps_units(first: nn.Module, output: torch.Tensor, second: nn.Module, value: torch.Tensor) -> bool:
-    """Whether unit u of `output` alone feeds the u-th part of the inputs `value` of `second`: no shuffling, no mixing.
+    """Tell whether only unit u of `output` feeds the u-th part of the inputs `value` of `second`, without shuffling or mixing.
 
-    Tested bit by bit of u: the inputs of all units that have a bit must not depend on a unit that has it not.
+    It is tested for each bit of u: the inputs of all units with that bit must not depend on a unit without it.
     """
     output_axis, input_axis = _axis(first), _axis(second)
     units, inputs = output.shape[output_axis], value.shape[input_axis]
@@ -118,7 +119,7 @@ def _keeps_units(first: nn.Module, output: torch.Tensor, second: nn.Module, valu
 
 
 def _axis(layer: nn.Module) -> int:
-    """The axis of a layer's units, of its inputs and of its outputs."""
+    """Return the axis of a layer's units, in its inputs and in its outputs."""
     return 1 if isinstance(layer, nn.Conv2d) else -1
 
 

@@ -58,7 +58,7 @@ def prepare(options: Options, device: torch.device, data: Dataset) -> MaskedNetw
 
 
 def set_up(options: Options, pruner: Pruner, datasets: Datasets, *, read: bool = True) -> tuple[MaskedNetwork, Clock]:
-    """Return the network with its data, ready for training or pruning, and the clock of the run; `read` reads the data now."""
+    """Return the network with its data, ready for training or pruning, and the run's clock; `read` reads the data now."""
     device = choose_device(options)
     clock = Clock(device)
     with clock("data"):
