@@ -1,4 +1,4 @@
-"""Assignment: everything that a course assignment asks for, as one grid, and then its report."""
+"""Assignment: run all parts of a course assignment as one grid, then write its report."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ REPORT = "report"  # the folder beside the cells
 def run(plan: Grid) -> None:
     """Run the cells that are not done (see `Utils.options.assignment.plan`), then write the report into the grid's folder.
 
-    A cell that failed is listed in the report, and the command ends as a grid's does. While cells are still to come, as on a
-    cluster, no report is written.
+    The report lists failed cells, and the command ends as a grid's does. As long as cells are pending, as on a cluster, it does
+    not write the report.
 
     Raises:
-        Refused: a cell cannot be; nothing was written.
+        Refused: a cell is impossible; no file was written.
         RunFailed: some cells failed; the others are done, and the report is written.
     """
     failure = None
@@ -42,7 +42,7 @@ def run(plan: Grid) -> None:
 
 def _write_report(plan: Grid) -> None:
     folder = path_of(plan)
-    if not (folder / "grid.csv").is_file():  # it could not be written, which has been said
+    if not (folder / "grid.csv").is_file():  # it could not be written; an error has said so
         return
     states = read_grid(folder / "grid.csv")["status"]
     left = int(states.isin(("pending", "running")).sum())

@@ -48,11 +48,12 @@ SHOWN = 3  # names in the last line
 def run(options: Options) -> None:
     """Write `compact.pt`, `.pt2`, `.onnx`, `.csv` and `.json` into each `--run FOLDER`.
 
-    A grid's folder stands for all its cells. Nothing else in the folders is changed, so that they stay finished runs; in a
-    grid's `grid.csv` the cell has the new numbers at once. A run that fails is named, the others go on.
+    A grid's folder stands for all its cells. All other files in the folders stay unchanged, so that they remain finished runs;
+    the
+    row of a cell in `grid.csv` gets the new numbers at once. If a run fails, its name is printed, and the others continue.
 
     Raises:
-        Refused: no folder holds a saved network, or none of those that do can be read; nothing was written.
+        Refused: no folder holds a saved network, or none of those that do can be read; no file was written.
         RunFailed: the network of some run is constant, cannot be cut, or predicts something else without its dead units.
     """
     folders, notes = saved_networks(options.run)
@@ -65,7 +66,7 @@ def run(options: Options) -> None:
 
 
 def _failure(error: Exception, options: Options) -> Exception:
-    """The reason why a run has no compact network: a network of one's own may raise anything."""
+    """Return the reason why a run has no compact network; a user's own network may raise anything."""
     if options.verbose:
         traceback.print_exception(error)
     text = " ".join(str(error).split())
@@ -77,7 +78,7 @@ def _failure(error: Exception, options: Options) -> Exception:
 
 
 def _give_up(errors: Mapping[Path, Exception], runs: int) -> None:
-    """End with what happened to the only run, or with how many failed."""
+    """Raise the error of the only run, or the number of failed ones."""
     kind = Refused if len(errors) == runs and all(isinstance(e, Refused) for e in errors.values()) else RunFailed
     if runs == 1:
         ((folder, error),) = errors.items()
@@ -119,7 +120,7 @@ def _compact(folder: Path, options: Options) -> None:
 
 
 def _check(found: Agreement) -> None:
-    """Raise `RunFailed` where the two networks do not predict the same."""
+    """Raise `RunFailed` if the two networks predict differently."""
     if not math.isfinite(found.largest_difference):
         raise RunFailed("the network's outputs for the test images are not all finite")
     if found.differing:
@@ -130,7 +131,7 @@ def _check(found: Agreement) -> None:
 
 
 def _plain(small: Compact) -> nn.Module:
-    """The compact network as it is handed out: on the CPU, in eval mode, without masks, nothing to be trained."""
+    """Return the compact network for release: on the CPU, in eval mode, without masks, without trainable parameters."""
     model = copy.deepcopy(small.model).cpu().eval().requires_grad_(False)
     for p in small.prunables:
         delattr(model.get_submodule(p.module_name), f"{p.param}_mask")
@@ -140,7 +141,7 @@ def _plain(small: Compact) -> nn.Module:
 def _measure(
     run: MaskedNetwork, small: Compact, plain: nn.Module, folder: Path, images: torch.Tensor
 ) -> tuple[dict[str, dict[str, Any]], dict[int, int]]:
-    """A row for each of the dense, the masked and the compact network, and how often each batch size was timed."""
+    """Return a row for each of the dense, the masked and the compact network, and the number of timings by batch size."""
     dense = build_dense(run.options, run.data, run.device)
     shape = run.data.input_shape
     rows: dict[str, dict[str, Any]] = {
@@ -166,7 +167,7 @@ def _write(annex: Annex, files: Mapping[str, bytes], rows: Mapping[str, Mapping[
 
 
 def _report(run: MaskedNetwork, small: Compact, found: Agreement, exported: Exported) -> dict[str, Any]:
-    """The content of `compact.json` beside the table."""
+    """Return the content of `compact.json` besides the table."""
     made = environment(run.device)
     versions = {p: importlib.metadata.version(p) for p in ("torch-pruning", *(("onnx", "onnxscript") if has_onnx() else ()))}
     return asdict(found) | {

@@ -13,7 +13,7 @@ EXPERIMENT = {
 
 
 def run(options: Options) -> None:
-    """Read the dataset once, fetching it where it is missing, and print what it holds."""
+    """Read the dataset once, fetching it if it is missing, and print its facts."""
     data = open_dataset(
         options.dataset,
         options.data_dir,

@@ -21,9 +21,9 @@ EXPERIMENT = {
 
 
 def run(options: Options) -> None:
-    """Print loss and accuracies of `model.pt` of each `--run FOLDER`, beside those that its summary holds.
+    """Print loss and accuracies of `model.pt` of each `--run FOLDER`, beside those in its summary.
 
-    The folder of a grid stands for all its cells; folders without a saved network are named and left out.
+    The folder of a grid stands for all its cells. Folders without a saved network are listed and left out.
 
     Raises:
         Refused: no folder holds a saved network that can be read.

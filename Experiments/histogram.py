@@ -25,17 +25,17 @@ EXPERIMENT = {
 }
 
 NAME, DEPTH = "histogram", "3d"
-ALL = "all"  # --layer: every layer in a figure of its own
+ALL = "all"  # --layer: a figure for every layer
 LONGEST = 60  # letters of a layer's name in a file name
 
 
 def run(options: Options) -> None:
     """Print the density of each layer of each `--run FOLDER`; write tables and figures of its kept weights there.
 
-    All runs are read before anything is written. Nothing else in the folders is changed, so that they stay finished runs.
+    All runs are read before a file is written. All other files in the folders stay unchanged, so that they remain finished runs.
 
     Raises:
-        Refused: no folder holds a network, one that does cannot be read, or has no such `--layer`; nothing was written.
+        Refused: no folder holds a network, one that does cannot be read, or has no such `--layer`; no file was written.
     """
     folders, notes = saved_networks(options.run)
     print_lines(notes)
@@ -54,7 +54,7 @@ def run(options: Options) -> None:
 
 
 def _chosen(layers: Sequence[Layer], names: Sequence[str], folder: Path) -> dict[str, list[Layer]]:
-    """Each of `names` with the layers that it means."""
+    """Return each of `names` with the layers that it means."""
     found = {name: select(layers, name) for name in names}
     if ALL in found and not found[ALL]:
         del found[ALL]
@@ -75,7 +75,7 @@ def _print(folder: Path, layers: Sequence[Layer]) -> None:
 
 
 def _write(annex: Annex, layers: Sequence[Layer], chosen: dict[str, list[Layer]], log: bool) -> None:
-    """Write tables and figures, and say where the figures are."""
+    """Write tables and figures, and print where the figures are."""
     from Utils.figures.weight_histograms import grid_figure, layer_figure, stacked_figure
 
     title = f"{heading(annex.folder)}, density {sum(a.kept for a in layers) / sum(a.size for a in layers):.4g}"
@@ -90,11 +90,11 @@ def _write(annex: Annex, layers: Sequence[Layer], chosen: dict[str, list[Layer]]
 
 
 def _stem(layer: str) -> str:
-    """The name of the figure of `layer`, without its ending."""
+    """Return the name of the figure of `layer`, without its ending."""
     return f"{NAME}-{_file_name(layer)}"
 
 
 def _file_name(name: str) -> str:
-    """`name` for a file; what a file name cannot hold is replaced, and a hash keeps names apart."""
+    """Make a file name of `name`; unsuitable characters are replaced, and a hash keeps names distinct."""
     safe = re.sub(r"[^A-Za-z0-9._+=-]+", "_", name)[-LONGEST:]
     return safe if safe == name != DEPTH else f"{safe}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"

@@ -1,9 +1,9 @@
-"""Conservation of magnitudes: does training bring the average squared weight of a layer to the inverse of its size?
+"""Conservation of magnitudes: a test whether training brings the average squared weight of a layer to its inverse size.
 
-Gradient flow on homogeneous activations keeps the difference of the squared weights of two layers, so that layers of any
-size come to similar totals as the weights grow: slope -1 on logarithmic axes. Tanaka, Kunin, Yamins and Ganguli 2020
-(arXiv 2006.05467, section 5) explain by this why iterative magnitude pruning empties no layer, and magnitudes of untrained
-weights do. Large steps, Adam and weight decay keep no such difference; the slopes show what is left of the law.
+Gradient flow on homogeneous activations keeps the difference of the squared weights of two layers. Layers of any size therefore
+come to similar totals as the weights grow, which is a slope of -1 on logarithmic axes. Tanaka, Kunin, Yamins and Ganguli 2020
+(arXiv 2006.05467, section 5) explain by this why iterative magnitude pruning empties no layer, while magnitudes of untrained
+weights do. Large steps, Adam and weight decay do not keep the difference; the slopes show how far the law still holds.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ EXPERIMENT = {
 
 
 def run(options: Options) -> None:
-    """Train the dense network for `--post-epochs`, measuring after each, or print what the finished folder holds.
+    """Train the dense network for `--post-epochs`, measuring after each, or print the results in the finished folder.
 
     Raises:
-        Refused: nothing was written.
+        Refused: no file was written.
         RunFailed: the training could not be finished; the folder says why.
     """
     with RunFolder(options) as folder:
@@ -81,12 +81,12 @@ def _train_and_save(network: MaskedNetwork, precision: Precision, folder: RunFol
 
 
 def first_and_last(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the first and of the last epoch."""
+    """Return the rows of the first and of the last epoch."""
     return table[table["epoch"].isin([table["epoch"].min(), table["epoch"].max()])]
 
 
 def _train(network: MaskedNetwork, precision: Precision, clock: Clock) -> pd.DataFrame:
-    """Rows of every layer before training and after each epoch, from the training set itself: nothing is tested in between."""
+    """Return rows of every layer before training and after each epoch; the test set is not used."""
     options, data = network.options, network.data
     optimizer = make_optimizer(network.model, options.optimizer, options.lr, options.weight_decay)
     scheduler = make_schedule(optimizer, options, options.post_epochs)

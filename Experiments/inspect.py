@@ -1,4 +1,4 @@
-"""Inspect: what a checkpoint holds, and the density, sparsity and capacity of each layer."""
+"""Inspect: print the content of a checkpoint, and the density, sparsity and capacity of each layer."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ EXPERIMENT = {
     "prints_alone": True,
 }
 
-SHOWN = 40  # tensors that are not masked are named one by one up to here
+SHOWN = 40  # up to this number, unmasked tensors are named one by one
 
 
 def run(options: Options) -> None:
-    """Print what `--checkpoint FILE` holds: ours or foreign, read on the CPU without running anything in it.
+    """Print the content of `--checkpoint FILE`, ours or foreign, read on the CPU without running code from it.
 
     Raises:
-        Refused: it is no file of tensors and plain values.
+        Refused: it is not a file of tensors and plain values.
     """
     found = read_checkpoint(options.checkpoint)
     print(f"{found.file}: {found.form}, {found.file.stat().st_size} bytes")
@@ -43,10 +43,11 @@ def run(options: Options) -> None:
 
 
 def layer_table(found: Checkpoint) -> pd.DataFrame:
-    """A row for each masked tensor, or where there is no mask for each weight: size, kept, density, sparsity, capacity.
+    """Return a row for each masked tensor, or without masks for each weight.
 
-    `kept` counts masks; where there are none, what is not zero. `zeros_kept` are zeros that the mask keeps; `stored` are pruned
-    weights of which the file still has a value.
+    Columns: size, kept, density, sparsity, capacity. `kept` counts masks; without masks, weights that are not zero. `zeros_kept`
+    are
+    zeros that the mask keeps. `stored` are pruned weights of which the file still has a value.
     """
     names = list(found.masks) or [n for n, t in found.tensors.items() if n.endswith("weight") and t.dim() > 1]
     rows = []

@@ -1,8 +1,8 @@
-"""Layer conservation: is the average score of a layer inversely proportional to its size?
+"""Layer conservation: a test whether the average score of a layer is inversely proportional to its size.
 
-Where every layer has the same total score, as SynFlow's have, the average over N elements falls as 1/N: slope -1 on
-logarithmic axes (Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, section 4). Methods that score large layers low
-without this law prune those first, until nothing is left of them.
+If every layer has the same total score, as with SynFlow, the average over N elements falls as 1/N: slope -1 on logarithmic axes
+(Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, section 4). Methods that score large layers low without this law
+prune those first, until they are empty.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ EXPERIMENT = {
 
 
 def run(options: Options) -> None:
-    """Score one network with each method and compare its layers, or print what the finished folder holds.
+    """Score one network with each method and compare its layers, or print the results in the finished folder.
 
     The scores are the last ones on the way to `--compression`, by default those of the dense network.
 
     Raises:
-        Refused: nothing was written.
+        Refused: no file was written.
     """
     options_per_pruner(options)
     with RunFolder(options) as folder:

@@ -1,9 +1,11 @@
-"""Multishot: train, prune a little, rewind, and again; then train what is left. `--level-list` says in how many levels.
+"""Multishot: train, prune a little, rewind, and repeat; then train the pruned network.
 
-Level l of n prunes to the density d^(l/n), as in Synaptic-Flow. With rewinding (the lottery ticket procedure: Frankle and
-Carbin 2019, arXiv 1803.03635, and from a later epoch Frankle et al. 2020, arXiv 1912.05671) every level trains for
-`--pre-epochs` from the same state: weights, BatchNorm statistics, optimizer, schedule. Without it (`--no-rewind`) the dense
-network is trained for `--pre-epochs`, and every level fine-tunes for `--post-epochs` after its pruning.
+`--level-list` gives the number of levels. Level l of n prunes to the density d^(l/n), as in Synaptic-Flow.
+
+With rewinding (the lottery ticket procedure: Frankle and Carbin 2019, arXiv 1803.03635, and from a later epoch Frankle et al.
+2020, arXiv 1912.05671), every level trains for `--pre-epochs` from the same state: weights, BatchNorm statistics, optimizer,
+schedule. Without it (`--no-rewind`), the dense network is trained for `--pre-epochs`, and every level fine-tunes for
+`--post-epochs` after its pruning.
 """
 
 from __future__ import annotations
@@ -43,10 +45,10 @@ EXPERIMENT = {
 
 
 def run(options: Options, datasets: Datasets | None = None) -> None:
-    """Take one network through all levels, or print what its finished folder holds.
+    """Take one network through all levels, or print the results in its finished folder.
 
     Raises:
-        Refused: nothing was written.
+        Refused: no file was written.
         RunFailed: the run had begun; its folder says why it failed.
     """
     run_once(options, datasets, _run)
@@ -77,7 +79,7 @@ def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets
 
     pruned = [ladder.prune(level) for level in range(1, options.level + 1)]
     counts += [found for found, _ in pruned]
-    # As in Synaptic-Flow the scores are those before ablations; which units live is known only after them.
+    # As in Synaptic-Flow, the scores are those before ablations; the live units are known only after ablations.
     table = with_effective(pruned[-1][1], network.model, network.prunables, network.data.input_shape)
     folder.write_table("compression.csv", table)
     levels = levels_table(counts, ladder.trained, options.patience)
@@ -86,7 +88,7 @@ def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets
 
 @dataclass
 class _Ladder:
-    """What all levels share.
+    """The state that all levels share.
 
     Attributes:
         start: the state to rewind to (see `Training.state`).
@@ -119,7 +121,7 @@ class _Ladder:
         return trained, training
 
     def prune(self, level: int) -> tuple[dict[str, float], pd.DataFrame | None]:
-        """Prune to the density of `level`, once; returns what is left, and after the last level its compression table."""
+        """Prune to the density of `level`, once; return the counts, and after the last level its compression table."""
         return self.stages.once(f"prune-{level}", lambda: self._prune(level))
 
     def _prune(self, level: int) -> tuple[dict[str, float], pd.DataFrame | None]:
@@ -133,19 +135,19 @@ class _Ladder:
         return counts_of_level(network, level, density, table), table if level == options.level else None
 
     def _density(self, level: int) -> float:
-        """The density after `level` levels."""
+        """Return the density after `level` levels."""
         density, last = self.network.options.density, self.network.options.level
         return density if level == last else density ** (level / last)
 
     def _rewind(self, level: int) -> None:
-        """Put the weights back to where they are to be trained from; the masks stay. Ablations come with the last level."""
+        """Reset the weights to the start of their training; the masks stay. The last level also applies ablations."""
         if not self.network.options.no_rewind:
             self.network.load(self.start["model"])
         if level == self.network.options.level:
             self.network.ablate()
 
     def _training(self, trained: TrainedNetwork, level: int) -> Training:
-        """The training after the pruning of `level`: with the optimizer and schedule rewound too, or fine-tuning."""
+        """Make the training after the pruning of `level`: with optimizer and schedule rewound too, or a fine-tuning."""
         options, last = self.network.options, level == self.network.options.level
         phase = "post_train" if last or options.no_rewind else "pre_train"
         order = f"fine-tune-{level}" if options.no_rewind and not last else phase

@@ -1,4 +1,4 @@
-"""Prune: masks and tables only, no training and no evaluation. Data-free methods need no dataset on disk."""
+"""Prune: make masks and tables, without training or evaluation. Data-free methods need no dataset on disk."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ EXPERIMENT = {
 
 
 def run(options: Options, datasets: Datasets | None = None) -> None:
-    """Prune one network, or print what its finished folder holds. `datasets` are those that the process has open already.
+    """Prune one network, or print the results in its finished folder.
+
+    `datasets` are those that the process has opened already.
 
     Raises:
-        Refused: nothing was written.
+        Refused: no file was written.
         RunFailed: its folder says why it failed.
     """
     run_once(options, datasets, _run)

@@ -1,4 +1,7 @@
-"""Regrow: from a sparse network to a less sparse one, beside the same fine-tuning without it and plain pruning as far."""
+"""Regrow: turn a sparse network into a less sparse one, and compare it with two rivals.
+
+They are the same fine-tuning without regrowth, and plain pruning to the same sparsity.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ EXPERIMENT = {
 
 
 def check(options: Options, datasets: Datasets) -> None:
-    """Refuse what `run` would refuse; nothing is written or printed."""
+    """Refuse whatever `run` would refuse, without writing or printing."""
     with contextlib.redirect_stdout(io.StringIO()):
         start = open_start(options, datasets)
     check_sources(start)
@@ -44,12 +47,12 @@ def check(options: Options, datasets: Datasets) -> None:
 
 
 def run(options: Options, datasets: Datasets | None = None) -> None:
-    """Regrow the network of `--run` or `--checkpoint`, or print what the finished folder holds.
+    """Regrow the network of `--run` or `--checkpoint`, or print the results in the finished folder.
 
-    All choices are made on validation images; the test set is read once, when all networks are what they will be.
+    All choices are made on validation images; the test set is read once, after all networks are final.
 
     Raises:
-        Refused: nothing was written.
+        Refused: no file was written.
         RunFailed: the run had begun; its folder says why it failed.
     """
     with RunFolder(options) as folder:
@@ -81,11 +84,11 @@ def _run(options: Options, folder: RunFolder, datasets: Datasets) -> None:
 
 
 def _regrow(start: PrunedNetwork, stages: Stages, clock: Clock, plan: Plan) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Turn weights on and fine-tune, step by step; the regrown network is loaded afterwards.
+    """Turn weights on and fine-tune, step by step; the regrown network stays loaded.
 
     Returns:
-        Of the network after the last step "model", its `state_dict`, and "rows", those of all fine-tuning; and for each step
-        what `grow` returns.
+        "model", the `state_dict` after the last step, and "rows", those of all fine-tuning; and for each step the result of
+        `grow`.
     """
     steps, rows = [], []
     for number, count in enumerate(plan.counts):

@@ -33,7 +33,10 @@ def accuracy_figure(
 def compression_figure(
     runs: pd.DataFrame, column: str, title: str, ylabel: str, log: bool = False, methods: Sequence[str] = ()
 ) -> Figure:
-    """Draw any `column`, such as seconds or FLOPs, against the compression ratio; the axis begins at zero or is logarithmic."""
+    """Draw any `column`, such as seconds or FLOPs, against the compression ratio.
+
+    The axis begins at zero, or is logarithmic with `log`.
+    """
     figure = _against_compression(runs, column, title, ylabel, methods)
     axes = figure.axes[0]
     if log:
@@ -63,7 +66,7 @@ def _against_compression(runs: pd.DataFrame, column: str, title: str, ylabel: st
 
 
 def flops_accuracy_figure(runs: pd.DataFrame, title: str, methods: Sequence[str] = ()) -> Figure:
-    """Draw `accuracy` against the mean `flops_ratio` (kept over total), fewer FLOPs to the right, as in `accuracy_figure`."""
+    """Draw `accuracy` against the mean `flops_ratio` (kept over total), as `accuracy_figure` does; few FLOPs lie right."""
     points = _points(runs, "accuracy").rename(columns={"flops_ratio": "x"})
     points["x"] = points["x"].where(points["x"] > 0)  # zero has no place on a logarithmic axis
     figure, axes = _draw(points, title, looks([*methods, *runs["pruner"]]))

@@ -87,7 +87,7 @@ def layer_figure(table: pd.DataFrame, title: str) -> Figure:
 
 
 def unit_figure(table: pd.DataFrame, title: str) -> Figure:
-    """Draw a panel per pruner: the score that leaves each hidden unit against the score that enters it, coloured by depth."""
+    """Draw a panel per pruner: the score that leaves each hidden unit against the one that enters it, coloured by depth."""
     pruners = list(table["pruner"].unique())
     figure, panels = make_panels(len(pruners), title)
     figure.set_layout_engine("compressed")

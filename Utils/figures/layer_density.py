@@ -86,9 +86,10 @@ def density_text(value: float) -> str:
 
 
 def layer_bars(table: pd.DataFrame, title: str, ylabel: str, methods: Sequence[str] = ()) -> Figure:
-    """Draw a row per layer: the number that each method (columns) keeps as dots on a logarithmic axis, the dense layer as a bar.
+    """Draw a row per layer: the kept numbers of each method (columns) as dots, the dense layer as a bar.
 
-    Layers that keep no weight stand at the left end, hollow. `ylabel` names the value; `methods` are those of the whole document.
+    The axis is logarithmic; layers that keep no weight stand at its left end, hollow. `ylabel` names the value; `methods` are
+    those of the whole document.
     """
     present, look = in_order(table.columns), looks([*methods, *table.columns])
     names, rows = _names(table), len(table)

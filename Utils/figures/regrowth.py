@@ -8,11 +8,14 @@ from matplotlib.figure import Figure
 
 from Utils.figures.style import BLUE, GREEN, GREY, ORANGE, PALE_BLUE, VERMILION, label_axes, make_panels
 
-MANY = 12  # layers from which on names stand upright
+MANY = 12  # with more layers than this, names stand upright
 
 
 def regrow_figure(rows: pd.DataFrame, layers: pd.DataFrame, episodes: pd.DataFrame | None, title: str) -> Figure:
-    """Test accuracies, densities by layer before the first and after the last step, SSIM and allocation, and the search."""
+    """Draw test accuracies, densities by layer before and after, SSIM and allocation, and the search.
+
+    The densities are those before the first and after the last step.
+    """
     figure, axes = make_panels(3 if episodes is None else 4, title)
     _networks(axes[0], rows)
     first, last = layers[layers["step"] == layers["step"].min()], layers[layers["step"] == layers["step"].max()]
@@ -35,7 +38,10 @@ def regrow_figure(rows: pd.DataFrame, layers: pd.DataFrame, episodes: pd.DataFra
 
 
 def layers_figure(table: pd.DataFrame, title: str) -> Figure:
-    """Improvement against SSIM (after fine-tuning, at once, and with the capacity as the size), and by layer in order of SSIM."""
+    """Draw the improvement against SSIM, and by layer in order of SSIM.
+
+    Panels against SSIM: after fine-tuning, before it, and with the capacity as the size of the points.
+    """
     figure, axes = make_panels(4, title)
     known = table[table["ssim"].notna()]
     for ax, column, word in ((axes[0], "final_improvement", "fine-tuned, against the control"),
@@ -85,7 +91,7 @@ def _names(axes, names: pd.Series) -> None:
 
 
 def bench_figure(table: pd.DataFrame, title: str) -> Figure:
-    """Seconds of each method: in all, by phase, before fine-tuning, and of the selection alone."""
+    """Draw the seconds of each method: by phase, before fine-tuning, of the selection alone, and in total."""
     figure, axes = make_panels(4, title)
     methods = list(dict.fromkeys(table["method"]))
     means = table.pivot_table(index="phase", columns="method", values="mean", sort=False)

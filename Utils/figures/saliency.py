@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from Utils.figures.style import BLUE, COLOURS, VIRIDIS, label_axes, make_panels
 
-MANY = 12  # layers from which on names stand upright
+MANY = 12  # with more layers than this, names stand upright
 
 
 def saliency_figure(
@@ -24,9 +24,9 @@ def saliency_figure(
     order: str,
     title: str,
 ) -> Figure:
-    """Mean by layer with deviations, mean by class, heat map of class and layer, heat map of class and weight.
+    """Draw the mean by layer with deviations, the mean by class, and heat maps of class by layer and of class by weight.
 
-    `maps` has the row [columns] of each class in the last heat map, `columns` how many of them each layer has.
+    `maps` has the row [columns] of each class in the last heat map; `columns` tells how many of them each layer has.
     """
     figure, axes = make_panels(4, title)
     layers, classes = layers[layers["order"] == order], classes[classes["order"] == order]
@@ -55,7 +55,7 @@ def saliency_figure(
 
 
 def _weights(axes: Axes, maps: Mapping[int, torch.Tensor], columns: Mapping[str, int]) -> None:
-    """Class against weight, neighbours averaged, each layer stretched to [0, 1]; lines between layers."""
+    """Draw class against weight, neighbours averaged, each layer stretched to [0, 1], with lines between layers."""
     labels = list(maps)
     rows = np.stack([maps[label].numpy() for label in labels])
     ends = list(accumulate(columns.values()))

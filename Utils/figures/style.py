@@ -1,4 +1,4 @@
-"""What all figures share: colours, panels, and files that print well."""
+"""Common style of all figures: colours, panels, and files that print well."""
 
 from __future__ import annotations
 
@@ -19,31 +19,34 @@ from matplotlib.lines import Line2D
 
 import Pruners
 
-# Okabe and Ito's colours, which people with any colour vision can tell apart. Those of methods have a marker of their own;
-# yellow, which is lost on white as a line, fills only.
+# Okabe and Ito's colours, which people with any colour vision can distinguish. Each colour of a method has its own marker.
+# Yellow is hard to see as a line on white, so it is only used to fill areas.
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, BLACK, YELLOW = "#E69F00", "#56B4E9", "#000000", "#F0E442"
 PALE_BLUE = "#8FC1E3"
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 VIRIDIS = colormaps["viridis"]
-LATE = ListedColormap(VIRIDIS(np.linspace(0, 0.9, 256)))  # early to late; without the yellow that is lost on white
+LATE = ListedColormap(VIRIDIS(np.linspace(0, 0.9, 256)))  # early to late; without yellow, which is hard to see on white
 GREY, PALE, LIGHT, FAINT = "#808080", "#D0D0D0", "#E5E5E5", "#EFEFEF"
 WIDTH, HEIGHT = 3.9, 3.5  # inches of one panel
-SETTINGS = {"pdf.fonttype": 42, "svg.hashsalt": "figure"}  # letters can be searched and edited; the same ids each time
+SETTINGS = {"pdf.fonttype": 42, "svg.hashsalt": "figure"}  # text can be searched and edited; ids are the same each time
 UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 RESOLUTION = 200  # dots per inch of a PNG
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a pruning method looks in every figure."""
+    """The look of a pruning method in every figure."""
 
     colour: str
     marker: str
 
     def marked(self, size: float, hollow: bool = False) -> dict[str, object]:
-        """What `Axes.plot` takes for markers of this look, `size` points wide; the points of a star are thin, so it is larger."""
+        """Return the arguments of `Axes.plot` for markers of this look, `size` points wide.
+
+        A star is drawn larger, as its points are thin.
+        """
         return {
             "color": self.colour, "marker": self.marker, "markersize": size * (1.5 if self.marker == "*" else 1.0),
             "markerfacecolor": "white" if hollow else self.colour, "markeredgecolor": self.colour if hollow else "white",
@@ -51,26 +54,26 @@ class Look:
         }  # fmt: skip
 
     def handle(self, hollow: bool = False, linestyle: str = "-") -> Line2D:
-        """A line with a marker, for legends."""
+        """Make a line with a marker, for legends."""
         return Line2D([], [], linestyle=linestyle, linewidth=1.5, **self.marked(7, hollow))
 
 
 DENSE = "dense"
-INDIGO, WINE = "#332288", "#661100"  # dark ones of Tol's, for methods beyond those of the papers
+INDIGO, WINE = "#332288", "#661100"  # dark colours of Tol's, for methods beyond those of the papers
 NAMED = {
     DENSE: Look(BLACK, "*"), "rand": Look(ORANGE, "v"), "mag": Look(GREEN, "^"), "snip": Look(VERMILION, "s"),
     "grasp": Look(PURPLE, "D"), "synflow": Look(BLUE, "o"),
 }  # fmt: skip
-# For 64 further methods; a second use of a colour comes with a marker that no named method has.
+# For 64 further methods; a colour that is used again gets a marker that no named method has.
 SPARE_COLOURS, SPARE_MARKERS = (SKY, INDIGO, WINE, *COLOURS[:5]), ("X", "P", "p", "<", ">", "h", "8", "d")
 REMAINING = tuple(Look(SPARE_COLOURS[i % 8], SPARE_MARKERS[(i + i // 8) % 8]) for i in range(64))
 
 
 def looks(methods: Iterable[str]) -> dict[str, Look]:
-    """Colour and marker of each method: fixed for the papers' five and for every other method of `Pruners/`.
+    """Return colour and marker of each method: fixed for the papers' five and for every other method of `Pruners/`.
 
-    What is in neither gets what remains, in alphabetical order of `methods`: figures that belong together are given the
-    methods of all of them.
+    Further names get the remaining looks, in alphabetical order of `methods`. Figures that belong together should therefore be
+    given the methods of all of them.
     """
     known = [name for name in Pruners.names() if name not in NAMED]
     others = [*known, *sorted(set(methods) - set(known) - set(NAMED))]
@@ -78,13 +81,13 @@ def looks(methods: Iterable[str]) -> dict[str, Look]:
 
 
 def in_order(methods: Iterable[str]) -> list[str]:
-    """Each method once, in the order of all legends and columns: dense, then those of the papers, then by name."""
+    """Return each method once, in the order of all legends and columns: dense, then those of the papers, then by name."""
     present, named = set(methods), list(NAMED)
     return [name for name in named if name in present] + sorted(present - set(named))
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], title: str = "") -> None:
-    """A legend below the panels, where it hides nothing, in as many columns as have room; the figure grows by its height."""
+    """Draw a legend below the panels, where it covers no data, in as many columns as fit; the figure grows by its height."""
     width = figure.get_figwidth()
     lines = [wrapped(label, width - 0.9, 9) for label in labels]
     inches = [0.08 * max(len(part) for part in line.split("\n")) + 0.62 for line in lines]
@@ -99,7 +102,7 @@ def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str
 
 
 def make_panels(count: int, title: str, **sharing: bool) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels, up to three in a row, under a title."""
+    """Make a figure of `count` panels, up to three in a row, under a title."""
     columns = 2 if count == 4 else min(count, 3)
     rows = math.ceil(count / columns)
     figure = Figure((max(WIDTH * columns, 5.6), HEIGHT * rows + 0.6), layout="constrained")
@@ -111,7 +114,7 @@ def make_panels(count: int, title: str, **sharing: bool) -> tuple[Figure, list[A
 
 
 def label_axes(axes: Axes, x: str, y: str, title: str = "") -> None:
-    """Labels, a title and a faint grid."""
+    """Set labels, a title and a faint grid."""
     axes.set_xlabel(x, fontsize=10)
     axes.set_ylabel(y, fontsize=10)
     axes.set_title(title, fontsize=11)
@@ -123,10 +126,10 @@ def label_axes(axes: Axes, x: str, y: str, title: str = "") -> None:
 def draw(figure: Figure, file: Path, kind: str) -> None:
     """Write a figure in the format `kind`; the same figure gives the same bytes."""
     with rc_context(SETTINGS), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in other letters is shown as boxes
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in an unknown script is shown as boxes
         figure.savefig(file, format=kind, dpi=RESOLUTION, metadata=UNDATED.get(kind, {}))
 
 
 def wrapped(title: str, inches: float, size: float) -> str:
-    """A title of `size` points on as many lines as it needs in a figure of that width."""
+    """Break a title of `size` points into as many lines as it needs in a figure of that width."""
     return "\n".join(textwrap.wrap(title, int(72 * inches / (0.56 * size)), break_on_hyphens=False))

@@ -26,15 +26,15 @@ IDLE, EARLIER = style.FAINT, style.PALE
 WIDTH = 11.0  # inches
 PIXELS = round(WIDTH * style.RESOLUTION)  # across the PNG
 ROWS = 12  # at most; the busiest
-HEIGHT = 0.72  # of a bar, where rows are 1 apart
+HEIGHT = 0.72  # of a bar; rows are 1 apart
 BARS = 300  # of the panel of layers, at most
 
 
 def timeline_figure(step: Step, layers: pd.DataFrame, title: str) -> Figure:
-    """The step from start to end: threads of the host above, streams of the device below, grey where nothing runs.
+    """Draw the step from start to end: threads of the host above, streams of the device below, grey in idle times.
 
-    Above the first row with convolutions stand the numbers of the layers, as many as find room. In a second panel, the
-    time of each layer.
+    The numbers of the layers stand above the first row with convolutions, as many as fit. A second panel shows the time of each
+    layer.
     """
     rows, left_out = _rows(step)
     with_layers = len(layers) > 0
@@ -56,8 +56,10 @@ def timeline_figure(step: Step, layers: pd.DataFrame, title: str) -> Figure:
 
 
 def _rows(step: Step) -> tuple[list[tuple[str, list[Event], list[Event]]], int]:
-    """(label, events, events of earlier steps) of the threads that ran operators, then of the streams; only the busiest, and
-    how many others there are."""
+    """Return the busiest rows, and the number of rows left out.
+
+    A row is (label, events, events of earlier steps). Threads that ran operators come first, then streams.
+    """
     host: dict[tuple[str, str], list[Event]] = defaultdict(list)
     for event in step.host:
         if event.kind == OP:
@@ -81,7 +83,7 @@ def _first(item: tuple[tuple[str, str], list[Event]]) -> int:
 
 
 def _draw_rows(axes: Axes, step: Step, rows: Sequence[tuple[str, list[Event], list[Event]]], layers: pd.DataFrame) -> None:
-    """The bars. Where several classes run at once in a row, the first of CLASSES is seen."""
+    """Draw the bars. If several classes run at once in a row, the first of CLASSES is visible."""
     wall = (step.end - step.start) / 1e6
     for place, (_, events, earlier) in enumerate(rows):
         axes.broken_barh([(0, wall)], (place - HEIGHT / 2, HEIGHT), color=IDLE, linewidth=0)
@@ -106,12 +108,12 @@ def _draw_rows(axes: Axes, step: Step, rows: Sequence[tuple[str, list[Event], li
 
 
 def _has_layers(events: Sequence[Event], step: Step) -> bool:
-    """Whether the row is one that layers are timed in."""
+    """Tell whether the row is one that layers are timed in."""
     return any(e.work in of.CONVOLUTIONS and (e.kind == OP) != step.on_device for e in events)
 
 
 def _bars(times: np.ndarray, place: int, colour: str, wall: float) -> PolyCollection:
-    """Bars of one colour; gaps too narrow to be seen are closed, so that large traces stay small files."""
+    """Make bars of one colour; gaps too narrow to be visible are closed, so that files of large traces stay small."""
     joined = intervals.union(times)
     if len(joined):
         unseen = wall * 1e6 / PIXELS / 4
@@ -123,7 +125,7 @@ def _bars(times: np.ndarray, place: int, colour: str, wall: float) -> PolyCollec
 
 
 def _number(axes: Axes, layers: pd.DataFrame, place: int, wall: float) -> None:
-    """The numbers of the layers above their bars, leaving out what would collide with the number before it."""
+    """Write the numbers of the layers above their bars, without those that would collide with the number before."""
     rows = layers[(layers["time_us"] > 0) & (layers["layer"] > 0)].sort_values("start_ms")
     used = -1.0
     for number, start, end in zip(rows["layer"], rows["start_ms"], rows["end_ms"], strict=True):
@@ -134,7 +136,10 @@ def _number(axes: Axes, layers: pd.DataFrame, place: int, wall: float) -> None:
 
 
 def _draw_layers(axes: Axes, layers: pd.DataFrame) -> None:
-    """The time of each layer, of very many the longest of neighbours; forward and backward pass side by side."""
+    """Draw the time of each layer, forward and backward pass side by side.
+
+    With very many layers, it draws the longest of several neighbours.
+    """
     group = -(-int(layers["layer"].max() - layers["layer"].min() + 1) // BARS)
     passes = [name for name in ("forward", "backward") if (layers["pass"] == name).any()]
     width = 0.8 * group / len(passes)

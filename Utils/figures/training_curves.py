@@ -14,16 +14,17 @@ from matplotlib.ticker import MaxNLocator
 from Utils.figures.style import GREY, Look, in_order, label_axes, legend_below, looks, wrapped
 
 PANELS = {"train_loss": "train loss", "test_loss": "test loss", "top1_accuracy": "top-1 (%)"}
-SIZE = (5.6, 6.6)  # inches: below each other the panels are as wide as a phone or a column allows
+SIZE = (5.6, 6.6)  # inches: panels below each other fit a phone or a column
 MARKS = 8  # markers along a line of many epochs
-WIDE = 100  # times the smallest loss: beyond that the axis is logarithmic
+WIDE = 100  # times the smallest loss; with a larger range the axis is logarithmic
 
 
 def curves_figure(curves: pd.DataFrame, title: str, methods: Sequence[str] = ()) -> Figure:
-    """Panels of train loss, test loss and top-1 accuracy: the mean over seeds of each method, and a band from min to max.
+    """Draw panels of train loss, test loss and top-1 accuracy: the mean over seeds of each method, and a band from min to max.
 
     Args:
         curves: `pruner, seed, epoch, train_loss, test_loss, top1_accuracy`; epoch 0 is before training and has no train loss.
+        title: the title of the figure.
         methods: all methods of the document that the figure is part of (see `Utils.figures.style.looks`).
     """
     figure = Figure(SIZE, layout="constrained")
@@ -54,7 +55,10 @@ def curves_figure(curves: pd.DataFrame, title: str, methods: Sequence[str] = ())
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, look: Look, shift: float) -> None:
-    """A line with a few markers, `shift` (a share of their distance) apart from those of other lines, and its band."""
+    """Draw a line with a few markers and its band; `shift` moves the markers by a share of their distance.
+
+    Markers of different lines thus stay apart.
+    """
     step = max(1, round(len(rows) / MARKS))
     axes.plot(rows.index, rows["mean"], linewidth=1.4, zorder=3, markevery=(int(shift * step), step), **look.marked(5.5))
     if (rows["count"] > 1).any():

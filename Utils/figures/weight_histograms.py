@@ -13,17 +13,17 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from Utils.figures.style import BLUE, GREY, LATE, PALE, PALE_BLUE, label_axes, make_panels, wrapped
 from Utils.measure.weight_histogram import Layer
 
-FILL, EDGE = PALE_BLUE, BLUE  # light inside a dark line: the shape is seen without colour too
+FILL, EDGE = PALE_BLUE, BLUE  # light inside a dark line, so that the shape is visible without colour
 PANEL, GAP = (1.4, 0.8), (0.38, 0.2)  # inches: the axes of a small panel; left of it and below it, for the ticks
 LINE = 0.112  # inches of a line of a small panel's title
 HEADING = 0.15  # inches of a line of a figure's title
 WIDE, TALL = 4.2, 1.3  # inches of the weight axis and the share axis in depth
 FEW = 20  # weights that are too few for a distribution
-LETTERS = 25  # of a layer's name that have room in a line of it
+LETTERS = 25  # of a layer's name that fit on a line
 
 
 def grid_figure(layers: Sequence[Layer], title: str, log: bool = False) -> Figure:
-    """A small panel for every layer, each with scales of its own: the number of kept weights in each bin."""
+    """Draw a small panel for every layer, each with its own scales: the number of kept weights in each bin."""
     columns = 2 if len(layers) in (2, 4) else min(len(layers), 3 if len(layers) <= 9 else 4 if len(layers) <= 32 else 5)
     rows = math.ceil(len(layers) / columns)
     lines = max((_wrapped(layer.name) + _details(layer)).count("\n") + 2 for layer in layers)
@@ -61,7 +61,7 @@ def _counts(layer: Layer) -> str:
 
 
 def _wrapped(name: str) -> str:
-    """A long name on several lines, broken after its dots."""
+    """Break a long name into several lines, after its dots."""
     lines = [""]
     for part in name.replace(".", ".\n").split("\n"):
         if lines[-1] and len(lines[-1]) + len(part) > LETTERS:
@@ -75,7 +75,7 @@ def _shape(layer: Layer) -> str:
 
 
 def _draw(axes: Axes, layer: Layer, log: bool, ticks: int, size: int) -> None:
-    """The bins of one layer, as steps; words instead where there is nothing to draw."""
+    """Draw the bins of one layer as steps, or words if it has no finite weight."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     if layer.kept == layer.not_finite:
@@ -100,7 +100,7 @@ def _draw(axes: Axes, layer: Layer, log: bool, ticks: int, size: int) -> None:
 
 
 def layer_figure(layers: Sequence[Layer], title: str, log: bool = False) -> Figure:
-    """A large panel for each of a few layers, on one scale of weights; the bins are those of the layer."""
+    """Draw a large panel for each of a few layers, on one scale of weights, with the bins of each layer."""
     figure, panels = make_panels(len(layers), title)
     finite = [layer for layer in layers if layer.kept > layer.not_finite]
     widest = max((layer.own.edges[-1] for layer in finite), default=1.0)
@@ -121,10 +121,10 @@ def layer_figure(layers: Sequence[Layer], title: str, log: bool = False) -> Figu
 
 
 def stacked_figure(layers: Sequence[Layer], title: str) -> Figure:
-    """All layers in depth, the first in front: the share of each layer's kept weights in bins that all layers have in common.
+    """Draw all layers in depth, the first in front: the share of each layer's kept weights in common bins.
 
-    A drawing in oblique projection: x is the weight, y goes from front to back, z is the share. Layers that kept a few
-    weights only do not set the scale of z; what is above it is cut off, and said so.
+    It is a drawing in oblique projection: x is the weight, y goes from front to back, z is the share. Layers with only a few kept
+    weights do not set the scale of z; higher bars are cut off, and the layer's name says so.
     """
     rows = len(layers)
     step = np.array([min(0.12, 1.6 / rows), min(0.4, max(0.12, 4.4 / rows))])  # inches from a layer to the one behind
@@ -162,7 +162,7 @@ def _row_name(layer: Layer, peak: float, top: float) -> str:
 
 
 def _draw_box(axes: Axes, front: np.ndarray, back: np.ndarray, ends: np.ndarray, top: float) -> None:
-    """Floor, back wall and ticks of a box, given the left corners in front and at the back."""
+    """Draw floor, back wall and ticks of a box, given the left corners in front and at the back."""
     style = {"color": PALE, "linewidth": 0.6, "zorder": 1}
     for tick in MaxNLocator(5, symmetric=True).tick_values(ends[0], ends[-1]):
         x = WIDE * (tick / ends[-1] + 1) / 2

@@ -43,7 +43,10 @@ UNREACHABLE = re.compile(r"unable to contact|timed out|time out|temporarily|conn
 
 
 class OutOfTries(BaseException):
-    """A task reached its time limit too often. It is no `Exception`, as the run did not fail: submitted again, it continues."""
+    """A task reached its time limit too often.
+
+    It is no `Exception`, as the run did not fail: submitted again, it continues.
+    """
 
 
 class CellTask:
@@ -199,13 +202,19 @@ def _sbatch(cells: Sequence[Cell], folder: Path, options: Options) -> str:
 
 
 def _notice(minutes: int) -> int:
-    """Return the seconds before the time limit at which Slurm signals the task: submitit's 90, less in a job of a few minutes."""
+    """Return the seconds before the time limit at which Slurm signals the task.
+
+    They are submitit's 90, or less in a job of a few minutes.
+    """
     return min(90, 15 * minutes)
 
 
 @contextlib.contextmanager
 def _environment(given: set[str]) -> Iterator[None]:
-    """Hide variables from sbatch that would override its script, and those that an enclosing job would pass on to the new ones."""
+    """Hide environment variables from sbatch.
+
+    They are those that would override its script, and those that an enclosing job would pass on to the new ones.
+    """
     hidden = {f"SBATCH_{VARIABLES.get(name, name.upper())}" for name in given}
     if "SLURM_JOB_ID" in os.environ:
         hidden |= {k for k in os.environ if k.startswith("SLURM_") and k not in ("SLURM_CONF", "SLURM_CLUSTERS")}

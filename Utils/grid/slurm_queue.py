@@ -58,9 +58,9 @@ def waiting(folder: Path) -> dict[str, tuple[str, str]]:
 
 
 def outcomes(folder: Path, cells: Sequence[str]) -> dict[str, str]:
-    """Return for each of `cells` whose task ended without a result the reason in one line, from the task's log or from sacct.
+    """Return for each of `cells` whose task ended without a result the reason, in one line.
 
-    Cells that were never submitted are left out.
+    The reason comes from the task's log, else from sacct. Cells that were never submitted are left out.
     """
     logs: dict[str, tuple[str, Path]] = {}
     for record in (r for r in _records(folder) if r["job"]):
@@ -87,7 +87,10 @@ def _records(folder: Path) -> list[dict[str, Any]]:
 
 
 def _indices(task: str) -> list[int]:
-    """Return the indices in a task's name: `12_3` -> [3], `12_[0-2,5%4]` -> [0, 1, 2, 5], `12`, a job without array -> [0]."""
+    """Return the indices in a task's name.
+
+    Examples: `12_3` -> [3], `12_[0-2,5%4]` -> [0, 1, 2, 5], and `12`, a job without an array, -> [0].
+    """
     spans = re.findall(r"(\d+)(?:-(\d+))?", task.partition("_")[2].partition("%")[0])
     return [i for first, last in spans for i in range(int(first), int(last or first) + 1)] or [0]
 

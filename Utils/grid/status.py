@@ -51,7 +51,7 @@ class Group:
 
 
 def groups_of(folders: Iterable[str | Path]) -> tuple[list[Group], dict[Path, Exception]]:
-    """Return the grids and single runs in `folders`, each folder once, and the folders without a run, each with its error.
+    """Return the grids and single runs in `folders`, each folder once, and the folders without a run with their errors.
 
     The error is an `OSError` if the system does not let this program read a folder, else `Refused`.
     """
@@ -155,7 +155,7 @@ def _paces(rows: Iterable[Standing]) -> dict[Key, float]:
         if row.progress.epochs:
             trained.setdefault(row.pace, []).append((row.progress.seconds, row.progress.epochs))
         spent = row.state.summary.get("seconds")
-        if isinstance(spent, dict) and row.work.get("pre_epochs") == 0 and "level" not in row.work:  # else a cached dense training includes tests of another run
+        if isinstance(spent, dict) and row.work.get("pre_epochs") == 0 and "level" not in row.work:  # else others tested too
             tested.setdefault(row.pace, []).append((float(spent.get("eval") or 0.0), row.progress.post + 2))
 
     def mean(pairs: list[tuple[float, int]]) -> float:

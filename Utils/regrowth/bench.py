@@ -92,7 +92,10 @@ def _saliency(start: PrunedNetwork, watch: _Watch) -> dict[str, torch.Tensor]:
 
 
 def by_phase(times: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each method and phase, and for its total: mean, deviation and smallest of the runs, share of the total."""
+    """Return a row for each method and phase, and for its total.
+
+    The columns are mean, deviation and smallest of the runs, and share of the total.
+    """
     sums = times.groupby(["run", "method", "phase"], sort=False)["seconds"].sum().reset_index()
     totals = times.groupby(["run", "method"], sort=False)["seconds"].sum().reset_index().assign(phase="total")
     groups = pd.concat([sums, totals]).groupby(["method", "phase"], sort=False)["seconds"]

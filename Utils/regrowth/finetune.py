@@ -15,7 +15,7 @@ from Utils.training.masked_network import MaskedNetwork
 from Utils.training.phase import COLUMNS, Diverged, Training, evaluate
 
 CALIBRATION_BATCHES = 100
-VALIDATION = tuple(c.replace("test_", "val_").replace("_accuracy", "_val_accuracy") for c in COLUMNS)  # the meaning of COLUMNS here
+VALIDATION = tuple(c.replace("test_", "val_").replace("_accuracy", "_val_accuracy") for c in COLUMNS)  # COLUMNS mean these here
 TOP1 = COLUMNS.index("top1_accuracy")
 
 
@@ -63,7 +63,10 @@ def _training(start: PrunedNetwork, clock: Clock, order: str, epochs: int) -> Tr
 
 @torch.no_grad()
 def recalibrate(start: PrunedNetwork) -> None:
-    """Compute BatchNorm's statistics anew as plain averages over up to 100 batches of training images; the momentum stays."""
+    """Compute BatchNorm's statistics anew as plain averages over up to 100 batches of training images.
+
+    The momentum stays.
+    """
     norms = [m for m in start.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     if not norms:
         return

@@ -62,7 +62,10 @@ def rivals_path(options: Options, device: torch.device, kept: int, steps: int) -
 
 
 def control(start: PrunedNetwork, stages: Stages, clock: Clock, steps: int) -> dict[str, Any]:
-    """Fine-tune the start network as often and as long as the regrown one; return the result of `finetune` for the last step."""
+    """Fine-tune the start network as often and as long as the regrown one.
+
+    Return the result of `finetune` for the last step.
+    """
     start.load(start.state)
     return _fine_tuned(start, stages, clock, "control", steps)
 

@@ -131,7 +131,7 @@ def _absolute(tensors: Tensors, layers: Mapping[str, Prunable]) -> dict[str, tor
 
 
 def _reference_scores(layers: Mapping[str, Prunable], sources: Sources) -> dict[str, torch.Tensor]:
-    """Return |dense weight| squashed below 1; for weights alive in the reference, 1 + |reference weight| squashed likewise."""
+    """Return |dense weight| squashed below 1; for weights alive in the reference, 1 + |reference weight| squashed too."""
     if sources.reference is None:
         return _absolute(_given(sources.dense, "reference", "a dense or a reference network"), layers)
     behind = sources.dense or sources.original

@@ -106,7 +106,7 @@ def grow(start: PrunedNetwork, stages: Stages, clock: Clock, step: int, count: i
 
 
 def replay(start: PrunedNetwork, places: Mapping[str, torch.Tensor], step: int) -> dict[str, Any]:
-    """Turn on the weights that a saved regrowth turned on; those alive already do not change. The result is that of `grow`."""
+    """Turn on the weights that a saved regrowth turned on; those alive already do not change. The result is as of `grow`."""
     options = start.options
     ssim, caps, notes = similarities(start), capacities(start.layers), []
     pruned = {}

@@ -1,4 +1,4 @@
-"""What a report is made of: sections of tables, figures and sentences, and a list of what is missing."""
+"""The parts of a report: sections of tables, figures and sentences, and a list of missing results."""
 
 from __future__ import annotations
 
@@ -25,9 +25,14 @@ LONGEST = 90  # letters of a file name before its ending
 
 @dataclass(frozen=True)
 class Table:
-    """A table as text, with `data` for its CSV file (the same as text where there is no other), and a caption.
+    """A table with a caption.
 
-    `words` columns at the left hold words, all others numbers.
+    Attributes:
+        name: the name of its file.
+        caption: the caption.
+        text: the cells as they are shown.
+        data: the content of its CSV file; None if that is `text`.
+        words: the number of columns at the left that hold words; all others hold numbers.
     """
 
     name: str
@@ -39,8 +44,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture: drawn by matplotlib, or pictures that a run saved (`files`: extension -> path). `description` is for who cannot
-    see it.
+    """A picture: drawn by matplotlib, or saved by a run.
+
+    Attributes:
+        name: the name of its file.
+        caption: the caption.
+        description: the content in words, for readers who cannot see it.
+        drawing: matplotlib's figure.
+        files: the pictures that a run saved, extension -> path.
     """
 
     name: str
@@ -52,14 +63,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class Sentences:
-    """What the numbers say, computed from them."""
+    """Sentences computed from the numbers."""
 
     lines: list[str]
 
 
 @dataclass(frozen=True)
 class Warnings:
-    """What a reader of the numbers must know."""
+    """Facts that a reader of the numbers must know."""
 
     lines: list[str]
 
@@ -92,20 +103,20 @@ Block = Table | Figure | Sentences | Warnings | Commands | Note | Data
 
 @dataclass
 class Section:
-    """A heading and what stands below it."""
+    """A heading and the blocks below it."""
 
     title: str
     blocks: list[Block] = field(default_factory=list)
 
     @property
     def anchor(self) -> str:
-        """Its name in links."""
+        """The section's name in links."""
         return slug(self.title)
 
 
 @dataclass(frozen=True)
 class Missing:
-    """Something that the runs do not show, and the command that makes it."""
+    """A result that the runs do not show, and the command that makes it."""
 
     what: str
     command: str
@@ -123,7 +134,7 @@ class Document:
 
     @property
     def description(self) -> str:
-        """What an assignment says of itself."""
+        """The description that an assignment gives."""
         return str(self.collection.settings.get("description") or "")
 
     @property
@@ -133,20 +144,20 @@ class Document:
 
 
 def slug(*words: object) -> str:
-    """Words as a file name or link: lower case, `-` for everything else; a hash keeps names apart that are cut short."""
+    """Turn words into a file name or link: lower case, `-` for all other characters; a hash keeps shortened names distinct."""
     plain = re.sub(r"[^a-z0-9.]+", "-", " ".join(map(str, words)).lower()).strip("-.") or "part"
     return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}-{hashlib.blake2b(plain.encode(), digest_size=3).hexdigest()}"
 
 
 def command(options: Mapping[str, Any], **changes: Any) -> str:
-    """The command line of a run with `changes`; a change to None leaves the option out, a list is given as a list."""
+    """Return the command line of a run with `changes`; None leaves an option out, a list is given as a list."""
     experiment = changes.get("experiment") or options.get("experiment", "singleshot")
     usual, words = defaults(experiment), ["python", "main.py"]
     left_out = {*incidental(), "expid", "density", "sparsity", "level"} - set(changes)
     if options.get("model_class") == registry.USER:
-        left_out.add("model_class")  # the name of the file says so
+        left_out.add("model_class")  # the name of the file implies it
     if "pruner_list" in changes or options.get("prune_epochs") == rounds_of(str(options.get("pruner", "rand"))):
-        left_out.add("prune_epochs")  # each method's own
+        left_out.add("prune_epochs")  # it is each method's own
     if experiment != "singleshot":
         words += ["--experiment", experiment]
     for option in read_by(experiment):
@@ -162,5 +173,5 @@ def command(options: Mapping[str, Any], **changes: Any) -> str:
 
 
 def command_of(run: Run, **changes: Any) -> str:
-    """The command line of a run with `changes` (see `command`)."""
+    """Return the command line of a run with `changes` (see `command`)."""
     return command(run.options, **changes)

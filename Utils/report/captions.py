@@ -1,4 +1,4 @@
-"""What sections say in the same words: settings and n, generated sentences, curves of a table, the compression that is shown."""
+"""Texts and blocks that several sections share: settings and n, sentences, curves, and the compression shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from Utils.report.groups import Group
 
 
 def described(group: Group, trained: bool = True) -> str:
-    """Settings and n, the end of a caption."""
+    """Return settings and n, the end of a caption."""
     spread = "mean ± standard deviation over seeds" if group.table.duplicated(["pruner", "compression"]).any() else "one seed"
     recipe = f"{group.recipe}; " if trained and group.recipe else ""
     text = f"{recipe}{spread}, {group.n()}."
@@ -18,12 +18,12 @@ def described(group: Group, trained: bool = True) -> str:
 
 
 def sentences(lines: list[str]) -> list[Block]:
-    """A block of generated sentences, if there are any."""
+    """Return a block of generated sentences, if there are any."""
     return [Sentences(lines)] if lines else []
 
 
 def compression_curves(group: Group, column: str, name: str, label: str, log: bool = False) -> list[Block]:
-    """The table as curves, where there is more than one compression."""
+    """Return the table as curves, if there is more than one compression."""
     runs = group.table.assign(**{column: pd.to_numeric(group.table[column])}).dropna(subset=[column])
     if runs["compression"].nunique() < 2 or not group.methods:
         return []
@@ -34,7 +34,7 @@ def compression_curves(group: Group, column: str, name: str, label: str, log: bo
 
 
 def shown_compression(group: Group, asked: float | None) -> float | None:
-    """The compression whose layers are shown: the one asked for if the group has it, else the middle one, if any."""
+    """Choose the compression whose layers are shown: the one asked for if the group has it, else the middle one, if any."""
     found = sorted({float(run["compression"]) for run in group.runs if run.done})
     near = [c for c in found if asked is not None and abs(c - asked) < 1e-6]
     return near[0] if near else found[(len(found) - 1) // 2] if found else None

@@ -1,4 +1,4 @@
-"""The runs of a report: every folder that `--run` names or holds, read once; one that cannot be read is named."""
+"""The runs of a report: every folder that `--run` names or contains, read once; unreadable ones are listed."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ DEPTH = 4  # folders below a named one that are searched for runs
 PRUNING = ("singleshot", "multishot", "prune")  # experiments whose runs are the rows of the tables
 STUDIES = ("layer-conservation", "unit-conservation", "imp-conservation", "schedule-conservation",
            "regrow-layers", "regrow-bench")  # fmt: skip
-# What `args.json` has beside the recipe.
+# The keys of `args.json` that are not part of the recipe.
 BESIDE = ("expid", "argv", "commit", "dirty", "versions", "device", "machine", "continued", "part", "place")
-SETTINGS = ("title", "description", "preset", "scale", "report")  # what an assignment's grid says about its report
+SETTINGS = ("title", "description", "preset", "scale", "report")  # the keys with which an assignment's grid describes its report
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Run:
         options: every option that it was made with.
         summary: its `summary.json`; empty unless it is done.
         status: pending, running, done, failed or damaged.
-        reason: why it failed, or what is damaged.
+        reason: the reason of the failure, or the damage.
         notes: a line for each later measurement that cannot be read.
     """
 
@@ -51,7 +51,7 @@ class Run:
 
     @property
     def done(self) -> bool:
-        """Tell whether the run has numbers."""
+        """Whether the run has numbers."""
         return self.status == "done"
 
     @property
@@ -61,20 +61,28 @@ class Run:
 
     @property
     def grid(self) -> str:
-        """The name of the grid that the run is a cell of; empty for a run of its own."""
+        """The name of the grid that the run is a cell of; empty for a single run."""
         return self.folder.parent.name if (self.folder.parent / "grid.csv").is_file() else ""
 
     def file(self, name: str) -> Path | None:
-        """A file of the run, if it is there."""
+        """Return a file of the run, if it exists."""
         path = self.folder / name
         return path if path.is_file() else None
 
 
 @dataclass
 class Collection:
-    """The runs that were found: with networks, traces, studies, and folders that are left out with the reason.
+    """The runs that were found.
 
-    `unreadable` says that the system did not let this program read some of them; `notes` are those of the runs.
+    Attributes:
+        runs: the runs that prune.
+        traces: traces of the profiler.
+        studies: studies of conservation and of regrowth.
+        regrown: regrown networks.
+        left_out: folders that are left out, with the reason.
+        settings: an assignment's description of its report.
+        notes: the notes of the runs.
+        unreadable: whether the system did not let this program read some folders.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -92,7 +100,7 @@ class Collection:
         return [run for run in self.runs if run.done]
 
     def add(self, folder: Path) -> None:
-        """Sort one run folder in; what cannot be used is left out with its reason, never fatal."""
+        """Sort one run folder in; an unusable one is left out with its reason, without an error."""
         run = _read(folder)
         self.notes += run.notes
         experiment = str(run["experiment"] or "")
@@ -112,16 +120,16 @@ class Collection:
             self.left_out.append((folder, f"a report has no section for --experiment {experiment}"))
 
     def _twin(self, run: Run) -> Run | None:
-        """A finished run made with the same options, seed included: its numbers are the same ones, not a second sample."""
+        """Find a finished run with the same options, seed included: its numbers are the same, not a second sample."""
         return next((r for r in self.done if run.done and r.recipe == run.recipe), None)
 
 
 def collect(names: Iterable[str | Path]) -> Collection:
-    """Collect all runs in the folders `names`: runs, grids, or folders that hold such; each is taken once.
+    """Collect all runs in the folders `names`: runs, grids, or folders that contain them; each is taken once.
 
     Raises:
         Refused: there is no finished run in any of them.
-        RunFailed: there is none that can be read.
+        RunFailed: there is no finished run that can be read.
     """
     names = [Path(name) for name in names]
     found, seen = Collection(), set()
@@ -141,7 +149,7 @@ def collect(names: Iterable[str | Path]) -> Collection:
 
 
 def _folders(name: Path, found: Collection, depth: int = DEPTH) -> Iterator[Path]:
-    """The run folders in `name`; the cells of a grid stand for it, also those that it lists and that are not there yet."""
+    """Yield the run folders in `name`; for a grid they are its cells, including listed ones that do not exist yet."""
     inner: list[Path] = []
     with _named(name, found):
         if (name / "grid.csv").is_file() or _lists_cells(name):
@@ -156,7 +164,7 @@ def _folders(name: Path, found: Collection, depth: int = DEPTH) -> Iterator[Path
 
 @contextmanager
 def _named(folder: Path, found: Collection) -> Iterator[None]:
-    """Leave a folder out, with the reason, that the system does not let this program read."""
+    """Leave a folder out, with the reason, if the system does not let this program read it."""
     try:
         yield
     except OSError as error:
@@ -172,7 +180,7 @@ def _lists_cells(name: Path) -> bool:
 
 
 def _listed(options: Mapping[str, Any]) -> list[Any]:
-    """The names of a grid's cells; nothing where a spoilt file has something else there."""
+    """Return the names of a grid's cells; none if a damaged file has another value there."""
     return options["cells"] if isinstance(options.get("cells"), list) else []
 
 
@@ -191,7 +199,7 @@ def _cells(grid: Path, found: Collection) -> list[Path]:
 
 
 def _settings(grid: Path, options: Mapping[str, Any], found: Collection) -> dict[str, Any]:
-    """The settings of a grid for its report; a value that no assignment writes is named and left out."""
+    """Return the settings of a grid for its report; an invalid value is left out, and listed if it is in `report`."""
     said = {key: options[key] for key in SETTINGS if options.get(key) not in (None, {})}
     sound = {key: isinstance(value, str) for key, value in said.items()}
     sound |= {"scale": is_number(said.get("scale")), "report": isinstance(said.get("report"), dict)}
@@ -210,7 +218,7 @@ def _read(folder: Path) -> Run:
         check_options(options, str(options["experiment"]))
     except Refused as error:
         return Run(folder, {}, {}, "damaged", " ".join(str(error).split()))
-    if options["experiment"] in PRUNING and options.get("compression") is None:  # it has no place in any table
+    if options["experiment"] in PRUNING and options.get("compression") is None:  # without it, it has no place in any table
         status = "damaged" if state.status == "done" else state.status
         return Run(folder, {}, {}, status, "args.json: no compression")
     summary = state.summary if state.status == "done" else {}

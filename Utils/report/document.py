@@ -1,4 +1,4 @@
-"""The whole report: which sections there are, what is missing, and the files that are written."""
+"""The whole report: its sections, its list of missing results, and its files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def compose(names: Iterable[str | Path], choices: Choices = Choices()) -> Docume
     found = collect(names)
     asked = choices.beside(found.settings.get("report") or {})
     tables = groups(found)
-    masks = [group for group in tables if not single_of(group, tables)]  # mixed precision has the masks of single precision
+    masks = [group for group in tables if not single_of(group, tables)]  # mixed precision gives the same masks as single precision
     makers: list[Callable[[], Section | None]] = [
         lambda: environment(found),
         lambda: settings(tables) if tables else None,
@@ -76,10 +76,12 @@ def compose(names: Iterable[str | Path], choices: Choices = Choices()) -> Docume
 
 
 def write_report(out: Path, folders: Sequence[str | Path], choices: Choices = Choices()) -> Path:  # noqa: B008 (frozen)
-    """The report of the runs in `folders`, written into the folder `out` in place of an earlier one; returns `report.html`.
+    """Write the report of the runs in `folders` into the folder `out`, and return the path of `report.html`.
+
+    An earlier report in `out` is replaced.
 
     Raises:
-        Refused: there is no finished run in any of them; nothing was written.
+        Refused: there is no finished run in any of them; no file was written.
         RunFailed: it cannot be written.
     """
     document = compose(folders, choices)
@@ -94,7 +96,7 @@ def write_report(out: Path, folders: Sequence[str | Path], choices: Choices = Ch
 
 
 def files_of(document: Document) -> list[str]:
-    """The names of the files that `save` writes."""
+    """Name the files that `save` writes."""
     names: list[str] = []
     _write_all(document, document.blocks, lambda name, _: names.append(name))
     return names
@@ -119,7 +121,7 @@ def _write_all(document: Document, blocks: Iterable[Any], write: Write) -> None:
 
 
 def _name_apart(sections: Sequence[Section]) -> None:
-    """Give blocks of one kind that have the same name a number."""
+    """Add a number to the names of blocks of one kind that have the same name."""
     seen: Counter[tuple[type, str]] = Counter()
     for section in sections:
         for index, block in enumerate(section.blocks):

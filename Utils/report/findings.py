@@ -1,4 +1,4 @@
-"""Sentences that interpret the numbers of a group, computed from them alone."""
+"""Sentences that interpret the numbers of a group, computed only from them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from Utils.report.pivot import as_declared, statistics
 from Utils.runs.summary_keys import Key, flags
 
 NEAR = 1.0  # points of accuracy that count as near the dense network
-MEASURED_AT = ("device", "batch_size", "jobs")  # what two times must share before they say anything of the networks
+MEASURED_AT = ("device", "batch_size", "jobs")  # values that two times must share to be comparable
 EQUAL = 0.10  # a range of times below this share of their median counts as equal
 
 
 def leaders(group: Group) -> list[str]:
-    """Name the first method at each compression, its margin against the spread, and how far each stays near dense."""
+    """Name the first method at each compression, compare its margin with the spread, and tell how far each stays near dense."""
     cells = statistics(group.table, "accuracy")
     cells = cells[(cells["n"] > 0) & (cells["untrained"] < cells["n"])]
     pruned = cells[cells["pruner"] != DENSE]
@@ -41,7 +41,7 @@ def _leader(compression: float, first: pd.Series, second: pd.Series) -> str:
 
 
 def _against_spread(first: pd.Series, second: pd.Series, joint: str) -> str:
-    """Say how the difference of two means compares with their standard deviations, after `joint`."""
+    """Compare the difference of two means with their standard deviations, after the words `joint`."""
     if min(first["n"], second["n"]) < 2:
         return "; with one seed of a method, nothing is known of the spread"
     apart = abs(first["mean"] - second["mean"]) > first["std"] + second["std"]
@@ -60,7 +60,7 @@ def _near_dense(pruned: pd.DataFrame, dense: float) -> list[str]:
 
 
 def doubtful(group: Group) -> list[str]:
-    """Name the runs that have a flag, as those that collapsed or learnt nothing."""
+    """Name the runs that have a flag, such as collapsed or untrained."""
     lines = []
     for word, meaning in ((flag.name, flag.label) for flag in flags()):
         done = group.table[group.table["status"] == "done"]
@@ -76,7 +76,7 @@ def doubtful(group: Group) -> list[str]:
 
 
 def inference(group: Group) -> list[str]:
-    """Say whether inference times differ by more than chance."""
+    """Tell whether inference times differ by more than chance."""
     times = pd.to_numeric(group.table["inference_seconds"]).dropna()
     if len(times) < 2:
         return []
@@ -95,7 +95,7 @@ def inference(group: Group) -> list[str]:
 
 
 def ranked(group: Group, column: str, key: Key) -> list[str]:
-    """Name the methods with the best and the second best value of a declared number, and set the margin against the spread."""
+    """Name the methods with the best and the second best value of a number; compare their margin with the spread."""
     cells, text, lines = statistics(group.table, column), as_declared(column), []
     extreme = {"higher": "highest", "lower": "lowest"}[key.report.better]
     for compression, rows in cells[(cells["pruner"] != DENSE) & (cells["n"] > 0)].groupby("compression"):
@@ -136,7 +136,7 @@ def emptied(group: Group) -> list[str]:
 
 
 def extremes(densities: pd.DataFrame) -> list[str]:
-    """The densest and the sparsest layer of each method; `densities` has layers as rows and methods as columns."""
+    """Name the densest and the sparsest layer of each method; `densities` has layers as rows and methods as columns."""
     lines = []
     for method in densities:
         values = densities[method].dropna()
@@ -156,7 +156,7 @@ def trace(summary: Mapping[str, Any]) -> list[str]:
 
 
 def precision(rows: Sequence[Mapping[str, float]]) -> list[str]:
-    """Say how mixed precision changes time and memory: `rows` have seconds and peak memory `with` and `without` it."""
+    """Tell how mixed precision changes time and memory: `rows` have seconds and peak memory `with` and `without` it."""
     lines = []
     for word, quantity in (("seconds", "training time"), ("memory", "peak memory of training")):
         ratios = [r[f"{word}_with"] / r[f"{word}_without"] for r in rows if r.get(f"{word}_with") and r.get(f"{word}_without")]

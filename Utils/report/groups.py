@@ -25,7 +25,11 @@ WORDS = {"quantization": "mixed precision", "reinitialize": "weights drawn anew"
 class Group:
     """The runs of one table: pruned ones, and dense ones of the same network.
 
-    `key` has the options that all share, `name` what tells the group from another of the same key.
+    Attributes:
+        key: the options that all share.
+        runs: the pruned runs.
+        dense: the dense runs.
+        name: the words that distinguish the group from another of the same key.
     """
 
     key: dict[str, Any]
@@ -35,12 +39,12 @@ class Group:
 
     @property
     def all(self) -> list[Run]:
-        """Dense runs first."""
+        """All runs, dense ones first."""
         return [*self.dense, *self.runs]
 
     @property
     def trained(self) -> bool:
-        """Tell whether any pruned network, or the dense one where nothing was pruned, has an accuracy."""
+        """Whether any pruned network has an accuracy; in a group without pruned networks, the dense one."""
         return any(run.summary.get("top1_last") is not None for run in self.runs or self.dense)
 
     @property
@@ -50,7 +54,7 @@ class Group:
 
     @cached_property
     def label(self) -> str:
-        """Network, dataset, and what is not as usual."""
+        """Network, dataset, and settings that differ from the defaults."""
         key = self.key
         words = [f"{key['model_class']} {shortened(last_part(str(key['model'])))} on {shortened(last_part(str(key['dataset'])))}"]
         words += [key["experiment"]] if key["experiment"] != "singleshot" else []
@@ -67,7 +71,7 @@ class Group:
         return pd.DataFrame([row(run) for run in self.all])
 
     def settings(self, names: Iterable[str]) -> str:
-        """`names` with their values, as words of a caption; of several values the range of them."""
+        """Return `names` with their values, as words of a caption; several values are joined by "or"."""
         words = []
         for name in names:
             values = list(dict.fromkeys(text_of(run[name]) for run in self.all if run[name] not in (None, (), [])))
@@ -85,7 +89,7 @@ class Group:
         return f"{self.settings(('optimizer', 'lr', 'train_batch_size', 'post_epochs', 'pre_epochs'))}{shortened_by}"
 
     def n(self, runs: Sequence[Run] | None = None) -> str:
-        """`n = 3`, or `n = 1 to 3`: how many seeds each number stands for."""
+        """Return the number of seeds that each number stands for: `n = 3`, or `n = 1 to 3`."""
         runs = self.all if runs is None else runs
         cells: dict[Hashable, int] = {}
         for run in (r for r in runs if r.done):
@@ -101,7 +105,7 @@ class Group:
 
 
 def groups(collection: Collection) -> list[Group]:
-    """The tables of a report, what is as usual first. A network that was trained dense only has one too."""
+    """Return the tables of a report, those with default settings first; a network that was only trained dense has one too."""
     found: dict[Hashable, Group] = {}
     for run in (r for r in collection.runs if r["pruner"] != DENSE):
         key = {name: run[name] for name in SPLIT}
@@ -119,7 +123,7 @@ def groups(collection: Collection) -> list[Group]:
 
 
 def _dense_of(group: Group, dense: Sequence[Run]) -> list[Run]:
-    """The dense networks beside a group's: of the same grid, else of the same network; of several recipes the nearest."""
+    """Return the dense networks beside a group's: of the same grid, else of the same network; of several recipes the nearest."""
     same = [run for run in dense if _network(run.options) == _network(group.key)]
     grids = {run.grid for run in group.runs} - {""}
     parts = unmixed([run for run in same if run.grid in grids] or same)
@@ -127,7 +131,7 @@ def _dense_of(group: Group, dense: Sequence[Run]) -> list[Run]:
 
 
 def nearest(group: Group, others: Iterable[Group]) -> Group | None:
-    """Of tables that may stand beside a group's, the one made in the same way, as far as there is one."""
+    """Of tables that may stand beside a group's, return the one whose runs were made most similarly, if there is any."""
 
     def apart(other: Group) -> tuple[bool, int]:
         pairs = itertools.product(group.runs or group.dense, other.runs or other.dense)
@@ -141,10 +145,10 @@ def _network(options: Mapping[str, Any]) -> Hashable:
 
 
 def row(run: Run) -> dict[str, Any]:
-    """One run as the row of a table; a number that it does not have is None.
+    """Return one run as the row of a table; a number that it does not have is None.
 
     Columns: folder, status, pruner, compression and seed, those that `Utils.runs.summary_keys` declares, and `flops_ratio`, the
-    share of the dense network's multiply-adds that is left.
+    kept share of the dense network's multiply-adds.
     """
     numbers = {name: value_at(run.summary, path) for name, (path, _) in report_columns().items()}
     numbers |= {flag.name: bool(numbers[flag.name]) for flag in flags()}

@@ -1,4 +1,4 @@
-"""What the runs of a report do not show, and the commands that make it."""
+"""The missing results of a report, and the commands that make them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENOUGH = 3  # seeds, below which a standard deviation says little
 
 
 def missing(collection: Collection, groups: Sequence[Group], sections: Sequence[Section]) -> list[Missing]:
-    """Everything that is not there, with a command for each."""
+    """List every missing result, with a command for each."""
     titles = {section.title for section in sections}
     found = []
     for group in groups:
@@ -56,7 +56,7 @@ def _of_group(group: Group) -> list[Missing]:
 
 
 def _holes(group: Group, run: Run) -> list[Missing]:
-    """Cells of the table that have no finished run."""
+    """List the cells of the table that have no finished run."""
     done = {(r["pruner"], float(r["compression"])) for r in group.runs if r.done}
     compressions = sorted({float(r["compression"]) for r in group.runs})
     holes = [(m, c) for m in group.methods for c in compressions if (m, c) not in done]
@@ -72,13 +72,13 @@ def _like(group: Group, method: str) -> Run | None:
 
 
 def _lists(group: Group) -> dict[str, object]:
-    """The grid that a table is, as options."""
+    """Return the grid of a table as options."""
     compressions = sorted({float(r["compression"]) for r in group.runs})
     return {"pruner": None, "pruner_list": group.methods, "compression": None, "compression_list": compressions}
 
 
 def _grid_command(group: Group, asked: dict[str, object]) -> str:
-    """The command of the grid that a table is: what most methods share as options, what others have of their own as `--for`."""
+    """Return the command of a table's grid: common options as flags, those of single methods as `--for`."""
     runs = {method: run for method in group.methods if (run := _like(group, method))}
     like = min(runs.values(), key=lambda run: sum(distance(run, other) for other in (*runs.values(), *group.dense[:1])))
     own = []
@@ -90,13 +90,13 @@ def _grid_command(group: Group, asked: dict[str, object]) -> str:
 
 
 def _word(value: object) -> str:
-    """A value as `--for` reads it."""
+    """Write a value as `--for` reads it."""
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _example(collection: Collection) -> Run | None:
-    """A run whose command line the others are made from; a pruned one, if there is any."""
+    """Return a run whose command line the others are made from; a pruned one, if there is any."""
     done = collection.done
     return next((r for r in done if r["pruner"] != DENSE), done[0] if done else None)

@@ -1,4 +1,4 @@
-"""Tables of methods by compression: mean and standard deviation over seeds, or a word where there is no number."""
+"""Tables of methods by compression: mean and standard deviation over seeds, or a word for a missing number."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from Utils.report.groups import DENSE, Group
 from Utils.runs.summary_keys import Report, flags, report_columns
 
 NOT_RUN = "not run"
-JOIN = "\u00a0"  # a space at which no line ends
+JOIN = "\u00a0"  # a space without a line break
 Format = Callable[[float, float, int], str]
 
 
 def pivot(
     group: Group, column: str, name: str, caption: str, text: Format | None = None, *, marks: bool = False, dense: bool = True
 ) -> Table:
-    """A row per compression, dense networks first; a column per method, with `text(mean, deviation, n)` in its cells.
+    """Make a table with a row per compression, dense first, and a column per method.
 
-    Without `text` the cells are as the column is declared in `Utils.runs.summary_keys`. With `marks`, cells say whether their
-    networks are collapsed or untrained. The CSV file has a row per cell with mean, standard deviation (of a sample), smallest,
-    largest and n.
+    Cells hold `text(mean, deviation, n)`; without `text` they are as the column is declared in `Utils.runs.summary_keys`. With
+    `marks`, cells tell whether their networks are collapsed or untrained. The CSV file has a row per cell with mean, standard
+    deviation (of a sample), smallest, largest and n.
     """
     table, text = group.table, text or as_declared(column)
     cells = statistics(table, column)
@@ -42,7 +42,7 @@ def pivot(
 
 
 def statistics(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Mean, standard deviation, smallest, largest and number of `column` for each method and compression."""
+    """Return mean, standard deviation, smallest, largest and number of `column` for each method and compression."""
     frame = table.assign(value=pd.to_numeric(table[column]))
     found = frame.groupby(["pruner", "compression"], sort=False)
     cells = found["value"].agg(mean="mean", std="std", min="min", max="max", n="count").reset_index()
@@ -51,17 +51,17 @@ def statistics(table: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def column_title(column: str) -> str:
-    """The word for a column of `Utils.report.groups.row`."""
+    """Return the heading of a column of `Utils.report.groups.row`."""
     return column.replace("_", " ")
 
 
 def as_declared(column: str) -> Format:
-    """The format of a column of `Utils.report.groups.row`."""
+    """Return the format of a column of `Utils.report.groups.row`."""
     return format_of(report_columns()[column][1].report)
 
 
 def format_of(report: Report) -> Format:
-    """The format that a declaration asks for: a share in percent, a whole number, or so many digits after the point."""
+    """Return the format that a declaration asks for: a share in percent, a whole number, or a number of digits."""
     if report.percent:
         return lambda mean, std, n: percent(mean)
     if report.digits is None:
@@ -71,22 +71,22 @@ def format_of(report: Report) -> Format:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage of three digits."""
+    """Format a share as a percentage of three digits."""
     return f"{100 * share:.3g}{JOIN}%"
 
 
 def plus_minus(digits: int, unit: str = "") -> Format:
-    """`mean ± deviation`; the mean alone where there is one value."""
+    """Make a format `mean ± deviation`, or the mean alone for a single value."""
     return lambda mean, std, n: f"{mean:.{digits}f}{f'{JOIN}±{JOIN}{std:.{digits}f}' if n > 1 else ''}{unit}"
 
 
 def whole(mean: float, std: float, n: int) -> str:
-    """A count; the mean of several is rounded."""
+    """Format a count; the mean of several is rounded."""
     return f"{mean:,.0f}"
 
 
 def _row(own: pd.DataFrame, cells: pd.DataFrame, methods: list[str], text: Format, several: bool, marks: bool) -> dict[str, str]:
-    """The cells of a row; dense networks are the same for all methods."""
+    """Return the cells of a row; dense networks are the same for all methods."""
     dense = len(own) and (own["pruner"] == DENSE).all()
     parts = {method: own if dense else own[own["pruner"] == method] for method in methods}
     return {method: _cell(part, cells, text, several, marks) for method, part in parts.items()}

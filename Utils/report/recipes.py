@@ -1,4 +1,4 @@
-"""How runs were made: where those of one table differ, and how runs are told apart that are not samples of one thing."""
+"""The recipes of runs: differences within a table, and the separation of runs that are not samples of one setting."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from Utils.report.collect import Run
 
 DENSE = "dense"
 NETWORK = ("experiment", "model_class", "model", "dataset", "image_size", "pretrained", "weights", "quantization")
-# Options that say what is compared; runs that differ in them are in tables of their own.
+# Options that define a comparison; runs that differ in them are in separate tables.
 SPLIT = (*NETWORK, "dense_classifier", "prune_bias", "prune_batchnorm", "prune_residual", "mask_scope", "compact", "level",
          "rewind_epoch", "no_rewind", "shuffle", "reinitialize", "invert")  # fmt: skip
-VARIED = ("pruner", "compression", "density", "sparsity", "seed")  # what a table varies
-QUIET = set(affecting(Affects.NAME)) - set(affecting(Affects.RESULT))  # change no accuracy
-PRUNING = set(of_parts("prune", "updates", "levels"))  # do nothing to a dense network
+VARIED = ("pruner", "compression", "density", "sparsity", "seed")  # the options that vary within a table
+QUIET = set(affecting(Affects.NAME)) - set(affecting(Affects.RESULT))  # options that change no accuracy
+PRUNING = set(of_parts("prune", "updates", "levels"))  # options without effect on a dense network
 Tell = Callable[[Run], str]
 
 
 def recipe_names(runs: Iterable[Run]) -> list[str]:
-    """The options that runs of one table should share, or a reader compares recipes instead of methods."""
+    """Name the options that runs of one table should share; otherwise a reader compares recipes, not methods."""
     order = [o.name for o in table()]
     there = {name for run in runs for name in run.recipe} - {*SPLIT, *VARIED, *QUIET}
     return sorted(there, key=lambda name: (order.index(name) if name in order else len(order), name))
 
 
 def value_of(run: Run, name: str) -> str:
-    """The value of an option as text; rounds that are the method's own are the same for all methods."""
+    """Return the value of an option as text; rounds that are the method's own count as equal for all methods."""
     value = run[name]
     if name == "prune_epochs" and value in (None, rounds_of(str(run["pruner"]))):
         return "the method's own"
@@ -37,7 +37,7 @@ def value_of(run: Run, name: str) -> str:
 
 
 def differences(runs: Sequence[Run]) -> list[str]:
-    """A sentence for each part of the recipe, the seeds included, that is not the same for all runs."""
+    """Return a sentence for each part of the recipe, the seeds included, that is not the same for all runs."""
     lines = []
     for name in (*recipe_names(runs), "seed"):
         concerned = [run for run in runs if not (run["pruner"] == DENSE and name in PRUNING)]
@@ -48,27 +48,27 @@ def differences(runs: Sequence[Run]) -> list[str]:
 
 
 def unmixed(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
-    """The runs, or where a cell is there twice, made in two ways, parts with names: means must not mix them.
+    """Split runs into named parts if a cell occurs twice, made in two ways: means must not mix them.
 
-    Grids are told apart first, then recipes, then whatever else differs; runs with the same options are never among `runs`.
+    Grids are separated first, then recipes, then all other differences. Runs with the same options are never among `runs`.
     """
     return _unmixed(list(runs), "", (lambda runs: _grid, _telling(QUIET), _telling(())))
 
 
 def distance(one: Run, other: Run) -> int:
-    """In how many parts of the training two runs differ."""
+    """Count the parts of the training in which two runs differ."""
     return sum(value_of(one, name) != value_of(other, name) for name in recipe_names([one, other]) if name not in PRUNING)
 
 
 def text_of(value: Any) -> str:
-    """A value as a word of a caption."""
+    """Write a value as a word of a caption."""
     if isinstance(value, float):
         return f"{value:.6g}"
     return " ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
 
 
 def rounds_of(pruner: str) -> int | None:
-    """The rounds that a method takes by default; None where there is no such method any more."""
+    """Return the rounds that a method takes by default; None if the method no longer exists."""
     return Pruners.load(pruner).rounds if pruner in Pruners.names() else None
 
 
@@ -88,7 +88,7 @@ def _grid(run: Run) -> str:
 
 
 def _telling(left_out: Sequence[str]) -> Callable[[list[Run]], Tell]:
-    """A way to tell runs apart: by the values of all options but some in which they differ."""
+    """Return a way to distinguish runs: by the values of all differing options except those in `left_out`."""
 
     def way(runs: list[Run]) -> Tell:
         names = [name for name in {n: None for run in runs for n in run.recipe} if name not in (*VARIED, *left_out)]

@@ -1,4 +1,4 @@
-"""From sections to files: HTML with its pictures inside, Markdown with pictures beside it, PNG, PDF and CSV."""
+"""The files of a report: HTML with its pictures inside, Markdown with pictures beside it, PNG, PDF and CSV."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from Utils.runs.writer import KINDS
 
 TEMPLATES = Path(__file__).parent / "templates"
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
-WIDE = 1.9  # width over height of a picture that a narrow screen scrolls instead of shrinking it
+WIDE = 1.9  # width over height from which a narrow screen scrolls a picture instead of shrinking it
 
 
 def html(document: Document) -> str:
-    """One file that needs nothing else: style and pictures are inside, text is escaped."""
+    """Return the report as one self-contained HTML file: style and pictures are inside, text is escaped."""
     return writable(_environment(True).get_template("report.html.j2").render(document=document))
 
 
 def markdown(document: Document) -> str:
-    """The same text, with links to the files in `figures/` and `tables/`."""
+    """Return the same text as Markdown, with links to the files in `figures/` and `tables/`."""
     text = _environment(False).get_template("report.md.j2").render(document=document)
     return writable(re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
 
@@ -47,7 +47,7 @@ def save_figure(figure: Figure, write: Callable[[str, Callable[[Path], Any]], No
 
 
 def save_table(table: Table, file: Path) -> None:
-    """Write a table as CSV, in which no spreadsheet sees a formula."""
+    """Write a table as CSV, in which a spreadsheet sees no formula."""
     write_csv(table.text if table.data is None else table.data, file)
 
 
@@ -62,29 +62,29 @@ def _environment(escaped: bool) -> jinja2.Environment:
 
 
 def _plain_markdown(value: Any) -> str:
-    """Text in which nothing is markup, on one line."""
+    """Escape text so that it contains no markup, on one line."""
     return MARKDOWN.sub(r"\\\1", " ".join(str(value).split())).replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _code(value: str) -> str:
-    """A command as one line of an indented block, which ends at any line break, a lone carriage return too."""
+    """Put a command on one line of an indented block; a lone carriage return counts as a line break too."""
     return re.sub(r"[\r\n]", " ", value)
 
 
 def _cell(value: Any) -> str:
-    """A value as the text of a table's cell."""
+    """Return a value as the text of a table's cell."""
     return "" if value is None or (not isinstance(value, str) and pd.isna(value)) else str(value)
 
 
 def is_wide(figure: Figure) -> bool:
-    """Tell whether a picture is so much wider than high that its letters would vanish on a narrow screen."""
+    """Tell whether a picture is so much wider than high that a narrow screen would make its text too small."""
     return figure.drawing is not None and figure.drawing.get_figwidth() > WIDE * figure.drawing.get_figheight()
 
 
 def picture(figure: Figure) -> Markup:
-    """The picture as an element of a page, with its description.
+    """Return the picture as an element of a page, with its description.
 
-    Drawings are inline SVG. A file that a run saved is taken as PNG, since an SVG file of whoever wrote it could hold anything.
+    Drawings are inline SVG. A file that a run saved is used as PNG, since an SVG file from an unknown source could hold anything.
     """
     if figure.drawing is not None:
         return _svg(figure)
@@ -95,7 +95,7 @@ def picture(figure: Figure) -> Markup:
 
 
 def _svg(figure: Figure) -> Markup:
-    """Inline SVG whose letters are text, that scales, and whose names are its own on the page."""
+    """Return inline SVG that scales, with letters as text and with ids that are unique on the page."""
     buffer = io.BytesIO()
     with rc_context({"svg.fonttype": "none"}):
         draw(figure.drawing, buffer, "svg")

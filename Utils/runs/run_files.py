@@ -18,9 +18,9 @@ PATIENCE = 60  # seconds to wait for another experiment that writes into the sam
 
 
 def damaged(folder: Path, content: Mapping[str, Any], below: float = float("inf")) -> Path | None:
-    """Find the first of the `files` of a summary that is missing in `folder` or has another checksum; None if there is none.
+    """Find the first of the `files` of a summary that is missing in `folder` or has another checksum.
 
-    The checksum is compared only for files smaller than `below` bytes.
+    The result is None if all are whole. The checksum is compared only for files smaller than `below` bytes.
     """
     files = content.get("files", {})
     if not isinstance(files, Mapping):

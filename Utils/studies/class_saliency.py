@@ -76,7 +76,10 @@ def class_images(data: Dataset, per_class: int) -> dict[int, torch.Tensor]:
 def class_saliencies(
     model: nn.Module, layers: Mapping[str, Prunable], data: Dataset, images: torch.Tensor, batch_size: int
 ) -> dict[str, dict[str, torch.Tensor]]:
-    """Return order -> layer -> saliencies of the weight's shape for the training images `images`; the model does not change."""
+    """Return order -> layer -> saliencies of the weight's shape for the training images `images`.
+
+    The model does not change.
+    """
     leaves = {name: (p.weight * p.mask).detach().requires_grad_() for name, p in layers.items()}
     named = {layers[name].name: leaf for name, leaf in leaves.items()}
     sums = {order: {name: torch.zeros_like(leaf) for name, leaf in leaves.items()} for order in ORDERS}

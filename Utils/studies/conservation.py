@@ -1,8 +1,8 @@
 """Measurements of the conservation laws of scores: per layer, per hidden unit, over training, over rounds.
 
 Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, sections 4 to 6. In a chain of layers with homogeneous activations
-and without biases, SynFlow's scores of each layer add up to R. So do the scores that enter and those that leave each hidden
-layer, and for each hidden unit the two sums are equal.
+and without biases, SynFlow's scores of each layer add up to R. For each hidden unit, the scores that enter and the scores that
+leave have the same sum.
 """
 
 from __future__ import annotations

@@ -45,9 +45,10 @@ def options_per_pruner(options: Options) -> list[Options]:
 def score_each(
     options: Options, device: torch.device, data: Dataset, check: Callable[[MaskedNetwork], Any] | None = None
 ) -> Iterator[tuple[str, MaskedNetwork, list[torch.Tensor]]]:
-    """Yield (pruner, the network after pruning, the scores of the last round) for each method, on the same initial network.
+    """Score the same initial network with each method.
 
-    `check` is called with each network before it is scored. The dataset is read only if a method needs it.
+    Yield (pruner, the network after pruning, the scores of the last round). `check` is called with each network before it is
+    scored. The dataset is read only if a method needs it.
 
     Raises:
         Refused: a method cannot score this network.

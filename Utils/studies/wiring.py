@@ -98,9 +98,11 @@ def _origins(value: torch.Tensor, sources: Sources) -> Sources:
 
 
 def _keeps_units(first: nn.Module, output: torch.Tensor, second: nn.Module, value: torch.Tensor) -> bool:
-    """Tell whether only unit u of `output` feeds the u-th part of the inputs `value` of `second`, without shuffling or mixing.
+    """Tell whether unit u of `output` alone feeds the u-th part of the inputs `value` of `second`.
 
-    It is tested for each bit of u: the inputs of all units with that bit must not depend on a unit without it.
+    Layers between the two may neither shuffle nor mix units. It is tested for each bit of u: the inputs of all units with that
+    bit
+    must not depend on a unit without it.
     """
     output_axis, input_axis = _axis(first), _axis(second)
     units, inputs = output.shape[output_axis], value.shape[input_axis]

@@ -1,4 +1,4 @@
-"""Ablations: what shuffled masks, new weights and inverted scores change."""
+"""The section on ablations: the effects of shuffled masks, new weights and inverted scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ABLATIONS = {"shuffle": "shuffled masks", "reinitialize": "weights drawn anew", 
 
 
 def ablations(groups: list[Group]) -> Section | None:
-    """By how much the accuracy changes with shuffled masks, new weights or inverted scores, seed by seed."""
+    """Make the section: the change of accuracy by shuffled masks, new weights or inverted scores, seed by seed."""
     section = Section("Ablations")
     for group in groups:
         changed = [option for option in ABLATIONS if group.key.get(option)]
@@ -29,7 +29,7 @@ def ablations(groups: list[Group]) -> Section | None:
 
 
 def _differs_in(one: Group, other: Group, options: list[str]) -> bool:
-    """Whether `one` is what `other` is without the ablation `options`."""
+    """Tell whether `one` equals `other` without the ablation `options`."""
     return bool(options) and all(not one.key[n] if n in options else one.key[n] == other.key[n] for n in other.key)
 
 

@@ -11,7 +11,7 @@ from Utils.runs.summary_keys import report_columns
 
 
 def accuracy(groups: list[Group]) -> Section | None:
-    """Top-1 accuracy of the last epoch, a table per network and dataset."""
+    """Make the section: top-1 accuracy of the last epoch, a table per network and dataset."""
     section, label = Section("Accuracy"), report_columns()["accuracy"][1].label
     for group in (g for g in groups if g.trained):
         caption = f"{group.label}: {label} on the test set after {_epoch(group)}. {described(group)}"

@@ -15,7 +15,7 @@ COLUMNS = ["epoch", "train_loss", "test_loss", "top1_accuracy"]
 
 
 def training_curves(groups: list[Group]) -> Section | None:
-    """The training after pruning, all methods of one compression in a figure, the dense network in each."""
+    """Make the section: the training after pruning, all methods of one compression and the dense network in a figure."""
     section = Section("Training curves")
     for group in groups:
         for compression in sorted({float(run["compression"] or 0) for run in group.runs}) or [0.0]:
@@ -39,7 +39,7 @@ def _figure(group: Group, compression: float, runs: list[Run], curves: pd.DataFr
 
 
 def _rows(run: Run) -> pd.DataFrame | None:
-    """The rows of the training after pruning; None where there are none, or their file cannot be read."""
+    """Return the rows of the training after pruning; None if there are none, or their file cannot be read."""
     file = run.file("post-train.csv")
     if file is None or not run.done:
         return None

@@ -17,7 +17,7 @@ SEVERAL = "The runs were not all made in one environment; times of different dev
 
 
 def environment(collection: Collection) -> Section:
-    """Devices, versions, commits and command lines, each with the number of runs that it holds for."""
+    """Make the section: devices, versions, commits and command lines, each with its number of runs."""
     runs = [*collection.runs, *collection.traces, *collection.studies, *collection.regrown]
     rows = Counter(tuple(_machine(run).items()) for run in runs if run.done)
     text = pd.DataFrame([dict(key) | {"runs": str(count)} for key, count in rows.items()])
@@ -47,7 +47,7 @@ def _machine(run: Run) -> dict[str, str]:
 
 
 def _hardware(machine: Any) -> str:
-    """Processor, cores and memory, then card, memory, driver and libraries."""
+    """Describe processor, cores and memory, then card, memory, driver and libraries."""
     if not isinstance(machine, dict):
         return "unknown"
     words = [str(machine.get("cpu")), f"{machine.get('cores')} cores", _gibibytes(machine.get("memory_bytes"))]

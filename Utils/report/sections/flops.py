@@ -11,7 +11,7 @@ from Utils.runs.summary_keys import report_columns
 
 
 def flops(groups: list[Group]) -> Section | None:
-    """FLOPs for one image, as counts and as shares of the dense network, and the effective density where it differs."""
+    """Make the section: FLOPs for one image, their share of the dense network, and the effective density if it differs."""
     section, label = Section("FLOPs"), report_columns()["flops_kept"][1].label
     for group in (g for g in groups if any(run.done for run in g.runs or g.dense)):
         total = group.table["flops_total"].dropna()
@@ -30,7 +30,7 @@ def flops(groups: list[Group]) -> Section | None:
 
 
 def _effective(group: Group) -> Table | None:
-    """The effective density, where any network has weights that touch dead units."""
+    """Return a table of the effective density, if any network has weights that touch dead units."""
     table = group.table.dropna(subset=["effective_density", "density"])
     if table.empty or not (table["density"] - table["effective_density"] > 5e-7).any():
         return None

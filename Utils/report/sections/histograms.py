@@ -1,4 +1,4 @@
-"""How the weights that each method kept are distributed."""
+"""The section on the distribution of the weights that each method kept."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from Utils.report.pivot import percent
 from Utils.runs.run_files import check_file
 from Utils.runs.saved import MODEL, read_tensors
 
-ALL = "all"  # every layer in a figure of its own
+ALL = "all"  # a figure for every layer
 
 
 def histograms(groups: list[Group], choices: Choices) -> Section | None:
-    """Of one run per method: every layer, all layers in depth, and the layers that `choices` names alone."""
+    """Make the section, from one run per method: every layer, all layers in depth, and single layers.
+
+    `choices` names the single layers.
+    """
     section, found, layers = Section("Weight histograms"), set(), []
     for group in groups:
         compression = shown_compression(group, choices.layer_compression)
@@ -42,7 +45,7 @@ def histograms(groups: list[Group], choices: Choices) -> Section | None:
 
 
 def _chosen(layers: list[Layer], name: str) -> list[list[Layer]]:
-    """The layers of each figure that `name` asks for: those that it means, together; of `all` each alone."""
+    """Return the layers of each figure that `name` asks for: those that it means, in one figure; for `all`, one figure each."""
     meant = select(layers, name)
     return [meant] if meant else [[layer] for layer in layers] if name == ALL else []
 

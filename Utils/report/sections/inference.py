@@ -13,7 +13,7 @@ MASKED = "Masks do not change dense kernels: times of masked networks differ by 
 
 
 def inference(groups: list[Group]) -> Section | None:
-    """Seconds for the whole test set, a table per network and dataset."""
+    """Make the section: seconds for the whole test set, a table per network and dataset."""
     section, label = Section("Inference time"), report_columns()["inference_seconds"][1].label
     for group in (g for g in groups if g.trained and g.table["inference_seconds"].notna().any()):
         caption = f"{group.label}: seconds for one pass over the test set, data on the device, model alone. {_measured(group)}"

@@ -1,4 +1,4 @@
-"""Layer by layer: densities and FLOPs."""
+"""The section on layers: densities and FLOPs of each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WEIGHT = "weight"
 
 
 def layers(groups: list[Group], asked: float | None) -> Section | None:
-    """Density of each layer as table and heat map, and the FLOPs that it keeps."""
+    """Make the section: the density of each layer as table and heat map, and the FLOPs that it keeps."""
     section = Section("Layers")
     for group in groups:
         compression = shown_compression(group, asked)
@@ -56,12 +56,12 @@ def _of(group: Group, compression: float, tables: pd.DataFrame) -> list[Block]:
 
 
 def _columns() -> list[Column]:
-    """The columns of `compression.csv` that a report shows."""
+    """List the columns of `compression.csv` that a report shows."""
     return [column for column in summary_keys.LAYER_COLUMNS if column.report]
 
 
 def _tables_of_others(group: Group, own: pd.DataFrame, labels: Mapping[str, str]) -> list[Block]:
-    """A table of each column that is declared with one, where the runs have it: the mean over seeds by layer and method."""
+    """Return a table for each column that declares one, if the runs have it: the mean over seeds by layer and method."""
     blocks: list[Block] = []
     for column in (c for c in _columns() if c.report.table and c.name in own and own[c.name].notna().any()):
         means, text = _by_method(own, column.name, group.methods), format_of(column.report)
@@ -71,9 +71,9 @@ def _tables_of_others(group: Group, own: pd.DataFrame, labels: Mapping[str, str]
 
 
 def _tables(group: Group) -> pd.DataFrame:
-    """The weights of all runs: layer, the columns that a report shows, pruner, compression and seed.
+    """Read the weights of all runs: layer, the columns that a report shows, pruner, compression and seed.
 
-    A run that lacks a column which has no figure here, as one of an earlier version does, has none of its numbers.
+    A run of an earlier version may lack a column. It is left out if a figure here needs the column; else only its numbers are.
     """
     tables = []
     for run in (r for r in group.runs if r.done and r.file("compression.csv")):
@@ -89,7 +89,7 @@ def _tables(group: Group) -> pd.DataFrame:
 
 
 def _by_method(tables: pd.DataFrame, column: str, methods: Sequence[str]) -> pd.DataFrame:
-    """The mean of `column` over seeds: layers, in the order of the network, by methods that have any."""
+    """Return the mean of `column` over seeds: layers, in the order of the network, by methods that have any."""
     means = tables.groupby(["layer", "pruner"], sort=False)[column].mean().unstack(sort=False)
     order = list(dict.fromkeys(tables["layer"]))
     return means.reindex(index=order, columns=[m for m in methods if m in means])

@@ -9,7 +9,7 @@ from Utils.runs.printing import read_table
 
 
 def levels(groups: list[Group]) -> Section | None:
-    """The levels of multishot runs: density and accuracy after each."""
+    """Make the section: density and accuracy after each level of multishot runs."""
     section = Section("Levels")
     for group in groups:
         for run in (r for r in group.runs if r.done and r.file("levels.csv")):

@@ -11,7 +11,7 @@ from Utils.runs.summary_keys import report_columns
 
 
 def measurements(groups: list[Group]) -> Section | None:
-    """A table of each number that is declared with one; methods are ranked where the declaration says how."""
+    """Make the section: a table of each number that declares one; methods are ranked if the declaration says how."""
     section = Section("Measurements")
     for column, (_, key) in report_columns().items():
         for group in (g for g in groups if key.report.table and g.table[column].notna().any()):

@@ -16,7 +16,7 @@ QUANTITIES = {"memory": "train_memory", "seconds": "train_seconds"}  # columns o
 
 
 def mixed_precision(groups: list[Group]) -> Section | None:
-    """Every pair of tables that differ in `--quantization` alone."""
+    """Make the section: every pair of tables that differ only in `--quantization`."""
     section = Section("Mixed precision")
     for mixed in groups:
         single = single_of(mixed, groups)
@@ -29,13 +29,13 @@ def mixed_precision(groups: list[Group]) -> Section | None:
 
 
 def single_of(mixed: Group, groups: list[Group]) -> Group | None:
-    """The table that differs from one in mixed precision in that alone; None for any other."""
+    """Return the table that differs from a table in mixed precision only in the precision; None for any other table."""
     alike = [g for g in groups if all(g.key[n] == mixed.key[n] for n in SPLIT if n != "quantization")]
     return nearest(mixed, [g for g in alike if not g.key["quantization"]]) if mixed.key["quantization"] else None
 
 
 def _rows(mixed: Group, single: Group) -> list[dict[str, object]]:
-    """A row per method and compression that both have, with means over seeds."""
+    """Return a row per method and compression that both have, with means over seeds."""
     rows: dict[tuple[str, float], dict[str, object]] = {}
     for word, column in QUANTITIES.items():
         divisor = report_columns()[column][1].report.divisor

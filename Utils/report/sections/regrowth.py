@@ -23,7 +23,7 @@ VALUES = {"val_top1": "validation top-1 (%)", "test_top1": "test top-1 (%)"}
 
 
 def regrowth(collection: Collection) -> Section | None:
-    """A table of networks and one of layers for all runs that regrew the same network to the same sparsity."""
+    """Make the section: a table of networks and one of layers for all runs that regrew the same network equally far."""
     section = Section("Regrowth")
     found: dict[Hashable, list[Run]] = {}
     for run in collection.regrown:
@@ -62,7 +62,7 @@ def _of(runs: Sequence[Run]) -> list[Block]:
 
 
 def _table(run: Run, name: str) -> pd.DataFrame | None:
-    """A table of a run with its seed; networks are named by what makes them; None where it cannot be read."""
+    """Read a table of a run, with its seed and with networks named by their method; None if it cannot be read."""
     try:
         table = as_named(read_csv(run.folder / name)).assign(seed=run["seed"])
         table["role"] = table["network"]
@@ -79,7 +79,7 @@ def _choice(run: Run, replayed: bool = False) -> str:
 
 
 def _layers(runs: Sequence[Run], label: str) -> list[Block]:
-    """A table of the weights that each allocation gave to each layer, mean over seeds."""
+    """Return a table of the weights that each allocation gave to each layer, mean over seeds."""
     parts = []
     for run in runs:
         try:
@@ -100,7 +100,7 @@ def _layers(runs: Sequence[Run], label: str) -> list[Block]:
 
 
 def _figures(runs: Sequence[Run], label: str) -> list[Block]:
-    """The figure of the first seed of each choice."""
+    """Return the figure of the first seed of each choice."""
     shown: dict[str, Run] = {}
     for run in sorted(runs, key=lambda r: r["seed"]):
         shown.setdefault(_choice(run), run)

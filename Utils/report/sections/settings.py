@@ -12,12 +12,12 @@ from Utils.report.collect import BESIDE, Run
 from Utils.report.groups import Group
 from Utils.report.recipes import text_of
 
-# Options that the tables themselves vary, or that name places.
+# Options that vary within the tables, or that name places.
 VARIED = {"pruner", "compression", "density", "sparsity", "seed", *BESIDE, *incidental()}
 
 
 def settings(groups: list[Group]) -> Section:
-    """Every option of the runs: one value where all share it, else each value with the tables or methods that have it."""
+    """Make the section: every option of the runs, with one value if all share it, else each value with its tables or methods."""
     runs = [(run, group) for group in groups for run in group.all]
     names = dict.fromkeys(name for run, _ in runs for name in run.options if name not in VARIED)
     shared, rows = [], []
@@ -38,7 +38,7 @@ def settings(groups: list[Group]) -> Section:
 
 
 def _whose(whose: list[str], groups: list[Group]) -> str:
-    """Methods and tables, shortened where a whole table has the value."""
+    """Name methods and tables, shortened if a whole table has the value."""
     left, words = set(whose), []
     for group in groups:
         every = {_place(run, group) for run in group.all}
@@ -53,7 +53,7 @@ def _place(run: Run, group: Group) -> str:
 
 
 def _word(value: Any) -> str:
-    """The value of an option as a reader would write it."""
+    """Write the value of an option for a reader."""
     if value is None or value in ([], (), ""):
         return "default"
     if isinstance(value, bool):

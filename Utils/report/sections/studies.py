@@ -1,4 +1,4 @@
-"""Studies: figures and findings of the studies of conservation and of regrowth."""
+"""The section on studies: figures and findings of the studies of conservation and of regrowth."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from Utils.runs.writer import KINDS
 
 
 def studies(collection: Collection) -> Section | None:
-    """Studies of conservation and of regrowth: their figures and findings."""
+    """Make the section: the figures and findings of the studies of conservation and of regrowth."""
     section = Section("Studies")
     for run in collection.studies:
         files = {kind: path for kind in KINDS if (path := run.file(f"{run['experiment']}.{kind}"))}

@@ -1,4 +1,4 @@
-"""Traces of one inference step, of runs made with `--save-trace` and of the experiment `trace`."""
+"""The section on traces of one inference step, of runs made with `--save-trace` and of the experiment `trace`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPERATORS = 10
 
 
 def traces(collection: Collection) -> Section | None:
-    """Of each trace: step, busy and convolution time, classes of work, layers, operators, and the timeline."""
+    """Make the section: for each trace, step, busy and convolution time, classes of work, layers, operators, and the timeline."""
     section = Section("Trace of one inference step")
     for run in collection.done:
         if run.file("trace.json"):
@@ -62,7 +62,7 @@ def _of_experiment(run: Run) -> list[Block]:
 
 
 def _words(title: str, run: Run) -> tuple[str, str]:
-    """Caption and description of a timeline."""
+    """Return caption and description of a timeline."""
     caption = f"{title}: one inference step, a row per thread and stream, coloured by class of work; {run['device']}."
     return caption, f"Timeline of the step of {title}; the tables have the times."
 

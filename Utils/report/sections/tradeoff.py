@@ -1,4 +1,4 @@
-"""Accuracy against compression and against FLOPs, with the numbers of the figures as table and JSON."""
+"""The section on accuracy against compression and against FLOPs, with the numbers of the figures as table and JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from Utils.runs.summary_keys import report_columns
 
 
 def tradeoff(groups: list[Group]) -> Section | None:
-    """Figures of last-epoch accuracy, and what the best epochs reached."""
+    """Make the section: figures of last-epoch accuracy, and the accuracies of the best epochs."""
     section = Section("Accuracy against compression")
     for group in (g for g in groups if g.methods and g.trained):
         section.blocks += _of(group)
@@ -43,7 +43,7 @@ def _of(group: Group) -> list[Block]:
 
 
 def _summary(group: Group, runs: pd.DataFrame) -> Table:
-    """A row per compression ratio, and of each method the mean of the best epochs."""
+    """Return a row per compression ratio, with the mean of the best epochs for each method."""
     rows, text = [], as_declared("top1_best")
     for compression in sorted(runs["compression"].unique()):
         row = {"ratio": f"{10**compression:.4g}", "alpha": f"{compression:.4g}", "sparsity": percent(1 - 10.0**-compression)}
@@ -67,7 +67,7 @@ def _choice(group: Group) -> str:
 
 
 def _json(runs: pd.DataFrame) -> dict[str, Any]:
-    """Method -> compression ratio -> its accuracies, one for each seed; ratio 1 is the dense network."""
+    """Return method -> compression ratio -> its accuracies, one for each seed; ratio 1 is the dense network."""
     found: dict[str, Any] = {}
     for (method, compression), own in runs.groupby(["pruner", "compression"], sort=False):
         rho = 10.0**compression
