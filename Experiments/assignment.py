@@ -19,10 +19,11 @@ REPORT = "report"  # the folder beside the cells
 
 
 def run(plan: Grid) -> None:
-    """Run the cells that are not done (see `Utils.options.assignment.plan`), then write the report into the grid's folder.
+    """Run the cells that are not done, then write the report into the grid's folder.
 
-    The report lists failed cells, and the command ends as a grid's does. As long as cells are pending, as on a cluster, it does
-    not write the report.
+    See `Utils.options.assignment.plan` for the cells. The report lists failed cells, and the command ends as a grid's does. As
+    long
+    as cells are pending, as on a cluster, it does not write the report.
 
     Raises:
         Refused: a cell is impossible; no file was written.

@@ -1,4 +1,4 @@
-"""Conservation of magnitudes: a test whether training brings the average squared weight of a layer to its inverse size.
+"""Conservation of magnitudes: a test whether training makes a layer's average squared weight inverse to its size.
 
 Gradient flow on homogeneous activations keeps the difference of the squared weights of two layers. Layers of any size therefore
 come to similar totals as the weights grow, which is a slope of -1 on logarithmic axes. Tanaka, Kunin, Yamins and Ganguli 2020

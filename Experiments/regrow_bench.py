@@ -1,4 +1,4 @@
-"""Regrow-bench: how long regrowth takes by reference and by saliency, phase by phase."""
+"""Regrow-bench: time regrowth by reference and by saliency, phase by phase."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ NAME = "regrow-bench"
 
 
 def run(options: Options, datasets: Datasets | None = None) -> None:
-    """Time both methods `--regrow-repeats` times, or print what the finished folder holds.
+    """Time both methods `--regrow-repeats` times, or print the results in the finished folder.
 
     Raises:
-        Refused: nothing was written.
+        Refused: no file was written.
         RunFailed: the run had begun; its folder says why it failed.
     """
     with RunFolder(options) as folder:

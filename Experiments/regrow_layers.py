@@ -1,4 +1,4 @@
-"""Regrow-layers: all of the budget to one layer at a time, and what its SSIM had to say about it."""
+"""Regrow-layers: spend the whole budget in one layer at a time, and compare the gain with the layer's SSIM."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ NAME, CORRELATIONS = "regrow-layers", "regrow-correlations"
 
 
 def run(options: Options, datasets: Datasets | None = None) -> None:
-    """Regrow each layer alone, or print what the finished folder holds.
+    """Regrow each layer alone, or print the results in the finished folder.
 
     Raises:
-        Refused: nothing was written.
+        Refused: no file was written.
         RunFailed: the run had begun; its folder says why it failed.
     """
     with RunFolder(options) as folder:

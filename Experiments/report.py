@@ -1,4 +1,4 @@
-"""Report: any set of saved runs and grids as one finished document, with its figures and tables."""
+"""Report: turn any set of saved runs and grids into one finished document, with figures and tables."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ EXPERIMENT = {
 def run(options: Options) -> None:
     """Write `report.md`, `report.html`, `figures/` and `tables/` about the runs in each `--run FOLDER`.
 
-    A report is made anew each time, since its runs may have gone on; only one of other folders or choices is refused.
+    A report is made anew each time, since its runs may have continued. It replaces only a report of the same folders and choices.
 
     Raises:
-        Refused: there is no finished run in any of the folders; nothing was written.
+        Refused: there is no finished run in any of the folders; no file was written.
     """
     with RunFolder(options, made_anew=True) as folder:
         choices = Choices(options.layer_compression, options.layer, options.bins, options.log_counts)

@@ -1,4 +1,4 @@
-"""Saliency: the layers and weights of saved runs that each class depends on, and how evenly classes share them."""
+"""Saliency: find the layers and weights of saved runs that each class depends on, and how evenly classes share them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ NAME = "saliency"
 def run(options: Options) -> None:
     """Print a table by layer of each `--run FOLDER`, and write tables and figures there.
 
-    A grid's folder stands for its cells. Training images, never augmented; nothing else in the folders is changed, so that
-    they stay finished runs.
+    A grid's folder stands for its cells. The images are training images, not augmented. All other files in the folders stay
+    unchanged, so that they remain finished runs.
 
     Raises:
-        Refused: no folder holds a saved network, or none of those that do can be read; nothing was written.
+        Refused: no folder holds a saved network, or none of those that do can be read; no file was written.
         RunFailed: some run cannot be read; the others are analysed.
     """
     folders, notes = saved_networks(options.run)

@@ -1,9 +1,9 @@
-"""Schedule conservation: how much of the flow does a round of SynFlow remove?
+"""Schedule conservation: measure the share of the flow that a round of SynFlow removes.
 
-A method whose scores are positive and conserved over layers empties no layer as long as each round removes less score (the
-prune size) than a whole layer has (the cut size), which for SynFlow is R, the maximal flow (Tanaka, Kunin, Yamins and Ganguli
-2020, arXiv 2006.05467, section 5, theorem 3). A ratio below 1 is safe; more rounds make it smaller, an exponential schedule
-sooner than a linear one.
+A method whose scores are positive and conserved over layers empties no layer as long as each round removes less score (the prune
+size) than a whole layer has (the cut size). For SynFlow the cut size is R, the maximal flow (Tanaka, Kunin, Yamins and Ganguli
+2020, arXiv 2006.05467, section 5, theorem 3). A ratio below 1 is safe. More rounds make it smaller, with an exponential
+schedule sooner than with a linear one.
 """
 
 from __future__ import annotations
@@ -41,12 +41,13 @@ ROUNDS = (1, 10, 100)
 
 
 def run(options: Options) -> None:
-    """Prune one network by SynFlow along every schedule, to each of `--compression-list` in each of `--prune-epoch-list` rounds.
+    """Prune one network by SynFlow along every schedule, to each compression in each number of rounds.
 
-    By default to compression 0.5, 1, 1.5 and 2 in 1, 10 and 100 rounds. No data is read.
+    They are those of `--compression-list` and `--prune-epoch-list`, by default 0.5, 1, 1.5 and 2 in 1, 10 and 100 rounds. The
+    experiment reads no data.
 
     Raises:
-        Refused: nothing was written.
+        Refused: no file was written.
     """
     compressions = list(dict.fromkeys(options.compression_list)) or COMPRESSIONS
     counts = list(dict.fromkeys(options.prune_epoch_list)) or ROUNDS
@@ -76,7 +77,7 @@ def run(options: Options) -> None:
 
 
 def _prune_all(network: MaskedNetwork, compressions: Sequence[float], counts: Sequence[int]) -> pd.DataFrame:
-    """The rows of all rounds of all schedules, each begun with the dense network."""
+    """Return the rows of all rounds of all schedules, each begun with the dense network."""
     shape = network.data.input_shape
     problem = Problem(network.model, network.prunables, shape, seed=network.options.seed)
     parts = []

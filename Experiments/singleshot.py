@@ -32,12 +32,12 @@ EXPERIMENT = {
 
 
 def run(options: Options, datasets: Datasets | None = None) -> None:
-    """Take one network through the whole experiment, or print what its finished folder holds.
+    """Take one network through the whole experiment, or print the results in its finished folder.
 
-    `datasets` are those that the process has open already.
+    `datasets` are those that the process has opened already.
 
     Raises:
-        Refused: nothing was written.
+        Refused: no file was written.
         RunFailed: the run had begun; its folder says why it failed.
     """
     run_once(options, datasets, _run)
@@ -60,7 +60,7 @@ def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets
     )  # fmt: skip
     trained.write_back()
 
-    if updates:  # the table so far is of the masks at the start
+    if updates:  # the table so far describes the masks at the start
         table = network.compression_table([p.weight.detach().abs() for p in network.prunables])
         folder.write_table("updates.csv", updates.table())
         folder.write_table("compression.csv", table)
@@ -70,9 +70,9 @@ def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets
 def _train_densely_and_prune(
     pruner: Pruner, folder: RunFolder, network: MaskedNetwork, clock: Clock
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Train for `--pre-epochs` and prune; returns the rows of the training and the compression table, both saved."""
+    """Train for `--pre-epochs` and prune; return the rows of the training and the compression table, both saved."""
     options = network.options
-    if options.pre_epochs:  # else nothing is written before the scores have turned out finite
+    if options.pre_epochs:  # otherwise no file is written before the scores are known to be finite
         folder.begin(network.device)
     initial = folder.snapshot(network.model)
     print(f"Pre-Train for {options.pre_epochs} epochs.")

@@ -1,4 +1,4 @@
-"""Status: how far the cells of grids and single runs are, and when they will be done."""
+"""Status: show how far the cells of grids and single runs are, and when they will be done."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATUSES = ("done", "running", "pending", "failed")
 def run(options: Options) -> None:
     """Print a table of the cells of each grid in `--run FOLDER ...`, and one of the single runs.
 
-    Nothing is written. A folder without a run, or one that cannot be read, is listed.
+    It writes no file. A folder without a run, or one that cannot be read, is listed.
 
     Raises:
         Refused: there is no run in any of the folders.
@@ -53,7 +53,7 @@ def _print(group: Group) -> None:
 
 
 def _time_left(group: Group) -> str:
-    """The time in which the rest will be done, in words; nothing where nothing is left."""
+    """Say in words when the rest will be done; "" if all runs are done."""
     if not group.count("running") + group.count("pending"):
         return ""
     seconds, unknown = seconds_left(group.rows)

@@ -1,4 +1,4 @@
-"""Trace: where the time of one step went, read from a trace file of torch.profiler, of this program or of any other."""
+"""Trace: measure the time of one step in a trace file of torch.profiler, written by this or another program."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ TABLE, SUMMARY, PICTURE = "trace.csv", "trace_summary.json", "timeline"
 
 
 def run(options: Options) -> None:
-    """Measure the step of `--trace FILE`, print what it came to, and save it with a picture.
+    """Measure the step of `--trace FILE`, print the results, and save them with a picture.
 
     Raises:
-        Refused: the file is no trace, or there is no work in it; nothing was written.
+        Refused: the file is no trace, or contains no work; no file was written.
     """
     with RunFolder(options) as folder:
         if folder.finished:
@@ -49,7 +49,7 @@ def run(options: Options) -> None:
         folder.write_figure(PICTURE, figure, ("png", "pdf", "svg"))
         kept = {name: measured.summary[name] for name in ("step", "busy", "convolution", "attribution", "events")}
         folder.finish(study_summary(folder, {"findings": findings(measured.summary), **kept}))
-        print_report(measured.summary, measured.layers)  # last: whoever listens may stop listening
+        print_report(measured.summary, measured.layers)  # last, as the reader of a pipe may close it
         _say_where(folder)
 
 

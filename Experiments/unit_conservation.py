@@ -1,7 +1,7 @@
-"""Unit conservation: does the score that enters a hidden unit leave it again?
+"""Unit conservation: a test whether the scores that enter a hidden unit equal those that leave it.
 
-SynFlow's does, exactly, and so does any sum of dR/dw * w without absolute values, in a network of homogeneous activations
-(Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, section 4, theorem 1). Defined between consecutive layers only:
+SynFlow's do, exactly, and so does any sum of dR/dw * w without absolute values, in a network of homogeneous activations (Tanaka,
+Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, section 4, theorem 1). The law is defined only between consecutive layers:
 pairs beside a shortcut are left out.
 """
 
@@ -29,10 +29,12 @@ EXPERIMENT = {
 
 
 def run(options: Options) -> None:
-    """Score one network with each method and compare what enters and leaves its units, or print the finished folder.
+    """Score one network with each method, and compare the scores that enter and that leave its units.
+
+    If the folder is finished, print its results instead.
 
     Raises:
-        Refused: nothing was written; or no two layers follow each other.
+        Refused: no file was written; or no two layers follow each other.
     """
     options_per_pruner(options)
     with RunFolder(options) as folder:
@@ -59,7 +61,10 @@ def run(options: Options) -> None:
 
 
 def by_pair(table: pd.DataFrame) -> pd.DataFrame:
-    """A row per pruner and pair of layers: units, score that enters and leaves all of them, largest relative difference."""
+    """Return a row per pruner and pair of layers.
+
+    Columns: units, score that enters and leaves all of them, largest relative difference.
+    """
     table = table.assign(largest_difference=relative_difference(table))
     groups = table.groupby(["pruner", "layer_in", "layer_out"], sort=False)
     sums = {"units": ("unit", "size"), "in_score": ("in_score", "sum"), "out_score": ("out_score", "sum")}

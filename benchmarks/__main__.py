@@ -13,7 +13,7 @@ from benchmarks.parties import Party
 
 
 def measure(parties: dict[str, Party], row: str, repeats: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
-    """Seconds of each party over `repeats` turns after one warm-up, and what the work last returned."""
+    """Return the seconds of each party over `repeats` turns after one warm-up, and the last result of the work."""
     for party in parties.values():
         party.ask(row)
     seconds: dict[str, list[float]] = {name: [] for name in parties}
@@ -27,7 +27,7 @@ def measure(parties: dict[str, Party], row: str, repeats: int) -> tuple[dict[str
 
 
 def measure_rows(names: Sequence[str], repeats: int, against: str | None) -> dict[str, Any]:
-    """The entries of `results.json` for the rows named, each printed when it is there."""
+    """Return the entries of `results.json` for the rows named, and print each when it is measured."""
     from benchmarks.rows import ROWS
 
     parties = {name: Party(name) for name in ("ours", "textbook")}
@@ -49,7 +49,7 @@ def measure_rows(names: Sequence[str], repeats: int, against: str | None) -> dic
 
 
 def measure_grid(repeats: int, machine: str) -> None:
-    """Measure the row `grid` and write it beside the others, which stay as they are."""
+    """Measure the row `grid` and write it beside the others, which do not change."""
     row = grid.measure(repeats) | {"machine": machine}
     print(report.line(row), flush=True)
     if not (row["same_kept_counts"] and row["same_evaluations"]):
@@ -58,7 +58,7 @@ def measure_grid(repeats: int, machine: str) -> None:
 
 
 def measure_compaction(repeats: int | None, machine: str) -> None:
-    """Measure the rows "compact against dense" and write them beside the others, which stay as they are."""
+    """Measure the rows "compact against dense" and write them beside the others, which do not change."""
     from benchmarks import compaction
     from Utils.compute.allocator import keep_freed_memory
 

@@ -1,8 +1,8 @@
-"""The rows "compact against dense": a network without its dead units against the dense one, both at their quickest.
+"""The rows "compact against dense": a network without its dead units against the dense one, both at their fastest.
 
-Both sides run in one process, in turn, on the same batch, in both memory formats (of the network and of its images), and of
-each side the better one counts. For inference both are folded and their ReLUs work in place; a training step is the runner's:
-its optimizer, and on the compact side its masks. The dense side has no masks.
+Both sides run in one process, in turn, on the same batch, in both memory formats (of the network and of its images). The better
+format of each side counts. For inference both are folded and their ReLUs work in place. A training step is the runner's: its
+optimizer, and on the compact side its masks. The dense side has no masks.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from Utils.training.optimizers import make_optimizer
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 SIDES = ("compact", "dense")
-REPEATS = 9  # turns; a turn is `count` times the work
-TOLERANCE = 1e-5  # of the largest output
+REPEATS = 9  # turns; a turn does the work `count` times
+TOLERANCE = 1e-5  # share of the largest output
 RELUS = {torch.relu: torch.relu_, nn.functional.relu: torch.relu_}
 Work = Callable[[], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `target` is the ratio dense / compact asked for."""
+    """One line of the table; `target` is the wanted ratio dense / compact."""
 
     density: float
     work: str
@@ -49,7 +49,7 @@ class Row:
 
     @property
     def title(self) -> str:
-        """What is done, to be read."""
+        """The work in words."""
         done = "inference" if self.work == "inference" else "a training step"
         return f"{done}, batch {self.batch}, density {100 * self.density:g} %"
 
@@ -64,7 +64,7 @@ ROWS = {
 
 @dataclass(frozen=True)
 class Networks:
-    """A dense network, the same one masked, and the masked one without its dead units, with what of it is masked."""
+    """A dense network, the same one masked, and the masked one without its dead units, with its prunable parameters."""
 
     dense: nn.Module
     masked: nn.Module
@@ -73,7 +73,7 @@ class Networks:
 
     @property
     def macs(self) -> float:
-        """The share of the dense network's multiply-adds that is left in the small one."""
+        """The share of the dense network's multiply-adds that the small one keeps."""
         counts = []
         for model in (self.small, self.dense):
             uses = uses_per_entry(model, CIFAR)
@@ -82,7 +82,7 @@ class Networks:
 
 
 def prepare(density: float, name: str = "vgg16-bn", rounds: int = 100) -> Networks:
-    """The network `name` as `--seed 1` draws it, dense, pruned by SynFlow to `density`, and compact."""
+    """Return the network `name` as `--seed 1` draws it: dense, pruned by SynFlow to `density`, and compact."""
     model = network(name)
     problem = Problem(model, add_masks(model), CIFAR)
     prune_loop(problem, Pruners.load("synflow")(), density, rounds=rounds)
@@ -92,7 +92,10 @@ def prepare(density: float, name: str = "vgg16-bn", rounds: int = 100) -> Networ
 
 
 def folded(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode with BatchNorm folded into the convolutions and ReLU in place, which any network here bears."""
+    """Copy a network in evaluation mode, with BatchNorm folded into the convolutions and ReLU in place.
+
+    Every network here allows this.
+    """
     fast = optimization.fuse(copy.deepcopy(model).eval())
     for node in fast.graph.nodes:
         if node.op == "call_function":
@@ -102,7 +105,7 @@ def folded(model: nn.Module) -> nn.Module:
 
 
 def inference(model: nn.Module, layout: torch.memory_format, images: torch.Tensor) -> Work:
-    """Scores of `images` from the folded network."""
+    """Return the work of computing the outputs of `images` by the folded network."""
     fast, images = folded(model).to(memory_format=layout), images.contiguous(memory_format=layout)
 
     def work() -> torch.Tensor:
@@ -115,7 +118,7 @@ def inference(model: nn.Module, layout: torch.memory_format, images: torch.Tenso
 def training(
     model: nn.Module, prunables: Sequence[Prunable], layout: torch.memory_format, images: torch.Tensor, labels: torch.Tensor
 ) -> Work:
-    """A step of Adam on a copy of the network, as `train_epoch` does it; returns the loss."""
+    """Return the work of a step of Adam on a copy of the network, as `train_epoch` does it; its result is the loss."""
     model, prunables = copy.deepcopy((model, prunables))
     model.to(memory_format=layout).train()
     images = images.contiguous(memory_format=layout)
@@ -133,13 +136,13 @@ def training(
 
 
 def batch_of(size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images [size, 3, 32, 32] and labels [size]."""
+    """Draw images [size, 3, 32, 32] and labels [size]."""
     draws = torch.Generator().manual_seed(1)
     return torch.randn(size, *CIFAR, generator=draws), torch.randint(10, (size,), generator=draws)
 
 
 def works(row: Row, networks: Networks) -> dict[tuple[str, str], Work]:
-    """The work of both sides in both formats."""
+    """Return the work of both sides in both formats."""
     images, labels = batch_of(row.batch)
     models: dict[str, tuple[nn.Module, Sequence[Prunable]]] = {
         "compact": (networks.small, networks.prunables),
@@ -156,7 +159,7 @@ def works(row: Row, networks: Networks) -> dict[tuple[str, str], Work]:
 
 
 def timed(made: Mapping[tuple[str, str], Work], count: int, repeats: int) -> dict[str, dict[str, list[float]]]:
-    """Seconds of each work, by side and format, over `repeats` turns after one to warm up."""
+    """Time each work in seconds, by side and format, over `repeats` turns after a warm-up turn."""
     seconds: dict[str, dict[str, list[float]]] = {side: {name: [] for name in FORMATS} for side in SIDES}
     for turn in range(repeats + 1):
         for (side, name), work in made.items():
@@ -169,10 +172,10 @@ def timed(made: Mapping[tuple[str, str], Work], count: int, repeats: int) -> dic
 
 
 def difference(row: Row, networks: Networks) -> float:
-    """How far the sides are from what they stand for, in the largest output: what is measured is the same function.
+    """Return how far each side's outputs differ from the function it stands for, as a share of the largest output.
 
-    For inference the folded networks from the dense and the masked one, in float32; for training the compact network from the
-    masked one, in float64 and in both modes.
+    For inference it compares the folded networks with the dense and the masked one, in float32. For training it compares the
+    compact network with the masked one, in float64 and in both modes.
     """
     images = batch_of(8)[0]
     if row.work == "training":
@@ -186,7 +189,7 @@ def difference(row: Row, networks: Networks) -> float:
 
 
 def measure(repeats: int, rows: Mapping[str, Row] = ROWS, **given: Any) -> dict[str, dict[str, Any]]:
-    """The rows' entries in `results.json`, seconds of one piece of work; `given` goes to `prepare`."""
+    """Return the rows' entries in `results.json`, in seconds of one piece of work; `given` goes to `prepare`."""
     entries = {}
     pruned = {density: prepare(density, **given) for density in {row.density for row in rows.values()}}
     for name, row in rows.items():

@@ -1,4 +1,4 @@
-"""Seconds to an answer and bytes at the peak: what one command costs before and beside its arithmetic."""
+"""Seconds to the first result and peak memory: the cost of one command besides its arithmetic."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _help() -> float:
 
 
 def measure(repeats: int) -> list[tuple[str, float, str, float]]:
-    """(what, median, unit, the most that is asked) for start-up, help and the memory of SynFlow."""
+    """Return (name, median, unit, upper limit) for start-up, help and the memory of SynFlow."""
     return [
         ("start-up to the first training step of the main command on MNIST, after the import of torch",
          statistics.median(_last_number(STARTUP) for _ in range(repeats)), "s", 4.0),

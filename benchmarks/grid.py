@@ -1,7 +1,7 @@
 """The row `grid`: one command of this project against a shell loop of textbook runs, timed as whole processes.
 
-The command runs a dense baseline cell as well and saves every run, which the loop does not. It trains the dense network of
-magnitude pruning once for all its compressions; each turn of the loop starts from nothing, as separate programs do.
+The command also runs a dense baseline cell and saves every run, which the loop does not. It trains the dense network of magnitude
+pruning once for all its compressions. Each turn of the loop starts from the beginning, as separate programs do.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TITLE = (
 
 
 class Work(NamedTuple):
-    """What a cell came to: weights kept in each layer, evaluations before and after pruning, the last top-1 accuracy."""
+    """The results of a cell: weights kept in each layer, evaluations before and after pruning, the last top-1 accuracy."""
 
     kept: tuple[int, ...]
     evaluations: tuple[int, int]
@@ -47,14 +47,14 @@ class Plan:
     mag_epochs: int = 5
 
     def command(self, folder: str, jobs: int) -> list[str]:
-        """The words of this project's one command; results go to `folder`."""
+        """Return the words of this project's one command; results go to `folder`."""
         words = ["main.py", "--pruner-list", *self.pruners, "--compression-list", *(f"{c:g}" for c in self.compressions)]
         words += ["--post-epochs", str(self.post_epochs)]
         words += ["--for", f"mag:pre-epochs={self.mag_epochs}"] if "mag" in self.pruners else []
         return [*words, "--jobs", str(jobs), "--result-dir", folder]
 
     def loop(self) -> dict[str, list[str]]:
-        """The words of each textbook run, by cell."""
+        """Return the words of each textbook run, by cell."""
         runs = {}
         for pruner in self.pruners:
             for compression in self.compressions:
@@ -66,14 +66,14 @@ class Plan:
 
 
 def run_command(plan: Plan) -> tuple[float, dict[str, Work]]:
-    """Seconds of this project's command in a fresh folder with as many jobs as cores, and what its cells came to."""
+    """Run this project's command in a fresh folder with as many jobs as cores; return its seconds and its cells' results."""
     with tempfile.TemporaryDirectory() as folder:
         seconds, _ = _timed(plan.command(folder, cores()))
         return seconds, saved_work(Path(folder))
 
 
 def run_loop(plan: Plan) -> tuple[float, dict[str, Work]]:
-    """Seconds of the textbook runs together, one after another, and what they came to."""
+    """Run the textbook programs one after another; return their seconds together and their results."""
     total, work = 0.0, {}
     for name, words in plan.loop().items():
         seconds, printed = _timed(words)
@@ -84,7 +84,7 @@ def run_loop(plan: Plan) -> tuple[float, dict[str, Work]]:
 
 
 def saved_work(folder: Path) -> dict[str, Work]:
-    """What the cells in a result folder came to, without the dense baseline."""
+    """Read the results of the cells in a result folder, without the dense baseline."""
     work = {}
     for summary in (json.loads(path.read_text()) for path in folder.glob("singleshot/*/*/summary.json")):
         options = summary["options"]
@@ -97,13 +97,13 @@ def saved_work(folder: Path) -> dict[str, Work]:
 
 
 def printed_work(text: str) -> Work:
-    """What a textbook run came to, from what it printed."""
+    """Read the results of a textbook run from its output."""
     results = json.loads(text.splitlines()[-1])
     return Work(tuple(results["kept"]), tuple(results["evaluations"]), results["top1"])
 
 
 def measure(repeats: int, plan: Plan | None = None) -> dict[str, Any]:
-    """The row's entry in `results.json`: `repeats` turns of both sides after a warm-up that reads their files once."""
+    """Return the row's entry in `results.json`: `repeats` turns of both sides after a warm-up that reads their files once."""
     plan = plan or Plan()
     short = Plan(("rand",), (1.0,), 0)
     _timed(["main.py", "--pruner", "rand", "--compression", "1", "--post-epochs", "0", "--no-save"])
@@ -121,7 +121,7 @@ def measure(repeats: int, plan: Plan | None = None) -> dict[str, Any]:
 
 
 def compare(ours: dict[str, Work], theirs: dict[str, Work]) -> dict[str, Any]:
-    """Whether both sides did the same work, and each cell's size and accuracies."""
+    """Tell whether both sides did the same work, with each cell's size and accuracies."""
     same_cells = ours.keys() == theirs.keys()
     both = [(ours[name], theirs[name]) for name in theirs if name in ours]
     return {
@@ -135,7 +135,7 @@ def compare(ours: dict[str, Work], theirs: dict[str, Work]) -> dict[str, Any]:
 
 
 def _timed(words: Sequence[str]) -> tuple[float, str]:
-    """Seconds of a Python process, on the CPU and in the project's folder, and what it printed."""
+    """Run a Python process on the CPU, in the project's folder; return its seconds and its output."""
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     began = time.perf_counter()
     done = subprocess.run([sys.executable, *words], cwd=PROJECT, env=environment, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""The images of the comparisons: real MNIST, and noise of CIFAR-10's shape, whose cost is the same as that of pictures."""
+"""The images of the comparisons: real MNIST, and noise of CIFAR-10's shape, which costs the same as pictures."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Images:
     labels: np.ndarray
 
     def picture(self, index: int) -> Image.Image:
-        """Image `index` as torchvision's datasets give it."""
+        """Return image `index` as torchvision's datasets give it."""
         return Image.fromarray(self.pixels[index])
 
 
 @cache
 def mnist(train: bool) -> Images:
-    """MNIST's training or test images."""
+    """Read MNIST's training or test images."""
     part = "train" if train else "t10k"
     raw = {kind: gzip.decompress((MNIST / f"{part}-{kind}-ubyte.gz").read_bytes()) for kind in ("images-idx3", "labels-idx1")}
     pixels = np.frombuffer(raw["images-idx3"], np.uint8, offset=16).reshape(-1, 28, 28)
@@ -39,12 +39,12 @@ def mnist(train: bool) -> Images:
 
 @cache
 def cifar_like() -> Images:
-    """3,200 images of 32x32x3 noise in ten classes."""
+    """Draw 3,200 images of 32x32x3 noise in ten classes."""
     draws = np.random.default_rng(0)
     return Images(draws.integers(0, 256, (3200, 32, 32, 3), dtype=np.uint8), np.arange(3200) % 10)
 
 
 @cache
 def scoring_batch() -> tuple[torch.Tensor, torch.Tensor]:
-    """100 normalised images of CIFAR-10's shape, ten of each class."""
+    """Draw 100 normalised images of CIFAR-10's shape, ten of each class."""
     return torch.randn(100, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(100) % 10

@@ -1,4 +1,4 @@
-"""The same rows with a checkout of the original Synaptic-Flow (`--against DIR`), in a process of its own."""
+"""The same rows with a checkout of the original Synaptic-Flow (`--against DIR`), in its own process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CIFAR = (3, 32, 32)
 
 
 def _dataset(images: Images) -> Callable[..., Any]:
-    """What torchvision's dataset classes do for each image, without their files."""
+    """Return a stand-in for torchvision's dataset classes that does the same for each image, without files."""
 
     class Pictures(torch.utils.data.Dataset):
         def __init__(self, transform: Callable[[Any], torch.Tensor]) -> None:
@@ -48,18 +48,18 @@ class Original:
         )
 
     def network(self, name: str) -> nn.Module:
-        """A network drawn as with `--seed 1`."""
+        """Return a network drawn as with `--seed 1`."""
         kind, shape = ("default", (1, 28, 28)) if name in ("fc", "conv") else ("lottery", CIFAR)
         torch.manual_seed(1)
         torch.randperm(60000 if kind == "default" else 50000)
         return self.load.model(name, kind)(shape, 10)
 
     def pruner(self, name: str, model: nn.Module) -> Any:
-        """A pruner over the network's masked parameters."""
+        """Return a pruner over the network's masked parameters."""
         return self.load.pruner(name)(self.generator.masked_parameters(model))
 
     def work(self, row: str) -> Callable[[], Any]:
-        """The original's side of a row."""
+        """Return the original's side of a row."""
         loss = nn.CrossEntropyLoss()
         if row == "batches":
             loader = self.load.dataloader("cifar10", 64, True, 0)

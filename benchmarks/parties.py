@@ -1,4 +1,4 @@
-"""The sides of a comparison, each in a process of its own, so that neither disturbs the other's memory or threads."""
+"""The sides of a comparison, each in its own process, so that neither disturbs the other's memory or threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def serve(party: str, connection: Connection) -> None:
-    """A worker: prepares a row on request and times its work, with everything else asleep."""
+    """Prepare rows on request and time their work, while the other processes are idle."""
     from benchmarks import rows
 
     if party == "ours":
@@ -35,7 +35,7 @@ def serve(party: str, connection: Connection) -> None:
 
 
 class Party:
-    """One side of the comparison, in a process of its own."""
+    """One side of the comparison, in its own process."""
 
     def __init__(self, name: str) -> None:
         context = multiprocessing.get_context("spawn")

@@ -1,4 +1,4 @@
-"""`results.json`, what was measured, and `results.md`, the same to be read."""
+"""The files of the results: `results.json`, and `results.md` for readers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ COMPACT_HEADING = (
 
 
 def load(folder: Path = FOLDER) -> dict[str, Any]:
-    """What `write` wrote last: `machine`, `repeats`, `rows` by name, `limits`, `compaction` once it is measured.
+    """Read the content that `write` wrote last.
 
-    Without rows where there is nothing yet.
+    It has `machine`, `repeats`, `rows` by name, `limits`, and `compaction` once that is measured. Without a file it has no rows.
     """
     path = folder / "results.json"
     return json.loads(path.read_text()) if path.exists() else {"machine": "", "repeats": 0, "rows": {}, "limits": []}
@@ -30,7 +30,7 @@ def write(content: dict[str, Any], folder: Path = FOLDER) -> None:
 
 
 def merge(row: dict[str, Any], name: str, folder: Path = FOLDER) -> None:
-    """Write one row beside those that are there, whose numbers stay."""
+    """Write one row beside the existing ones, whose numbers stay."""
     content = load(folder)
     content["rows"][name] = row
     write(content, folder)
@@ -42,7 +42,7 @@ def put(part: dict[str, Any], name: str, folder: Path = FOLDER) -> None:
 
 
 def line(row: dict[str, Any]) -> str:
-    """A row of the table."""
+    """Return a row of the table."""
     medians, unit = row["medians"], row["unit"]
     original = f"{medians['original']:.3g} {unit}" if "original" in medians else "-"
     ratio = medians["textbook"] / medians["ours"]
@@ -53,7 +53,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 def render(content: dict[str, Any]) -> str:
-    """The text of `results.md`."""
+    """Return the text of `results.md`."""
     text = f"# Speed\nMedians of {content['repeats']} turns, all sides in turn; {content['machine']}. Made by "
     text += f"`python -m benchmarks`.\n\n{HEADING}\n" + "".join(line(row) + "\n" for row in content["rows"].values())
     if "grid" in content["rows"]:
@@ -64,7 +64,7 @@ def render(content: dict[str, Any]) -> str:
 
 
 def compact_line(row: dict[str, Any]) -> str:
-    """A row of the table "compact against dense"; the ratio is of the better formats."""
+    """Return a row of the table "compact against dense"; the ratio is that of the better formats."""
     medians, unit = row["medians"], row["unit"]
     compact, dense = ([medians[side][name] for name in ("contiguous", "channels last")] for side in ("compact", "dense"))
     cells = " | ".join(f"{value:.3g} {unit}" for value in (*compact, *dense))

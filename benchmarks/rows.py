@@ -1,7 +1,7 @@
-"""What is measured: each row as one piece of work for the project (`ours`) and for the textbook.
+"""The rows of the comparison, each as one piece of work for the project (`ours`) and for the textbook.
 
-A function of a row prepares (networks, data in memory) and returns the work to be timed, which may return a result to
-compare. `ROWS` says how the numbers read and what ratio is asked for.
+The function of a row prepares networks and data in memory, and returns the work to time, which may return a result to compare.
+`ROWS` has the unit of the numbers and the wanted ratio.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CIFAR = (3, 32, 32)
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. The work is `count` `unit`s long; `target` is the ratio textbook / ours asked for."""
+    """One line of the table. The work is `count` `unit`s long; `target` is the wanted ratio textbook / ours."""
 
     title: str
     target: float
@@ -43,7 +43,7 @@ ROWS = {
 
 
 def network(name: str) -> torch.nn.Module:
-    """One of the project's networks, drawn as `--seed 1` draws it."""
+    """Return one of the project's networks, drawn as `--seed 1` draws it."""
     from Models import registry
 
     kind, shape = ("default", (1, 28, 28)) if name in ("fc", "conv") else ("lottery", CIFAR)
@@ -70,7 +70,7 @@ def _mnist() -> Any:
 
 
 def ours(row: str) -> Work:
-    """The project's side of a row, with as many threads as `main.py` would use for its network."""
+    """Return the project's side of a row, with as many threads as `main.py` would use for its network."""
     from Utils.training.set_up import use_threads
 
     name = {"epoch": "fc", "evaluate": "conv", "step": "resnet20", "step-bfloat16": "resnet20"}.get(row, "vgg16")
@@ -137,7 +137,7 @@ def _score(problem: Any, name: str) -> None:
 
 
 def by_the_book(row: str) -> Work:
-    """The textbook's side of a row."""
+    """Return the textbook's side of a row."""
     if row == "epoch":
         model = textbook.masked(network("fc"))
         optimizer = torch.optim.Adam(model.parameters(), lr=0.001)

@@ -24,7 +24,7 @@ SHAPE = (1, 28, 28)
 
 
 def train_and_evaluate(model: nn.Module, epochs: int, train: DataLoader, test: DataLoader) -> list[tuple[float, float, float]]:
-    """Evaluate, then train for `epochs` with Adam, evaluating after each; (loss, top-1, top-5) of each evaluation."""
+    """Evaluate, then train for `epochs` with Adam, evaluating after each; return (loss, top-1, top-5) of each evaluation."""
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
     results = [textbook.evaluate(model, test)]
     for epoch in range(epochs):
@@ -49,7 +49,10 @@ def prune(model: nn.Module, pruner: str, density: float, batches: DataLoader) ->
 
 
 def run(options: Options) -> dict[str, object]:
-    """The whole program but its last words: weights kept in each layer, evaluations of both phases, the last accuracy."""
+    """Run the whole program except its last lines of output.
+
+    Return the weights kept in each layer, the number of evaluations of both phases, and the last accuracy.
+    """
     torch.manual_seed(1)
     scoring = textbook.mnist_loader(True, 256, torch.randperm(60000)[:SCORING_IMAGES].tolist())
     train, test = textbook.mnist_loader(True, 64), textbook.mnist_loader(False, 256)

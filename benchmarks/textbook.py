@@ -1,8 +1,8 @@
-"""The work as a textbook would have it, and as Synaptic-Flow does it: the other side of each comparison.
+"""The textbook version of the work, as in Synaptic-Flow: the other side of each comparison.
 
-Images are loaded one by one through PIL transforms and a `DataLoader`; layers multiply their mask in every forward; a
-round of pruning concatenates the scores, takes `kthvalue`, and writes masks with `where`; losses are read back after each
-step; optimizers are not fused.
+Images are loaded one by one through PIL transforms and a `DataLoader`. Layers multiply their mask in every forward pass. A round
+of pruning concatenates the scores, takes `kthvalue`, and writes masks with `where`. Losses are read back after each step.
+Optimizers are not fused.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class MaskedIdentity2d(nn.Module):
 
 
 def masked(model: nn.Module) -> nn.Module:
-    """A copy of one of the project's networks, same weights, in masked layers."""
+    """Copy one of the project's networks, with the same weights, into masked layers."""
 
     def convert(module: nn.Module) -> nn.Module:
         from Models.layers import Identity2d
@@ -101,12 +101,12 @@ def masked(model: nn.Module) -> nn.Module:
 
 
 def prunable(model: nn.Module) -> list[tuple[torch.Tensor, nn.Parameter]]:
-    """(mask, weight) of every convolution and linear layer."""
+    """Return (mask, weight) of every convolution and linear layer."""
     return [(m.weight_mask, m.weight) for m in model.modules() if isinstance(m, MaskedConv2d | MaskedLinear)]
 
 
 def keep(scores: list[torch.Tensor], masks: list[torch.Tensor], density: float) -> None:
-    """Mask everything up to the k-th smallest score."""
+    """Mask all weights up to the k-th smallest score."""
     every = torch.cat([s.flatten() for s in scores])
     k = int((1 - density) * every.numel())
     if k < 1:
@@ -137,7 +137,7 @@ def synflow(model: nn.Module, density: float, rounds: int, shape: tuple[int, ...
 
 
 def snip(model: nn.Module, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> list[torch.Tensor]:
-    """SNIP's scores through the gradient of the masks."""
+    """Compute SNIP's scores through the gradient of the masks."""
     pairs = prunable(model)
     model.eval()
     for mask, _ in pairs:
@@ -154,7 +154,7 @@ def snip(model: nn.Module, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> 
 
 
 def grasp(model: nn.Module, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> list[torch.Tensor]:
-    """GraSP's scores in two passes: the gradient without a graph, then with one."""
+    """Compute GraSP's scores in two passes: the gradient without a graph, then with one."""
     pairs = prunable(model)
     weights = [w for _, w in pairs]
     model.eval()
@@ -187,21 +187,21 @@ class _Transformed(Dataset):
 
 
 def mnist_loader(train: bool, batch_size: int, indices: Sequence[int] | None = None) -> DataLoader:
-    """MNIST, or the images `indices` of it, through ToTensor and Normalize; training images are shuffled."""
+    """Load MNIST, or its images `indices`, through ToTensor and Normalize; training images are shuffled."""
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(*MNIST_STATISTICS)])
     images: Dataset = _Transformed(mnist(train), transform)
     return DataLoader(images if indices is None else Subset(images, indices), batch_size, shuffle=train)
 
 
 def cifar_loader(batch_size: int) -> DataLoader:
-    """Images of CIFAR-10's size through crop, flip, ToTensor and Normalize."""
+    """Load images of CIFAR-10's size through crop, flip, ToTensor and Normalize."""
     steps = [transforms.RandomCrop(32, 4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
     transform = transforms.Compose([*steps, transforms.Normalize(*CIFAR_STATISTICS)])
     return DataLoader(_Transformed(cifar_like(), transform), batch_size, shuffle=True)
 
 
 def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterator | DataLoader) -> float:
-    """One epoch; the loss is read back after each step."""
+    """Train one epoch; the loss is read back after each step."""
     model.train()
     total, count = 0.0, 0
     for x, y in batches:
@@ -215,7 +215,7 @@ def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Ite
 
 
 def evaluate(model: nn.Module, batches: Iterator | DataLoader) -> tuple[float, float, float]:
-    """Loss, top-1 and top-5, read back after each batch."""
+    """Compute loss, top-1 and top-5, read back after each batch."""
     model.eval()
     total = hits1 = hits5 = count = 0.0
     with torch.no_grad():

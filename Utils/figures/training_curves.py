@@ -20,7 +20,7 @@ WIDE = 100  # times the smallest loss; with a larger range the axis is logarithm
 
 
 def curves_figure(curves: pd.DataFrame, title: str, methods: Sequence[str] = ()) -> Figure:
-    """Draw panels of train loss, test loss and top-1 accuracy: the mean over seeds of each method, and a band from min to max.
+    """Draw panels of train loss, test loss and top-1 accuracy: the mean of each method, and a band over its seeds.
 
     Args:
         curves: `pruner, seed, epoch, train_loss, test_loss, top1_accuracy`; epoch 0 is before training and has no train loss.

@@ -144,7 +144,7 @@ class Document:
 
 
 def slug(*words: object) -> str:
-    """Turn words into a file name or link: lower case, `-` for all other characters; a hash keeps shortened names distinct."""
+    """Turn words into a file name or link: lower case, `-` for other characters; a hash keeps shortened names distinct."""
     plain = re.sub(r"[^a-z0-9.]+", "-", " ".join(map(str, words)).lower()).strip("-.") or "part"
     return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}-{hashlib.blake2b(plain.encode(), digest_size=3).hexdigest()}"
 

@@ -49,7 +49,7 @@ def compose(names: Iterable[str | Path], choices: Choices = Choices()) -> Docume
     found = collect(names)
     asked = choices.beside(found.settings.get("report") or {})
     tables = groups(found)
-    masks = [group for group in tables if not single_of(group, tables)]  # mixed precision gives the same masks as single precision
+    masks = [group for group in tables if not single_of(group, tables)]  # mixed precision leaves masks the same
     makers: list[Callable[[], Section | None]] = [
         lambda: environment(found),
         lambda: settings(tables) if tables else None,

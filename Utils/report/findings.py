@@ -18,7 +18,7 @@ EQUAL = 0.10  # a range of times below this share of their median counts as equa
 
 
 def leaders(group: Group) -> list[str]:
-    """Name the first method at each compression, compare its margin with the spread, and tell how far each stays near dense."""
+    """Name the first method at each compression, compare its margin with the spread, and tell how far each is near dense."""
     cells = statistics(group.table, "accuracy")
     cells = cells[(cells["n"] > 0) & (cells["untrained"] < cells["n"])]
     pruned = cells[cells["pruner"] != DENSE]

@@ -105,7 +105,10 @@ class Group:
 
 
 def groups(collection: Collection) -> list[Group]:
-    """Return the tables of a report, those with default settings first; a network that was only trained dense has one too."""
+    """Return the tables of a report, those with default settings first.
+
+    A network that was only trained dense has a table too.
+    """
     found: dict[Hashable, Group] = {}
     for run in (r for r in collection.runs if r["pruner"] != DENSE):
         key = {name: run[name] for name in SPLIT}
@@ -123,7 +126,10 @@ def groups(collection: Collection) -> list[Group]:
 
 
 def _dense_of(group: Group, dense: Sequence[Run]) -> list[Run]:
-    """Return the dense networks beside a group's: of the same grid, else of the same network; of several recipes the nearest."""
+    """Return the dense networks beside a group's: of the same grid, else of the same network.
+
+    If they have several recipes, the one nearest to the group's counts.
+    """
     same = [run for run in dense if _network(run.options) == _network(group.key)]
     grids = {run.grid for run in group.runs} - {""}
     parts = unmixed([run for run in same if run.grid in grids] or same)

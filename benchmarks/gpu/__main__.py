@@ -32,7 +32,7 @@ from benchmarks.rows import network
 from Utils.base.errors import RunFailed
 
 PAGE = Path(__file__).resolve().parent.parent / "gpu.md"
-WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # cuBLAS reads it once; without it torch refuses products with deterministic algorithms
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # cuBLAS reads it once; without it, torch refuses deterministic products
 PARTS: dict[str, Part] = {
     "floors": FLOORS,
     "textbook": TEXTBOOK,
@@ -46,7 +46,7 @@ PARTS: dict[str, Part] = {
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the flags."""
+    """Build the parser of the flags."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=420, help="begin no measurement that may end later (default: 420)")
     parts = f"measure these of {', '.join(PARTS)}; the page keeps the others if they are of the same card (default: all)"
@@ -58,10 +58,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def page_of(options: argparse.Namespace) -> Path:
-    """Where the page is written.
+    """Return the path of the page.
 
     Raises:
-        ValueError: `--out` is no page, or that of a card in a dry run.
+        ValueError: `--out` is not a page, or is that of a card in a dry run.
     """
     if options.out is None:
         return Path(tempfile.mkdtemp(prefix="gpu-dry-")) / PAGE.name if options.dry else PAGE
@@ -74,15 +74,15 @@ def page_of(options: argparse.Namespace) -> Path:
 
 @contextmanager
 def torch_set_up(card: Card) -> Iterator[None]:
-    """Choose the card, and one CPU thread in a dry run; what other code of the process sees is put back afterwards."""
+    """Choose the card, and one CPU thread in a dry run; at the end the settings of the process are restored."""
     threads, before = torch.get_num_threads(), os.environ.get(WORKSPACE)
     os.environ.setdefault(WORKSPACE, ":4096:8")
     if card.cuda:
         torch.cuda.set_device(card.device)
     else:
         torch.set_num_threads(1)
-    network("fc")  # loads what torch still lacks
-    gc.freeze()  # each collection would look at all of it, for a quarter of a second
+    network("fc")  # loads the parts that torch loads late
+    gc.freeze()  # each collection would search all of it, for a quarter of a second
     try:
         yield
     finally:
@@ -93,7 +93,7 @@ def torch_set_up(card: Card) -> Iterator[None]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure what the flags ask for; returns the exit status."""
+    """Measure the parts that the flags ask for, and return the exit status."""
     ends = time.monotonic()
     options = build_parser().parse_args(words)
     ends += options.seconds

@@ -1,4 +1,4 @@
-"""Reach the CUDA card; on a CPU stand in for its streams and graphs, so that a dry run goes through the same lines."""
+"""The CUDA card; on a CPU a stand-in for its streams and graphs, so that a dry run executes the same lines."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Card:
     """The device that is measured: a CUDA card, or in a dry run the CPU.
 
     Attributes:
-        device: where tensors go.
-        cuda: whether it is a card. On a CPU a stream is None, and a captured graph is the work itself.
+        device: the device of the tensors.
+        cuda: whether it is a card. On a CPU, a stream is None, and a captured graph is the work itself.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -32,7 +32,7 @@ class Card:
             torch.cuda.synchronize(self.device)
 
     def stream(self) -> torch.cuda.Stream | None:
-        """Make a stream. CUDA hands out the same 32 in turn, so that more than 32 share."""
+        """Make a stream. CUDA gives out the same 32 in turn, so that more than 32 share."""
         return torch.cuda.Stream(self.device) if self.cuda else None
 
     def on(self, stream: torch.cuda.Stream | None) -> AbstractContextManager[object]:
@@ -40,12 +40,13 @@ class Card:
         return contextlib.nullcontext() if stream is None else torch.cuda.stream(stream)
 
     def capture(self, work: Work, stream: torch.cuda.Stream | None) -> Work:
-        """Capture `work` as a graph on `stream` with memory of its own; returns the replay, which runs on that stream.
+        """Capture `work` as a graph on `stream` with its own memory; return the replay, which runs on that stream.
 
-        `work` must have run on the same stream before: the libraries keep a workspace for each stream, which would otherwise
-        be allocated while capturing.
+        `work` must have run on the same stream before: the libraries keep a workspace for each stream, which would otherwise be
+        allocated
+        during the capture.
         """
-        self.free()  # a dead graph that Python collects while another one is captured would spoil it
+        self.free()  # a dead graph that Python collects during the capture of another would invalidate it
         if stream is None:
             return work
         graph = torch.cuda.CUDAGraph()
@@ -54,14 +55,14 @@ class Card:
         return Replay(graph, stream, work)
 
     def free(self) -> None:
-        """Give back the memory of what is no longer used, graphs included."""
+        """Release unused memory, graphs included."""
         self.wait()
         gc.collect()
         if self.cuda:
             torch.cuda.empty_cache()
 
     def reserved(self) -> float | None:
-        """GiB that torch holds on the card, the memory of graphs included; None on a CPU."""
+        """Return the GiB that torch holds on the card, the memory of graphs included; None on a CPU."""
         return torch.cuda.memory_reserved(self.device) / 2**30 if self.cuda else None
 
     def about(self) -> dict[str, str]:
@@ -77,7 +78,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Replay:
-    """A captured graph, the stream that it runs on, and the work whose tensors it reads, which must live as long."""
+    """A captured graph, its stream, and the work whose tensors it reads, which must live as long."""
 
     graph: torch.cuda.CUDAGraph
     stream: torch.cuda.Stream
@@ -91,7 +92,7 @@ class Replay:
 
 @contextmanager
 def arithmetic(tf32: bool) -> Iterator[None]:
-    """Allow or forbid TF32 inside the block, with cuDNN's deterministic algorithms, as runs have them; put back afterwards."""
+    """Allow or forbid TF32 inside the block, with cuDNN's deterministic algorithms, as in runs; restored afterwards."""
     cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.allow_tf32, products.allow_tf32, cudnn.deterministic
     cudnn.allow_tf32 = products.allow_tf32 = tf32

@@ -1,4 +1,4 @@
-"""Build a network in training on the card, a cell, whose step runs eagerly or as one CUDA graph."""
+"""A network in training on the card, called a cell, whose step runs eagerly or as one CUDA graph."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channel
 
 @dataclass(frozen=True)
 class Variant:
-    """How a step computes: whether TF32 is allowed, whether it autocasts to bfloat16, and the memory format."""
+    """The arithmetic of a step: whether TF32 is allowed, whether it autocasts to bfloat16, and the memory format."""
 
     tf32: bool
     half: bool
     layout: str
 
     def labels(self) -> dict[str, str]:
-        """The columns that name the variant."""
+        """Return the columns that name the variant."""
         return {"precision": "bf16 autocast" if self.half else "TF32" if self.tf32 else "float32", "layout": self.layout}
 
 
@@ -36,13 +36,13 @@ PRECISIONS = ((False, False), (True, False), (True, True))  # TF32, bfloat16
 
 
 def variants(case: Case) -> list[Variant]:
-    """All variants of a case; a network without convolutions has one memory format."""
+    """Return all variants of a case; a network without convolutions has one memory format."""
     layouts = ["contiguous"] if case.network == "fc" else list(LAYOUTS)
     return [Variant(tf32, half, layout) for tf32, half in PRECISIONS for layout in layouts]
 
 
 class Cell:
-    """A masked network, its optimizer and a batch that stays, on a stream of its own.
+    """A masked network, its optimizer and a fixed batch, on its own stream.
 
     A step is that of `Utils.training.loops.train_epoch`, with the learning rate as a tensor on the device, which a graph needs.
     """
@@ -54,7 +54,7 @@ class Cell:
         draws = torch.Generator().manual_seed(1)
         for p in self.prunables:
             p.mask.copy_((torch.rand(p.mask.shape, generator=draws) < DENSITY).float())
-        self.model.to(card.device, memory_format=layout).train()  # masks too, before anything holds them
+        self.model.to(card.device, memory_format=layout).train()  # moves the masks too, before other objects refer to them
         apply_masks(self.prunables)
         self.optimizer = make_optimizer(self.model, case.optimizer, 0.001, 0.0)
         for group in self.optimizer.param_groups:
@@ -66,10 +66,10 @@ class Cell:
         self.loss = torch.zeros((), dtype=torch.float64, device=card.device)
         self.precision = Precision(card.device, torch.bfloat16 if variant.half else torch.float32)
         self.stream = card.stream()
-        card.wait()  # all of this was done on the default stream
+        card.wait()  # the lines above ran on the default stream
 
     def step(self) -> None:
-        """Forward, loss, backward, optimizer, masks, and the sum of the loss."""
+        """Compute forward, loss and backward, step the optimizer, apply masks, and add to the sum of the loss."""
         with self.precision.autocast():
             logits = self.model(self.images).float()
         loss = nn.functional.cross_entropy(logits, self.targets)
@@ -85,10 +85,13 @@ class Cell:
         self.card.wait()
 
     def capture(self) -> Work:
-        """Capture a step as a graph; returns the replay. Before that, take `WARM_UP` steps, which make the optimizer's state."""
+        """Capture a step as a graph and return the replay.
+
+        Before that, take `WARM_UP` steps, which make the optimizer's state.
+        """
         groups = [group for group in self.optimizer.param_groups if "capturable" in group]
         for group in groups:
-            group["capturable"] = True  # Adam refuses to be captured otherwise, and warns where it is not captured
+            group["capturable"] = True  # Adam cannot be captured without it, and warns with it outside of a capture
         try:
             return self.card.capture(self.step, self.stream)
         finally:
@@ -96,24 +99,24 @@ class Cell:
                 group["capturable"] = False
 
     def tensors(self) -> list[torch.Tensor]:
-        """All that a step changes: parameters, statistics, optimizer's state, sum of the loss (and the masks)."""
+        """Return all tensors that a step changes: parameters, statistics, optimizer's state, sum of the loss (and the masks)."""
         kept = [t for state in self.optimizer.state.values() for t in state.values() if isinstance(t, torch.Tensor)]
         return [*(p.detach() for p in self.model.parameters()), *self.model.buffers(), *kept, self.loss]
 
     def state(self) -> list[torch.Tensor]:
-        """Copies of `tensors`."""
+        """Return copies of `tensors`."""
         self.card.wait()
         return [t.clone() for t in self.tensors()]
 
     def put_back(self, state: list[torch.Tensor]) -> None:
-        """Go back to `state`, in place, so that a graph goes on from it."""
+        """Restore `state` in place, so that a graph continues from it."""
         self.card.wait()
         for tensor, before in zip(self.tensors(), state, strict=True):
             tensor.copy_(before)
         self.card.wait()
 
     def check_masks(self) -> None:
-        """Make sure that pruned weights are zero.
+        """Check that pruned weights are zero.
 
         Raises:
             RuntimeError: some are not.
@@ -123,7 +126,7 @@ class Cell:
 
 
 def difference(some: list[torch.Tensor], others: list[torch.Tensor]) -> float:
-    """The largest difference between two states: 0 where all numbers are equal, infinite where one is not finite."""
+    """Return the largest difference between two states: 0 if all numbers are equal, infinite if one is not finite."""
     worst = 0.0
     for a, b in zip(some, others, strict=True):
         if not torch.equal(a, b):

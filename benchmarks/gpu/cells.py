@@ -1,4 +1,4 @@
-"""Measure the training of several networks at once, each a captured graph on a stream of its own."""
+"""The training of several networks at once, each a captured graph on its own stream."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.gpu.timing import measure
 
 
 def cells_tasks(card: Card, sizes: Sizes) -> Iterator[Task]:
-    """Each network with TF32 and, where it convolves, in bfloat16; more and more cells of it."""
+    """Yield tasks of each network with TF32 and, if it convolves, in bfloat16, for a growing number of its cells."""
     for case in sizes.cases:
         variants = [Variant(True, half, "channels last") for half in (False, True)]
         for variant in [Variant(True, False, "contiguous")] if case.network == "fc" else variants:
@@ -33,10 +33,10 @@ class Together:
         self.cells: list[Cell] = []
         self.replays: list[Work] = []
         self.start: list[torch.Tensor] = []
-        self.alone: list[torch.Tensor] = []  # what a cell comes to by itself
+        self.alone: list[torch.Tensor] = []  # the state of a cell that was trained alone
 
     def measure(self, count: int) -> Row:
-        """Time a step of `count` cells at once, of which those that are missing are made."""
+        """Time a step of `count` cells at once; missing cells are made first."""
         with arithmetic(self.variant.tf32):
             while len(self.cells) < count:
                 self._add()
@@ -69,7 +69,7 @@ class Together:
             replay()
 
     def _compared(self) -> Iterator[list[torch.Tensor]]:
-        """Give the state of each cell after some steps of all at once, one state at a time."""
+        """Yield the state of each cell after some steps of all at once, one state at a time."""
         for cell in self.cells:
             cell.put_back(self.start)
         for _ in range(self.sizes.compared):

@@ -1,4 +1,4 @@
-"""Find out what torch refuses to do with deterministic algorithms alone."""
+"""The work that torch refuses when only deterministic algorithms are allowed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from benchmarks.gpu.tasks import Part, Task, reason
 from Pruners._shared.loop import prune_loop
 from Utils.compute.device import use_determinism
 
-NETWORK = "resnet20"  # that the methods score
+NETWORK = "resnet20"  # the network that the methods score
 
 
 def determinism_tasks(card: Card, sizes: Sizes) -> Iterator[Task]:
-    """Every registered method, and a training step of every network in every variant."""
+    """Yield tasks for every registered method, and for a training step of every network in every variant."""
     for pruner in Pruners.names():
         yield Task({"what": f"{pruner}, {NETWORK}"}, 5, partial(refusal, partial(prune, card, pruner, sizes)))
     for case in {case.network: case for case in sizes.cases}.values():
@@ -31,19 +31,19 @@ def determinism_tasks(card: Card, sizes: Sizes) -> Iterator[Task]:
 
 
 def prune(card: Card, pruner: str, sizes: Sizes) -> None:
-    """One round of a method."""
+    """Run one round of a method."""
     with arithmetic(False):
         prune_loop(problem_of(NETWORK, card.device, sizes.images), Pruners.load(pruner)(), DENSITY, rounds=1)
 
 
 def train(card: Card, case: Case, variant: Variant) -> None:
-    """Two steps: an optimizer's first one differs from the others."""
+    """Take two steps, as an optimizer's first one differs from the others."""
     with arithmetic(variant.tf32):
         Cell(card, case, variant).steps(2)
 
 
 def refusal(work: Callable[[], None]) -> Row:
-    """Do the work with deterministic algorithms alone: what is raised is a result here, no failure."""
+    """Do the work with only deterministic algorithms; an error counts as a result here, not as a failure."""
     before = torch.are_deterministic_algorithms_enabled()
     use_determinism(True)
     try:

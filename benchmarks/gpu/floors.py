@@ -1,4 +1,4 @@
-"""Measure what the card can do at best: bytes and operations a second, and the latency of a kernel in a graph."""
+"""The best that the card can do: bytes and operations a second, and the latency of a kernel in a graph."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PRODUCTS = {"float32": (torch.float32, False), "TF32": (torch.float32, True), "b
 
 
 def floors_tasks(card: Card, sizes: Sizes) -> Iterator[Task]:
-    """A copy, products of matrices, and chains of kernels on more and more streams."""
+    """Yield tasks for a copy, for products of matrices, and for chains of kernels on a growing number of streams."""
     yield Task({"what": f"copy of {sizes.copied} bytes, read and written"}, 5, partial(copy, card, sizes))
     for name in PRODUCTS:
         yield Task({"what": f"product of {sizes.matrix} x {sizes.matrix}, {name}"}, 5, partial(product, card, sizes, name))
@@ -28,14 +28,14 @@ def floors_tasks(card: Card, sizes: Sizes) -> Iterator[Task]:
 
 
 def copy(card: Card, sizes: Sizes) -> Row:
-    """Bytes a second that are read and written by a copy on the device."""
+    """Measure the bytes a second that a copy on the device reads and writes."""
     source, target = (torch.ones(sizes.copied, dtype=torch.uint8, device=card.device) for _ in range(2))
     seconds = measure(card, lambda: target.copy_(source), sizes).seconds
     return {"value": 2 * sizes.copied / seconds / 1e12, "unit": "TB/s"}
 
 
 def product(card: Card, sizes: Sizes, name: str) -> Row:
-    """Operations a second of a product of square matrices, two for each multiply-add."""
+    """Measure the operations a second of a product of square matrices, two for each multiply-add."""
     dtype, tf32 = PRODUCTS[name]
     with arithmetic(tf32):
         a, b = (torch.randn(sizes.matrix, sizes.matrix, device=card.device).to(dtype) for _ in range(2))
@@ -44,7 +44,7 @@ def product(card: Card, sizes: Sizes, name: str) -> Row:
 
 
 def chains(card: Card, sizes: Sizes, elements: int, streams: int) -> Row:
-    """Microseconds of a kernel in graphs of kernels that wait for each other, one graph on each stream."""
+    """Measure the microseconds of a kernel in graphs of kernels that wait for each other, one graph on each stream."""
     replays = []
     for _ in range(streams):
         numbers, stream = torch.randn(elements, device=card.device), card.stream()

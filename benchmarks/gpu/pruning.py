@@ -1,4 +1,4 @@
-"""Measure pruning on the card: SynFlow's rounds, and every method's masks against those of the CPU."""
+"""Pruning on the card: SynFlow's rounds, and every method's masks against those of the CPU."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from Pruners._shared.loop import prune_loop
 from Pruners._shared.problem import Problem
 from Utils.compute.memory import PeakMemory
 
-FEWEST, SHARE = 3, 5e-4  # a layer's kept counts may differ by this many, or by this share of its weights if that is more
+FEWEST, SHARE = 3, 5e-4  # a layer's kept counts may differ by this number, or this share of its weights if that is more
 
 
 def problem_of(name: str, device: torch.device, images: int) -> Problem:
-    """The network `name` on `device` with `images` images to score it with, the same on every device."""
+    """Return the network `name` on `device` with `images` images to score it with, the same on every device."""
     draws = torch.Generator().manual_seed(5)
     batch = torch.randn(images, *shape_of(name), generator=draws).to(device), (torch.arange(images) % 10).to(device)
     model = network(name).to(device)
@@ -33,12 +33,12 @@ def problem_of(name: str, device: torch.device, images: int) -> Problem:
 
 
 def synflow_tasks(card: Card, sizes: Sizes) -> Iterator[Task]:
-    """One row."""
+    """Yield one task."""
     yield Task({"network": sizes.large, "density": DENSITY, "rounds": sizes.synflow}, 40, partial(synflow, card, sizes))
 
 
 def synflow(card: Card, sizes: Sizes) -> Row:
-    """Time SynFlow's rounds, and read the largest memory that they took."""
+    """Time SynFlow's rounds, and read their peak memory."""
     with arithmetic(False):
         problem, pruner = problem_of(sizes.large, card.device, 0), Pruners.load("synflow")()
         memory, seconds = PeakMemory(card.device), []
@@ -47,7 +47,7 @@ def synflow(card: Card, sizes: Sizes) -> Row:
                 mask.fill_(1)
             memory.reset()
             taken = spent(card, lambda: prune_loop(problem, pruner, DENSITY, rounds=sizes.synflow), 1).seconds
-            if turn:  # the first one warms up
+            if turn:  # the first turn warms up
                 seconds.append(taken)
     weights = sum(mask.nbytes for mask in problem.masks)
     return {
@@ -58,7 +58,7 @@ def synflow(card: Card, sizes: Sizes) -> Row:
 
 
 def masks_tasks(card: Card, sizes: Sizes) -> Iterator[Task]:
-    """Every registered method on each network."""
+    """Yield a task for every registered method on each network."""
     for name in sizes.networks:
         for pruner in Pruners.names():
             yield Task({"network": name, "pruner": pruner}, 15, partial(compare_masks, card, name, pruner, sizes))
@@ -77,7 +77,7 @@ def compare_masks(card: Card, name: str, pruner: str, sizes: Sizes) -> Row:
 
 
 def compared(some: list[torch.Tensor], others: list[torch.Tensor]) -> Row:
-    """The row of two lists of masks: their totals, and the layer whose counts differ most, over what it may differ by."""
+    """Return the row of two lists of masks: their totals, and the layer whose counts differ most, over its tolerance."""
     totals = [sum(int(mask.sum()) for mask in side) for side in (some, others)]
     allowed = [max(FEWEST, SHARE * mask.numel()) for mask in some]
     off = [abs(int(a.sum()) - int(b.sum())) for a, b in zip(some, others, strict=True)]

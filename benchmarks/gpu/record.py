@@ -1,4 +1,4 @@
-"""Keep the rows of all parts, and write them after each as a page to be read and as JSON beside it."""
+"""The rows of all parts, written after each as a page and as JSON beside it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ MEANINGLESS = "**A dry run on the CPU, as small as it can be: these numbers mean
 
 
 class Record:
-    """What was measured on one card. Parts that the page has from before stay, if card and versions are the same.
+    """The measurements on one card.
+
+    Parts that the page has from before stay, if card and versions are the same.
 
     Attributes:
-        content: the JSON: `about` (card and versions), `date`, `dry`, and `parts` by name, each with its `about`, `date`,
-            `rows` and what was `left_out`.
+        content: the JSON: `about` (card and versions), `date`, `dry`, and `parts` by name, each with its `about`, `date`, `rows`
+            and the measurements `left_out`.
     """
 
     def __init__(self, page: Path, about: Mapping[str, str], dry: bool) -> None:
@@ -42,13 +44,13 @@ class Record:
         self.content["parts"][part] = {"about": about, "date": self._date, "rows": [], "left_out": []}
 
     def add(self, part: str, row: Row) -> None:
-        """Add a row and write everything."""
+        """Add a row and write both files."""
         self.content["parts"][part]["rows"].append(row)
         print(f"{part}: {_words(row)}", flush=True)
         self.write()
 
     def leave_out(self, part: str, labels: Row) -> None:
-        """Name a measurement for which no time was left, and write everything."""
+        """Name a measurement for which too little time was left, and write both files."""
         self.content["parts"][part]["left_out"].append(_words(labels))
         print(f"{part}: {_words(labels)}: left out, no time", flush=True)
         self.write()

@@ -1,4 +1,4 @@
-"""Say how large and how often: for a card, and for a dry run that only shows that every line works."""
+"""The sizes and repetitions of all measurements, for a card, and for a dry run that only tests every line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.rows import CIFAR
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained: a network, its batch size and optimizer, and the images of an epoch."""
+    """A training: a network, its batch size and optimizer, and the images of an epoch."""
 
     network: str
     batch: int
@@ -23,11 +23,11 @@ class Case:
         return shape_of(self.network)
 
     def labels(self) -> dict[str, str | int]:
-        """The first columns of the case's rows."""
+        """Return the first columns of the case's rows."""
         return {"network": self.network, "batch": self.batch, "optimizer": self.optimizer}
 
     def epoch(self, step: float) -> float:
-        """Seconds of an epoch of steps of `step` seconds; its last batch, which may be smaller, counts as a whole one."""
+        """Return the seconds of an epoch of steps of `step` seconds; a smaller last batch counts as a whole one."""
         return step * math.ceil(self.images / self.batch)
 
 
@@ -40,7 +40,7 @@ CASES = (
 
 
 def shape_of(name: str) -> tuple[int, ...]:
-    """The shape of an image of the network `name`."""
+    """Return the shape of an image of the network `name`."""
     return (1, 28, 28) if name == "fc" else CIFAR
 
 
@@ -49,14 +49,14 @@ class Sizes:
     """The sizes of all measurements; the defaults are those for a card.
 
     Attributes:
-        turn, turns, calls: seconds of a turn, how many turns, and the fewest and most calls in one.
-        cases: what is trained.
+        turn, turns, calls: seconds of a turn, number of turns, and the fewest and most calls in one.
+        cases: the trainings.
         compared: steps after which the bits of two ways are compared.
         copied, matrix: bytes of a copy, and rows of a square matrix.
         kernels, elements, streams: kernels in a graph of the floors, numbers that each works on, and graphs at once.
-        cells: how many networks are trained at once.
+        cells: numbers of networks that are trained at once.
         textbook: steps in a turn of the textbook's loop.
-        images: how many images the pruners score with.
+        images: the number of images that the pruners score with.
         networks, rounds: the networks whose masks are compared, and the most rounds of a pruner.
         large, synflow: the network on which SynFlow is timed, and its rounds in a turn.
     """

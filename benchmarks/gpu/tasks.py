@@ -1,4 +1,7 @@
-"""Do the measurements of a part one by one: each in time, each written at once, none stopped by the failure of another."""
+"""The execution of a part's measurements one by one, within the time limit.
+
+Each is written at once, and the failure of one does not stop the others.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from Utils.base.text import one_line
 
 @dataclass(frozen=True)
 class Task:
-    """One row of a table: what names it, the seconds that it may take, and the work that returns its numbers."""
+    """One row of a table: its labels, the seconds that it may take, and the work that returns its numbers."""
 
     labels: Row
     seconds: float
@@ -23,14 +26,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Part:
-    """One table: what it shows, and its measurements, which may share what an earlier one of them has made."""
+    """One table: its description, and its measurements, which may share objects that an earlier one has made."""
 
     about: str
     tasks: Callable[[Card, Sizes], Iterator[Task]]
 
 
 def run(name: str, part: Part, card: Card, sizes: Sizes, record: Record, ends: float) -> bool:
-    """Do what can end before the time `ends` (of `time.monotonic`), and name the rest; returns whether all of it worked."""
+    """Do the tasks that can end before the time `ends` (of `time.monotonic`), and name the rest; tell whether all worked."""
     worked = True
     record.begin(name, part.about)
     try:
@@ -58,7 +61,7 @@ def _do(name: str, task: Task, record: Record) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """Say in one line what was raised, and what was raised before it: the end of a broken capture raises once more."""
+    """Describe in one line the error and the one before it, as the end of a broken capture raises a second error."""
     lines = str(error).splitlines()
     text = one_line(f"{type(error).__name__}: {lines[0] if lines else ''}")[:200]
     return f"{text}; before it {reason(error.__context__)}" if error.__context__ else text

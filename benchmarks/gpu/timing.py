@@ -1,4 +1,4 @@
-"""Time work that the device does while the host goes on."""
+"""Timing of work that the device does while the host continues."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from benchmarks.gpu.card import Card, Work
 from benchmarks.gpu.sizes import Sizes
 
 WARM_UP, FIRST_LOOK = 3, 2  # calls
-ISSUED = 3  # calls whose issuing is timed: a thousand kernels fit in the queue, and a host that fills it waits
+ISSUED = 3  # calls whose issuing is timed; the queue holds a thousand kernels, and a host that fills it has to wait
 
 
 class Timing(NamedTuple):
-    """Seconds of a call, and of the host to issue it, after which the host could do something else."""
+    """The seconds of a call, and those that the host needs to issue it."""
 
     seconds: float
     host: float
 
 
 def measure(card: Card, work: Work, sizes: Sizes) -> Timing:
-    """Time `work`, after a warm-up: the median of several turns, each of as many calls as take `sizes.turn` seconds."""
+    """Time `work` after a warm-up: the median of several turns, each of as many calls as take `sizes.turn` seconds."""
     for _ in range(WARM_UP):
         work()
     once = spent(card, work, FIRST_LOOK).seconds

@@ -1,4 +1,4 @@
-"""Measure the training of one network: the textbook's loop, eager steps, steps captured as graphs."""
+"""The training of one network: the textbook's loop, eager steps, steps captured as graphs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _numbers(case: Case, timing: Timing) -> Row:
 
 
 def textbook_tasks(card: Card, sizes: Sizes) -> Iterator[Task]:
-    """The textbook's loop for each network."""
+    """Yield a task of the textbook's loop for each network."""
     for case in sizes.cases:
         yield Task(case.labels(), 15, partial(textbook_steps, card, case, sizes))
 
@@ -51,7 +51,7 @@ def textbook_steps(card: Card, case: Case, sizes: Sizes) -> Row:
 
 
 def eager_tasks(card: Card, sizes: Sizes) -> Iterator[Task]:
-    """Each network in each variant."""
+    """Yield a task for each network in each variant."""
     for case in sizes.cases:
         for variant in variants(case):
             yield Task(case.labels() | variant.labels(), 8, partial(eager_steps, card, case, variant, sizes))
@@ -68,14 +68,14 @@ def eager_steps(card: Card, case: Case, variant: Variant, sizes: Sizes) -> Row:
 
 
 def captured_tasks(card: Card, sizes: Sizes) -> Iterator[Task]:
-    """Each network in each variant."""
+    """Yield a task for each network in each variant."""
     for case in sizes.cases:
         for variant in variants(case):
             yield Task(case.labels() | variant.labels(), 10, partial(captured_steps, card, case, variant, sizes))
 
 
 def captured_steps(card: Card, case: Case, variant: Variant, sizes: Sizes) -> Row:
-    """Time replays of a captured step, after a look whether they come to the bits of eager steps from the same start."""
+    """Time replays of a captured step, after a check whether they give the bits of eager steps from the same start."""
     with arithmetic(variant.tf32):
         cell = Cell(card, case, variant)
         cell.steps(WARM_UP)

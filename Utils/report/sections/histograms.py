@@ -45,7 +45,7 @@ def histograms(groups: list[Group], choices: Choices) -> Section | None:
 
 
 def _chosen(layers: list[Layer], name: str) -> list[list[Layer]]:
-    """Return the layers of each figure that `name` asks for: those that it means, in one figure; for `all`, one figure each."""
+    """Return the layers of each figure that `name` asks for: all that it means in one figure; for `all`, one each."""
     meant = select(layers, name)
     return [meant] if meant else [[layer] for layer in layers] if name == ALL else []
 

@@ -17,7 +17,10 @@ VARIED = {"pruner", "compression", "density", "sparsity", "seed", *BESIDE, *inci
 
 
 def settings(groups: list[Group]) -> Section:
-    """Make the section: every option of the runs, with one value if all share it, else each value with its tables or methods."""
+    """Make the section: every option of the runs, with one value if all share it.
+
+    Else each value is listed with the tables or methods that have it.
+    """
     runs = [(run, group) for group in groups for run in group.all]
     names = dict.fromkeys(name for run, _ in runs for name in run.options if name not in VARIED)
     shared, rows = [], []

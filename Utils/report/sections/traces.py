@@ -25,7 +25,7 @@ OPERATORS = 10
 
 
 def traces(collection: Collection) -> Section | None:
-    """Make the section: for each trace, step, busy and convolution time, classes of work, layers, operators, and the timeline."""
+    """Make the section: for each trace, step, busy and convolution time, classes of work, layers, operators, timeline."""
     section = Section("Trace of one inference step")
     for run in collection.done:
         if run.file("trace.json"):
