@@ -1,4 +1,4 @@
-"""Prune neural networks and measure what is left: `python main.py --pruner synflow --compression 1`."""
+"""Prune neural networks and measure the result: `python main.py --pruner synflow --compression 1`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _run(argv: Sequence[str] | None, out: streams.Shown) -> int:
             command = parse(argv)
             check_processes(command)
         _dispatch(command)
-        out.flush()  # while an error can still be told
+        out.flush()  # while an error can still be reported
         if out.lost and command.prints_alone:
             raise RunFailed("standard output cannot be written, and this command does nothing else")
     except (Refused, RunFailed) as error:
@@ -51,7 +51,7 @@ def _run(argv: Sequence[str] | None, out: streams.Shown) -> int:
     except (KeyboardInterrupt, Terminated) as stop:
         print(f"main.py: interrupted; {what_stands(command)}", file=sys.stderr)
         return 130 if isinstance(stop, KeyboardInterrupt) else 143
-    except SystemExit:  # the help
+    except SystemExit:  # the help exits this way
         out.flush()
         if out.lost:
             return 1

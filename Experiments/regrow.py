@@ -38,7 +38,7 @@ EXPERIMENT = {
 
 
 def check(options: Options, datasets: Datasets) -> None:
-    """Refuse whatever `run` would refuse, without writing or printing."""
+    """Refuse everything that `run` would refuse, without writing or printing."""
     with contextlib.redirect_stdout(io.StringIO()):
         start = open_start(options, datasets)
     check_sources(start)

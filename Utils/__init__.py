@@ -1,1 +1,1 @@
-"""Options, data, training, measuring and results: one file per concern."""
+"""Options, data, training, measurements and results: one package per concern."""

@@ -103,7 +103,7 @@ def printed_work(text: str) -> Work:
 
 
 def measure(repeats: int, plan: Plan | None = None) -> dict[str, Any]:
-    """Return the row's entry in `results.json`: `repeats` turns of both sides after a warm-up that reads their files once."""
+    """Return the row's entry in `results.json`: `repeats` turns of both sides, after a warm-up that reads their files."""
     plan = plan or Plan()
     short = Plan(("rand",), (1.0,), 0)
     _timed(["main.py", "--pruner", "rand", "--compression", "1", "--post-epochs", "0", "--no-save"])

@@ -174,7 +174,7 @@ def grasp(model: nn.Module, batches: list[tuple[torch.Tensor, torch.Tensor]]) ->
 
 
 class _Transformed(Dataset):
-    """PIL image and label, transformed one at a time."""
+    """PIL images and labels, transformed one at a time."""
 
     def __init__(self, images: Images, transform: Callable[[object], torch.Tensor]) -> None:
         self.images, self.transform = images, transform

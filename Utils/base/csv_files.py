@@ -18,7 +18,7 @@ EXACT: dict[str, Any] = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= 
 
 def write_csv(table: pd.DataFrame, file: Path) -> None:
     """Write a table with a header; put an apostrophe before a text that looks like a formula (see `inert`)."""
-    _mapped(table, inert).rename(columns=inert).to_csv(file, index=False, errors="replace")  # as `writable` does
+    _mapped(table, inert).rename(columns=inert).to_csv(file, index=False, errors="replace")  # errors="replace" as in `writable`
 
 
 def read_csv(file: Path, **words: Any) -> pd.DataFrame:

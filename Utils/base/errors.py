@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Refused(ValueError):
-    """The command asks for something impossible: the exit status is 2, and nothing is written.
+    """The command asks for something impossible: the exit status is 2, and the program writes no file.
 
     The message is one line that names the value and the choices.
     """

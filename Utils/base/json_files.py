@@ -45,7 +45,10 @@ def read_json(path: Path, *, checked: bool = False) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object with the checksum of its content, whole or not at all; numbers that are not finite become null."""
+    """Write a JSON object with the checksum of its content, whole or not at all.
+
+    Numbers that are not finite become null.
+    """
     with atomic(path) as temporary:
         temporary.write_text(checked_text(content), encoding="utf-8")
 

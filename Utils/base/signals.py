@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: they unwind the stack, after the end of a write that is going on."""
+"""SIGINT and SIGTERM: they unwind the stack, but wait for the end of a write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from Utils.base.errors import Terminated
 
 
 class _Held:
-    """The number of writes that are going on in this process, and the signal that waits for their end."""
+    """The number of unfinished writes in this process, and the signal that waits for their end."""
 
     depth = 0
     waiting: int | None = None

@@ -73,7 +73,7 @@ def choose_device(options: DeviceOptions) -> torch.device:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch suggests a newer setting here, which excludes the older one
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # scores and masks as on the CPU
-    torch.backends.cudnn.deterministic = True  # a run that goes on after a kill ends with the same numbers
+    torch.backends.cudnn.deterministic = True  # a run that is resumed after a kill ends with the same numbers
     torch.backends.cudnn.benchmark = False
     try:
         _open(device)

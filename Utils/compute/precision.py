@@ -84,6 +84,6 @@ class Precision:
         return self.scaler.state_dict() if self.scaler else {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to `state`."""
+        """Return to `state`."""
         if self.scaler and state:
             self.scaler.load_state_dict(state)

@@ -19,13 +19,13 @@ from typing import Any, NoReturn
 from Utils.base.errors import Refused, status_of
 from Utils.compute.processes import share
 
-INIT_METHOD = "env://"  # what torchrun provides
+INIT_METHOD = "env://"  # torchrun sets the environment variables
 LONG = timedelta(days=30)  # rank 0 may wait for days for a network that another run trains; a rank's death is noticed anyway
 GRACE = timedelta(seconds=10)  # in which rank 0 may be the first to report
 PATIENCE = 30  # seconds for rank 0 to end before this process, where the two are not connected
 FAILURE = "pruning/failure"
 
-_store: Any = None  # where the first rank that fails leaves its number, exit status and reason
+_store: Any = None  # the first rank that fails writes its number, exit status and reason there
 
 
 def launched() -> tuple[int, int]:
@@ -40,7 +40,7 @@ def said_once() -> Iterator[None]:
     """Let rank 0 alone print and refuse inside, for checks that every rank makes before the ranks have met."""
     rank, ranks = launched()
     if ranks > 1:
-        # torch's warnings, one of which says that a graph without unused parameters need not be searched for them.
+        # Hides torch's warnings; one says that a graph without unused parameters need not be searched for them.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if rank == 0:
         yield
@@ -77,13 +77,13 @@ def process_group(no_cuda: bool) -> Iterator[None]:
 
     cuda = torch.cuda.is_available() and not no_cuda
     if rank:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing to unwind, and Python cannot interrupt the wait for a GPU
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # this rank has nothing to unwind, and Python cannot interrupt the wait for a GPU
     _store = next(dist.rendezvous(INIT_METHOD, rank, ranks))[0]
     backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
     dist.init_process_group(backend, store=_store, rank=rank, world_size=ranks, timeout=LONG)
     try:
         with _silence() if rank else nullcontext(), warnings.catch_warnings():
-            # Of 1x1 convolutions in channels-last format, where both strides mean the same memory.
+            # torch warns of 1x1 convolutions in channels-last format, where both strides mean the same memory.
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
             yield
     except BaseException as error:

@@ -18,7 +18,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from Utils.figures.style import BLACK, DENSE, FAINT, GREY, LIGHT, VERMILION, VIRIDIS, Look, in_order, legend_below, looks, wrapped
 
 LOWEST = 1e-4  # the end of the colour scale; lower densities have the same colour
-PRINTED = 40  # rows up to which a cell has room for its number
+PRINTED = 40  # the most rows with room for a number in each cell
 LETTERS = 42  # shown of a layer's name: its end, which distinguishes it from its neighbours
 EMPTY = VERMILION
 

@@ -184,7 +184,7 @@ def _train_and_test(masked: MaskedNetwork) -> tuple[float, float]:
     tested = _images(masked, min(options.test_batch_size, data.test_size))
     step = _seconds(lambda: train_epoch(model, optimizer, [batch], precision=precision), masked.device)
     test = _seconds(lambda: test_sums(model, [tested], precision), masked.device)
-    # A batch larger than the dataset: `_batches` counts a share of one.
+    # A batch may be larger than the dataset: `_batches` then counts a share of one.
     return step * options.train_batch_size / len(batch[0]), test * options.test_batch_size / len(tested[0])
 
 

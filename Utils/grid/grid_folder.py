@@ -80,10 +80,9 @@ def _ended(folder: Path, summary: Mapping[str, Any]) -> State:
 
 
 def read_states(plan: Grid, queued: Mapping[str, State]) -> dict[str, State]:
-    """Read and print how far the cells of `plan` are.
+    """Read and print how far the cells of `plan` are; `queued` are the states of the cells that Slurm has.
 
-    Files that killed processes left in the folders of finished cells are removed. `queued` are the states of the cells that
-    Slurm has.
+    It removes files that killed processes left in the folders of finished cells.
     """
     states = {cell.name: State("pending") if plan.overwrite else state_of(path_of(cell.options)) for cell in plan.cells}
     print_lines(note for state in states.values() for note in state.notes)
@@ -136,7 +135,7 @@ def check_grid_folder(folder: Path, plan: Grid) -> None:
 
 
 def _part_changes(saved: Mapping[str, Any], plan: Assignment, lists: Sequence[str]) -> list[str]:
-    """The differences between an assignment and the saved one. Parts may come or go; each must stay as it was."""
+    """Describe the differences of an assignment from the saved one. Parts may come or go; each must stay the same."""
     names, earlier = saved.get("cells", ()), saved.get("parts", {})
     both = {name: part for name, part in plan.parts.items() if name in earlier}
     if not both:
@@ -147,7 +146,7 @@ def _part_changes(saved: Mapping[str, Any], plan: Assignment, lists: Sequence[st
 
 
 def _changes(saved: Mapping[str, Any], asked: Mapping[str, Any], cells: Iterable[str], lists: Sequence[str]) -> list[str]:
-    """The differences between two grids, of which the saved one has `cells`; the values in `lists` may differ."""
+    """Describe the differences between two grids; the saved one has `cells`. The values in `lists` may differ."""
     before = {k: asked.get(k) for k in asked} | dict(saved)  # an option newer than the grid counts as equal
     changes = differences(before, asked, but=(*lists, "for", "cells"))
     known = {str(name).partition("pruner=")[2].partition(",")[0] or saved.get("pruner") for name in cells}

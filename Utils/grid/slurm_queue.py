@@ -41,7 +41,7 @@ def waiting(folder: Path) -> dict[str, tuple[str, str]]:
     if not records:
         return {}
     command = ["squeue", "--noheader", "--all", "--array", "--format=%i|%T|%j|%r", f"--name={','.join(records)}"]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("SQUEUE_")}  # these would filter and format
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SQUEUE_")}  # they filter and format
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -34,7 +34,7 @@ def run(plan: Grid) -> None:
     if collects:
         folder = path_of(plan)
         earlier = begin_grid(plan, folder)
-        ended = replace(plan, overwrite=False)  # else its cells would count as pending
+        ended = replace(plan, overwrite=False)  # with overwrite, its cells would count as pending
         save_tables(plan, folder, read_states(ended, {}), earlier)
 
 

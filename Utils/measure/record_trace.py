@@ -44,7 +44,7 @@ def write_trace(path: Path, model: nn.Module, images: torch.Tensor, precision: P
             step()
         plan = schedule(wait=0, warmup=1, active=1, repeat=1)
         with _named_layers(model), profile(activities=activities, schedule=plan, record_shapes=True) as profiler:
-            for _ in range(2):  # the first warms the profiler up
+            for _ in range(2):  # the first step warms the profiler up
                 step()
                 profiler.step()
     profiler.export_chrome_trace(str(path))

@@ -64,7 +64,7 @@ def _grid(part: Part, shared: Mapping[str, Any], seeds: list[int] | None, scale:
 
 
 def _wanted(part: Part, cell: Cell) -> bool:
-    """Tell whether a part wants the cell.
+    """Tell whether a cell belongs to a part.
 
     A part with `dense = false` leaves out the dense network, unless its `pruner-list` names it.
     """

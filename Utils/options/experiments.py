@@ -38,7 +38,7 @@ class Experiment:
 
     Attributes:
         name: its name on the command line; the file is `Experiments/NAME.py`, with underscores for dashes.
-        summary: what it does, in one line.
+        summary: its purpose, in one line.
         reads: the parts of the command line that it reads.
         own: its defaults that differ from those of the options.
         writes: the files in its folder, besides those of all runs and those of `figures/` and `tables/`.
@@ -99,7 +99,7 @@ def _unbundled(reads: Iterable[str]) -> tuple[frozenset[str], dict[str, Any]]:
 
 
 def _names(pattern: str) -> Iterator[str]:
-    """`compact.{pt,csv}` -> `compact.pt`, `compact.csv`."""
+    """Yield the names that a pattern stands for: `compact.{pt,csv}` -> `compact.pt`, `compact.csv`."""
     pieces = [piece.split(",") for piece in re.split(r"[{}]", pattern)]
     yield from map("".join, itertools.product(*pieces))
 

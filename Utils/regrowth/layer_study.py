@@ -90,8 +90,9 @@ def _test_batches(start: PrunedNetwork) -> Any:
 def correlations(table: pd.DataFrame) -> pd.DataFrame:
     """Correlate SSIM with both improvements, by Pearson and by Spearman.
 
-    Columns: measure, layers, n, pearson, its p, spearman, its p. One set of rows covers all layers with an SSIM, the other only
-    those that got the whole budget, as smaller layers gain less. Values are NaN below three layers, or without variation.
+    Columns: improvement, layers, n, pearson, its p, spearman, its p. One set of rows covers all layers with an SSIM. The other
+    covers only those that got the whole budget, as the others got fewer weights. Values are NaN below three layers, or without
+    variation.
     """
     from scipy import stats
 

@@ -46,7 +46,7 @@ def make_plan(start: PrunedNetwork) -> Plan:
     """Plan the regrowth that the options ask for.
 
     Raises:
-        Refused: the budget cannot be spent, a step has nothing to regrow, or the file of `--regrow-replay` does not fit.
+        Refused: the budget cannot be spent, a step has no weight to regrow, or the file of `--regrow-replay` does not fit.
     """
     options = start.options
     places = _replayed(start) if options.regrow_replay else []

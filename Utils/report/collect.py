@@ -149,7 +149,10 @@ def collect(names: Iterable[str | Path]) -> Collection:
 
 
 def _folders(name: Path, found: Collection, depth: int = DEPTH) -> Iterator[Path]:
-    """Yield the run folders in `name`; for a grid they are its cells, including listed ones that do not exist yet."""
+    """Yield the run folders in `name`; for a grid they are its cells.
+
+    Cells that the grid lists and that have not run are left out, with a note.
+    """
     inner: list[Path] = []
     with _named(name, found):
         if (name / "grid.csv").is_file() or _lists_cells(name):

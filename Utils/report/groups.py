@@ -137,7 +137,10 @@ def _dense_of(group: Group, dense: Sequence[Run]) -> list[Run]:
 
 
 def nearest(group: Group, others: Iterable[Group]) -> Group | None:
-    """Of tables that may stand beside a group's, return the one whose runs were made most similarly, if there is any."""
+    """Return the one of `others` whose runs were made most like those of `group`, if there is any.
+
+    `others` are tables that may stand beside the group's.
+    """
 
     def apart(other: Group) -> tuple[bool, int]:
         pairs = itertools.product(group.runs or group.dense, other.runs or other.dense)

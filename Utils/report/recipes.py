@@ -106,7 +106,7 @@ def _by_method(runs: Iterable[Run], value: Callable[[Run], str]) -> dict[str, st
 
 
 def _shared(values: dict[str, str]) -> str:
-    """{"snip": "1", "mag": "2", "rand": "1"} -> "1 for snip, rand; 2 for mag"."""
+    """Join methods by value: {"snip": "1", "mag": "2", "rand": "1"} -> "1 for snip, rand; 2 for mag"."""
     names: dict[str, list[str]] = {}
     for method, value in values.items():
         names.setdefault(value, []).append(method)

@@ -111,7 +111,7 @@ def print_warnings(summary: Mapping[str, Any]) -> None:
 
 
 def print_levels(levels: pd.DataFrame) -> None:
-    """Print the weights that every level of multishot left, and the accuracy of the network trained with them."""
+    """Print the weights that every level of multishot kept, and the accuracy of the network trained with them."""
     shown = levels.drop(columns=["density_asked", "test_loss_last"])
     print("Levels:\n", shown.to_string(index=False, formatters={"density": "{:.6f}".format}, float_format="%.2f"))
 

@@ -1,1 +1,1 @@
-"""The conservation and saliency studies: what is measured, saved and printed."""
+"""The conservation and saliency studies: their measurements, their files and their printed results."""

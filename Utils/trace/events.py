@@ -18,8 +18,8 @@ KINDS = {
 CALLS = re.compile(r"(.*_)?(runtime|driver)$")  # cuda_runtime, cuda_driver, Runtime, xpu_runtime, privateuse1_driver, ...
 MODULE = "nn.Module: "  # python_function events of modules, with_stack=True
 STEP = re.compile(r"ProfilerStep#(\d{1,18})$")
-DAY = 86_400 * 10**9  # nanoseconds; anything as long or as far away is a broken clock
-LARGEST = 10**18  # microseconds; far beyond any date, and small enough that no power of ten is written out
+DAY = 86_400 * 10**9  # nanoseconds; a longer event or a larger distance comes from a broken clock
+LARGEST = 10**18  # microseconds; far beyond any date, and small enough to convert without a huge power of ten
 
 
 @dataclass(slots=True, eq=False)

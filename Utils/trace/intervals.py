@@ -1,4 +1,4 @@
-"""Sets of time as arrays of intervals, (n, 2) whole numbers, each from its start up to but not including its end."""
+"""Sets of time as arrays of intervals: int64 (n, 2), each from its start up to but not including its end."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from Utils.options.types import Options
 from Utils.training.masked_network import MaskedNetwork, build_model, mask
 
 THREADS = torch.get_num_threads()  # the number of the machine or of OMP_NUM_THREADS
-SMALL_STEP = 1 << 26  # multiply-adds of a training step's forward pass below which one thread is quicker
+SMALL_STEP = 1 << 26  # multiply-adds of a training step's forward pass; below this number one thread is quicker
 
 
 def use_threads(model: nn.Module, options: Options, input_shape: tuple[int, ...]) -> None:

@@ -26,7 +26,7 @@ def cells_tasks(card: Card, sizes: Sizes) -> Iterator[Task]:
 
 
 class Together:
-    """Cells of one case that start alike, so that all of them must come to the same bits."""
+    """Cells of one case that start alike, so that all of them must reach the same bits."""
 
     def __init__(self, card: Card, case: Case, variant: Variant, sizes: Sizes) -> None:
         self.card, self.case, self.variant, self.sizes = card, case, variant, sizes

@@ -1,1 +1,1 @@
-"""The options of the command line, one dataclass for each group: a field carries its flag, its help and what it affects."""
+"""The options of the command line, a dataclass for each group; a field carries its flag, its help and its effects."""
