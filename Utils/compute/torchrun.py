@@ -77,7 +77,8 @@ def process_group(no_cuda: bool) -> Iterator[None]:
 
     cuda = torch.cuda.is_available() and not no_cuda
     if rank:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # this rank has nothing to unwind, and Python cannot interrupt the wait for a GPU
+        # This rank has nothing to unwind, and Python cannot interrupt the wait for a GPU.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _store = next(dist.rendezvous(INIT_METHOD, rank, ranks))[0]
     backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
     dist.init_process_group(backend, store=_store, rank=rank, world_size=ranks, timeout=LONG)

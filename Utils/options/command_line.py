@@ -55,7 +55,7 @@ def parse(argv: Sequence[str] | None = None) -> Command:
 
 
 def check_processes(command: Command) -> None:
-    """Refuse, under torchrun, a command that several processes cannot do together."""
+    """Under torchrun, refuse a command that several processes cannot do together."""
     from Utils.options.types import Listing
 
     if launched()[1] == 1 or isinstance(command, Listing):
@@ -71,5 +71,5 @@ def check_processes(command: Command) -> None:
 
 
 def what_stands(command: Command | None) -> str:
-    """What is left of a command that is interrupted, in words; None where it was not read to its end."""
+    """Say in words what an interrupted command leaves behind; `command` is None where it was not read to its end."""
     return command.what_stands if command else "nothing was to be saved"

@@ -158,7 +158,7 @@ def identity(options: Options, *, images: bool = True) -> dict[str, Any]:
 
 
 def without_late(facts: Mapping[str, Any], *, always: Collection[str] = ()) -> dict[str, Any]:
-    """Leave out the late options at their defaults, so that names and keys from before these options existed stay the same.
+    """Leave out the late options at their defaults, so that the names and keys of earlier versions stay the same.
 
     Args:
         facts: options by name, as `identity` returns them.

@@ -61,7 +61,7 @@ class Options(
 
     @property
     def what_stands(self) -> str:
-        """What is left of the command where it is interrupted, in words."""
+        """The state that an interruption of the command leaves behind, in words."""
         if self.prints_alone:
             return "nothing was to be saved"
         if self.no_save:
