@@ -12,7 +12,7 @@ from Utils.runs.places import path_of
 EXPERIMENT = {
     "summary": "--preset NAME|FILE.toml: everything that a course assignment asks for, as one grid, then the report",
     "reads": ("assignment", "grid", "seed list", "data", "device", "verbose", "save"),
-    "kind": "pruning",
+    "kind": "assignment",
 }
 
 REPORT = "report"  # the folder beside the cells

@@ -19,7 +19,7 @@ EXPERIMENT = {
     "reads": ("regrowth", "regrow mini", "regrow bench"),
     "own": {"regrow_fraction": 0.01},
     "writes": ("regrow-bench.{csv,png,pdf,json}", "regrow-bench-runs.csv"),
-    "kind": "regrowth",
+    "kind": "study",
 }
 
 NAME = "regrow-bench"

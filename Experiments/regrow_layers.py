@@ -20,7 +20,7 @@ EXPERIMENT = {
     "summary": "all of the budget to one layer at a time: does a layer's SSIM say what regrowing it brings?",
     "reads": ("regrowth", "regrow choice", "checkpoints"),
     "writes": ("regrow-layers.{csv,png,pdf}", "regrow-correlations.csv"),
-    "kind": "regrowth",
+    "kind": "study",
 }
 
 NAME, CORRELATIONS = "regrow-layers", "regrow-correlations"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from Utils.base.errors import Refused
 from Utils.base.text import flag_of
 from Utils.compute.torchrun import launched
-from Utils.options.experiments import EXPERIMENTS
+from Utils.options.experiments import DEFAULT, EXPERIMENTS
 from Utils.options.parser import build_parser
 from Utils.options.table import pop_lists, read_by, table
 
@@ -36,7 +36,7 @@ def parse(argv: Sequence[str] | None = None) -> Command:
         if len(given) > 1:
             raise Refused(f"--list {given['list']} goes alone, without {flag_of(next(g for g in given if g != 'list'))}")
         return Listing(given["list"])
-    experiment = given.get("experiment", "singleshot")
+    experiment = given.get("experiment", DEFAULT)
     known = {o.name for o in read_by(experiment)}
     for option in table():
         if option.name in given and option.name not in known:

@@ -16,7 +16,8 @@ from types import MappingProxyType
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parents[2] / "Experiments"
-KINDS = ("pruning", "saved runs", "regrowth", "study", "other")  # the order in which the help shows them
+DEFAULT = "singleshot"  # the experiment of a command that names none
+KINDS = ("pruning", "assignment", "saved runs", "regrowth", "study", "other")  # the order in which the help shows them
 _LITERAL = re.compile(r"^EXPERIMENT = (\{\n.*?^\})", re.MULTILINE | re.DOTALL)
 _COMMON = ("dataset", "data", "image", "model", "network", "seed", "device", "verbose", "save")
 # Names in `reads` that stand for several parts of the command line (`Utils.options.parts`).
@@ -71,7 +72,12 @@ def read_experiments(folder: Path = FOLDER) -> Mapping[str, Experiment]:
     """
     found = [_read(file) for file in sorted(folder.glob("*.py")) if not file.name.startswith("_")]
     experiments = [experiment for experiment in found if experiment is not None]
-    return MappingProxyType({e.name: e for e in sorted(experiments, key=lambda e: KINDS.index(e.kind))})
+    return MappingProxyType({e.name: e for e in sorted(experiments, key=_place)})
+
+
+def _place(experiment: Experiment) -> tuple[int, bool]:
+    """The place among the experiments: by kind, the default experiment before the others."""
+    return KINDS.index(experiment.kind), experiment.name != DEFAULT
 
 
 def _read(file: Path) -> Experiment | None:
@@ -105,3 +111,8 @@ def _names(pattern: str) -> Iterator[str]:
 
 
 EXPERIMENTS = read_experiments()
+
+
+def of_kind(kind: str) -> tuple[str, ...]:
+    """The names of the experiments of one of `KINDS`."""
+    return tuple(name for name, experiment in EXPERIMENTS.items() if experiment.kind == kind)

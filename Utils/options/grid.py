@@ -16,7 +16,7 @@ from typing import Any
 
 from Utils.base.errors import Refused
 from Utils.base.text import flag_of, pick_from
-from Utils.options.experiments import EXPERIMENTS
+from Utils.options.experiments import DEFAULT, EXPERIMENTS
 from Utils.options.flags import TRUTH
 from Utils.options.groups.grid_options import ABLATIONS
 from Utils.options.option import Option
@@ -38,7 +38,7 @@ def expand(given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> Grid
     Raises:
         Refused: a list contradicts another flag or names a value twice, or a cell's options contradict each other.
     """
-    experiment = given.get("experiment", "singleshot")
+    experiment = given.get("experiment", DEFAULT)
     shared = {k: v for k, v in given.items() if k != "for"}
     _check_lists(shared, lists)
     pruners = [*lists.get("pruner", [given.get("pruner", defaults(experiment).get("pruner", ""))])]
@@ -104,7 +104,7 @@ def _rivals(axis: str) -> tuple[str, ...]:
 
 def _overrides(given: Mapping[str, Any], pruners: Sequence[str], lists: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Parse `--for`: pruner -> the options that it sets in the cells of that pruner."""
-    experiment = given.get("experiment", "singleshot")
+    experiment = given.get("experiment", DEFAULT)
     single = (o for o in read_by(experiment) if not is_axis(o, experiment))
     settable = {o.name: o for o in single if PARTS[o.part].per_pruner and o.name != "pruner"}
     found: dict[str, dict[str, Any]] = {}

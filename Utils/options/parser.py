@@ -50,7 +50,7 @@ def short_help() -> str:
     parser = _for_help(DESCRIPTION, _experiments())
     group = parser.add_argument_group(COMMON)
     for option in (o for o in table() if o.common):
-        _add_one(group, option)
+        _add_brief(group, option)
     _add_help_flags(parser)
     return parser.format_help()
 
@@ -99,16 +99,30 @@ def _add(parser: Parser, options: Iterable[Option]) -> None:
 
 
 def _add_one(group: Any, option: Option) -> None:
-    shown = "" if option.default in (None, False, "", ()) else f" (default: {_words(option.default)})"
+    """Add an option with its type, so that the parser reads it."""
     if option.parse is None:
         group.add_argument(option.flag, action=Switch, help=option.help)
         return
-    extra = {"choices": option.choices} if option.choices else {"metavar": option.name.rpartition("_")[2].upper()}
-    action = "extend" if option.nargs else "store"  # a list may be given in several parts, which add up
-    group.add_argument(
-        option.flag, action=action, type=str if option.choices else option.parse, nargs=option.nargs, help=option.help + shown,
-        **extra,
-    )  # fmt: skip
+    extra = {"choices": option.choices} if option.choices else {"metavar": _metavar(option)}
+    action = "extend" if option.nargs else "store"  # a list may be given in parts, none of which is forgotten
+    kind = str if option.choices else option.parse
+    group.add_argument(option.flag, action=action, type=kind, nargs=option.nargs, help=_told(option), **extra)
+
+
+def _add_brief(group: Any, option: Option) -> None:
+    """Add an option to the short help: without its choices, which `--list` and the other helps show."""
+    if option.parse is None:
+        group.add_argument(option.flag, action="store_true", help=option.help)
+    else:
+        group.add_argument(option.flag, metavar=_metavar(option), nargs=option.nargs, help=_told(option))
+
+
+def _metavar(option: Option) -> str:
+    return (option.axis or option.name).rpartition("_")[2].upper()
+
+
+def _told(option: Option) -> str:
+    return option.help + ("" if option.default in (None, False, "", ()) else f" (default: {_words(option.default)})")
 
 
 def _words(default: object) -> str:

@@ -16,6 +16,7 @@ from Utils.base.packages import require
 from Utils.base.text import flag_of
 from Utils.data.catalogue import find, named_sets, own_name
 from Utils.data.folder_hashes import digest_of
+from Utils.options.experiments import DEFAULT
 from Utils.options.resolve_regrowth import resolve_regrowth
 from Utils.options.table import defaults, incidental, table
 from Utils.options.types import Options
@@ -31,7 +32,7 @@ def resolve(given: Mapping[str, Any]) -> Options:
     Raises:
         Refused: flags contradict each other, or one that the experiment needs is missing.
     """
-    options = Options(**defaults(given.get("experiment", "singleshot")) | dict(given))
+    options = Options(**defaults(given.get("experiment", DEFAULT)) | dict(given))
     if options.reads("regrow"):
         options = resolve_regrowth(options, given)
     if options.reads("dataset"):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from Utils.options.experiments import EXPERIMENTS
+from Utils.options.experiments import DEFAULT, EXPERIMENTS
 from Utils.options.groups.data_options import DataOptions
 from Utils.options.groups.general_options import GeneralOptions
 from Utils.options.groups.grid_options import GridOptions
@@ -85,7 +85,7 @@ class Options(
     @classmethod
     def from_record(cls, recorded: Mapping[str, Any]) -> Options:
         """Restore the options of a saved run from its `args.json`; an option newer than the run has its default."""
-        values = defaults(str(recorded.get("experiment", "singleshot"))) | dict(recorded)
+        values = defaults(str(recorded.get("experiment", DEFAULT))) | dict(recorded)
         return cls(**{name: value for name, value in values.items() if name in FIELDS})
 
 

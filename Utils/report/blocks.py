@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from Models import registry
+from Utils.options.experiments import DEFAULT
 from Utils.options.table import defaults, incidental, read_by
 from Utils.report.collect import Collection, Run
 from Utils.report.recipes import rounds_of
@@ -151,14 +152,14 @@ def slug(*words: object) -> str:
 
 def command(options: Mapping[str, Any], **changes: Any) -> str:
     """Return the command line of a run with `changes`; None leaves an option out, a list is given as a list."""
-    experiment = changes.get("experiment") or options.get("experiment", "singleshot")
+    experiment = changes.get("experiment") or options.get("experiment", DEFAULT)
     usual, words = defaults(experiment), ["python", "main.py"]
     left_out = {*incidental(), "expid", "density", "sparsity", "level"} - set(changes)
     if options.get("model_class") == registry.USER:
         left_out.add("model_class")  # the name of the file implies it
     if "pruner_list" in changes or options.get("prune_epochs") == rounds_of(str(options.get("pruner", "rand"))):
         left_out.add("prune_epochs")  # it is each method's own
-    if experiment != "singleshot":
+    if experiment != DEFAULT:
         words += ["--experiment", experiment]
     for option in read_by(experiment):
         value = changes.get(option.name) if option.name in changes else options.get(option.name)

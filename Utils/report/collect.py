@@ -12,15 +12,15 @@ from typing import Any
 from Utils.base.errors import Refused, RunFailed
 from Utils.base.json_files import read_json
 from Utils.grid.grid_folder import state_of
+from Utils.options.experiments import of_kind
 from Utils.options.report_choices import check
 from Utils.options.table import incidental
 from Utils.runs.saved_options import recorded_in
 from Utils.runs.validate import check_options, is_number
 
 DEPTH = 4  # folders below a named one that are searched for runs
-PRUNING = ("singleshot", "multishot", "prune")  # experiments whose runs are the rows of the tables
-STUDIES = ("layer-conservation", "unit-conservation", "imp-conservation", "schedule-conservation",
-           "regrow-layers", "regrow-bench")  # fmt: skip
+PRUNING = of_kind("pruning")  # experiments whose runs are the rows of the tables
+STUDIES = of_kind("study")
 # The keys of `args.json` that are not part of the recipe.
 BESIDE = ("expid", "argv", "commit", "dirty", "versions", "device", "machine", "continued", "part", "place")
 SETTINGS = ("title", "description", "preset", "scale", "report")  # the keys with which an assignment's grid describes its report

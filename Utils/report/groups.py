@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from Utils.figures.style import in_order
+from Utils.options.experiments import DEFAULT
 from Utils.options.table import defaults
 from Utils.report.collect import Collection, Run
 from Utils.report.recipes import DENSE, NETWORK, SPLIT, differences, distance, text_of, unmixed
@@ -57,7 +58,7 @@ class Group:
         """Network, dataset, and settings that differ from the defaults."""
         key = self.key
         words = [f"{key['model_class']} {shortened(last_part(str(key['model'])))} on {shortened(last_part(str(key['dataset'])))}"]
-        words += [key["experiment"]] if key["experiment"] != "singleshot" else []
+        words += [key["experiment"]] if key["experiment"] != DEFAULT else []
         words += [f"{key['level']} levels"] if (key.get("level") or 1) > 1 else []
         usual = defaults(key["experiment"])
         named = ("experiment", "model_class", "model", "dataset", "level")

@@ -17,7 +17,7 @@ from Utils.base.files import atomic, leftovers, linked, sha256
 from Utils.base.inputs import read_input
 from Utils.base.json_files import read_json, write_json
 from Utils.base.own_network import COPY
-from Utils.options.experiments import EXPERIMENTS
+from Utils.options.experiments import DEFAULT, EXPERIMENTS
 from Utils.runs.writer import Writer
 
 NAME = "manifest.json"
@@ -37,7 +37,7 @@ def names_of(options: Mapping[str, Any]) -> set[str]:
     """Name the files that a run, or a grid, with these options may write, except the figures and tables of a report."""
     if "cells" in options:
         return set(GRID)
-    experiment = EXPERIMENTS[options.get("experiment", "singleshot")]
+    experiment = EXPERIMENTS[options.get("experiment", DEFAULT)]
     names, levels = {*RUN, *experiment.writes}, options.get("level")
     if isinstance(levels, int):
         names |= {name.format(level) for name in experiment.by_level for level in range(1, min(levels, MOST) + 1)}
@@ -192,7 +192,7 @@ def _of_before(folder: Path) -> Iterator[str]:
     if not saved and (folder / LOG).is_file():  # a cell that had not begun; the grid's args.json is long, so it is read last
         cells = _object_in(folder.parent / "args.json").get("cells")
         yield from [LOG] if isinstance(cells, list) and folder.name in cells else []
-    if str(saved.get("experiment", "singleshot")) not in EXPERIMENTS or not {"argv", "commit", "versions"} & saved.keys():
+    if str(saved.get("experiment", DEFAULT)) not in EXPERIMENTS or not {"argv", "commit", "versions"} & saved.keys():
         return
     names = names_of(saved)
     for experiment in EXPERIMENTS.values():

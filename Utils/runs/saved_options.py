@@ -7,7 +7,7 @@ from typing import Any
 
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
-from Utils.options.experiments import EXPERIMENTS
+from Utils.options.experiments import DEFAULT, EXPERIMENTS
 from Utils.options.resolve import differences, identity, untold, with_rounds
 from Utils.options.table import defaults
 from Utils.options.types import Options
@@ -20,7 +20,7 @@ def recorded_in(folder: Path) -> dict[str, Any]:
         Refused: `args.json` is missing or damaged, or no experiment has the name that it gives.
     """
     recorded = read_json(folder / "args.json")
-    experiment = recorded.get("experiment", "singleshot")
+    experiment = recorded.get("experiment", DEFAULT)
     if str(experiment) not in EXPERIMENTS:
         raise Refused(f"{folder / 'args.json'}: no experiment has the name {experiment!r}")
     return defaults(experiment) | recorded

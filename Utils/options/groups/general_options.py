@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from Utils.options.experiments import EXPERIMENTS
+from Utils.options.experiments import DEFAULT, EXPERIMENTS
 from Utils.options.flags import COUNT, LARGE
 from Utils.options.option import option
 from Utils.options.parts import Affects
@@ -15,7 +15,7 @@ class GeneralOptions:
     """The options of the experiment, the run's folder, the seed and the device."""
 
     experiment: str = option(
-        "always", "what to do (see --list experiments)", "singleshot", choices=lambda: tuple(EXPERIMENTS), common=True
+        "always", "what to do (see --list experiments)", DEFAULT, choices=lambda: tuple(EXPERIMENTS), common=True
     )
     expid: str = option("save", "name of the run's folder; default: made from the options", "", str, common=True)
     result_dir: str = option("save", "where run folders are made", "Results/data")
