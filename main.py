@@ -60,7 +60,7 @@ def _run(argv: Sequence[str] | None, out: streams.Shown) -> int:
 
 
 def _dispatch(command: Command) -> None:
-    from Utils.options.types import Assignment, Grid, Listing  # late, as all that the help can do without
+    from Utils.options.types import Assignment, Grid, Listing  # late, as the help does not need them
 
     if isinstance(command, Listing):
         import_module("Utils.options.listing").print_list(command.what)

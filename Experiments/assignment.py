@@ -22,8 +22,7 @@ def run(plan: Grid) -> None:
     """Run the cells that are not done, then write the report into the grid's folder.
 
     See `Utils.options.assignment.plan` for the cells. The report lists failed cells, and the command ends as a grid's does. As
-    long
-    as cells are pending, as on a cluster, it does not write the report.
+    long as cells are pending, as on a cluster, it does not write the report.
 
     Raises:
         Refused: a cell is impossible; no file was written.

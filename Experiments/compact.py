@@ -49,8 +49,7 @@ def run(options: Options) -> None:
     """Write `compact.pt`, `.pt2`, `.onnx`, `.csv` and `.json` into each `--run FOLDER`.
 
     A grid's folder stands for all its cells. All other files in the folders stay unchanged, so that they remain finished runs;
-    the
-    row of a cell in `grid.csv` gets the new numbers at once. If a run fails, its name is printed, and the others continue.
+    the row of a cell in `grid.csv` gets the new numbers at once. If a run fails, its name is printed, and the others continue.
 
     Raises:
         Refused: no folder holds a saved network, or none of those that do can be read; no file was written.

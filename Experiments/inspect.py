@@ -46,8 +46,7 @@ def layer_table(found: Checkpoint) -> pd.DataFrame:
     """Return a row for each masked tensor, or without masks for each weight.
 
     Columns: size, kept, density, sparsity, capacity. `kept` counts masks; without masks, weights that are not zero. `zeros_kept`
-    are
-    zeros that the mask keeps. `stored` are pruned weights of which the file still has a value.
+    are zeros that the mask keeps. `stored` are pruned weights of which the file still has a value.
     """
     names = list(found.masks) or [n for n, t in found.tensors.items() if n.endswith("weight") and t.dim() > 1]
     rows = []

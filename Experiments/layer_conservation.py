@@ -1,8 +1,8 @@
 """Layer conservation: a test whether the average score of a layer is inversely proportional to its size.
 
 If every layer has the same total score, as with SynFlow, the average over N elements falls as 1/N: slope -1 on logarithmic axes
-(Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, section 4). Methods that score large layers low without this law
-prune those first, until they are empty.
+(Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, section 4). Methods that score large layers low without this law prune
+those first, until they are empty.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A method whose scores are positive and conserved over layers empties no layer as long as each round removes less score (the prune
 size) than a whole layer has (the cut size). For SynFlow the cut size is R, the maximal flow (Tanaka, Kunin, Yamins and Ganguli
-2020, arXiv 2006.05467, section 5, theorem 3). A ratio below 1 is safe. More rounds make it smaller, with an exponential
-schedule sooner than with a linear one.
+2020, arXiv 2006.05467, section 5, theorem 3). A ratio below 1 is safe. More rounds make it smaller, with an exponential schedule
+sooner than with a linear one.
 """
 
 from __future__ import annotations

@@ -31,8 +31,7 @@ def run(options: Options) -> None:
     """Measure `model.pt` of each `--run FOLDER` and write `time.json` there.
 
     A grid's folder stands for all its cells. A run of `--compact` is measured without its dead units, as it was trained. Batches
-    have
-    the run's own size unless the command gives another. The row of a cell in `grid.csv` gets the new numbers at once.
+    have the run's own size unless the command gives another. The row of a cell in `grid.csv` gets the new numbers at once.
 
     Raises:
         Refused: no folder holds a saved network, or none of those that do can be read; no file was written.

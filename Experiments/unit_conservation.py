@@ -1,8 +1,8 @@
 """Unit conservation: a test whether the scores that enter a hidden unit equal those that leave it.
 
 SynFlow's do, exactly, and so does any sum of dR/dw * w without absolute values, in a network of homogeneous activations (Tanaka,
-Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, section 4, theorem 1). The law is defined only between consecutive layers:
-pairs beside a shortcut are left out.
+Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, section 4, theorem 1). The law is defined only between consecutive layers: pairs
+beside a shortcut are left out.
 """
 
 from __future__ import annotations

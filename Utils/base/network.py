@@ -19,8 +19,8 @@ class PatientOpener:
     """Opens URLs like `urllib.request`'s own opener, but gives up after `patience` seconds of silence in total.
 
     A name server that does not answer ignores socket timeouts, so the opening runs in a daemon thread. The time of failed
-    attempts is subtracted from the patience. A refused connection therefore costs next to nothing, and the caller tries the
-    next mirror; after one silence every further attempt fails at once.
+    attempts is subtracted from the patience. A refused connection therefore costs next to nothing, and the caller tries the next
+    mirror; after one silence every further attempt fails at once.
     """
 
     def __init__(self, patience: float = PATIENCE, inner: Any = None):

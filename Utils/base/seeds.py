@@ -1,8 +1,8 @@
 """Random streams that do not disturb each other.
 
-The global generator is seeded once with `--seed` and draws the scoring subset and the initial weights, as Synaptic-Flow
-does. Everything after that (batch order, augmentation, random scores, dropout) has its own stream, which depends only on the
-seed and on its purpose. No pruner can therefore shift the training of another.
+The global generator is seeded once with `--seed` and draws the scoring subset and the initial weights, as Synaptic-Flow does.
+Everything after that (batch order, augmentation, random scores, dropout) has its own stream, which depends only on the seed and
+on its purpose. No pruner can therefore shift the training of another.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The memory allocator: memory that is freed stays with the process.
 
-By default glibc returns every large block to the system at once and asks for it again in the next step. The pages that the
-system then clears cost as much as the arithmetic of small networks.
+By default glibc returns every large block to the system at once and asks for it again in the next step. The pages that the system
+then clears cost as much as the arithmetic of small networks.
 """
 
 from __future__ import annotations

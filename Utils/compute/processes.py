@@ -2,8 +2,8 @@
 
 `torchrun --nproc-per-node=K main.py ...` starts them, on one machine or several; `torchrun.py` begins and ends them. Each rank
 takes its share of every batch and of the test set. Rank 0 alone decides, prints and uses the run folder, so that machines need
-not share a disk; the others follow. Numbers and decisions travel over gloo, gradients on CUDA over nccl. In a single process
-each function here does nothing.
+not share a disk; the others follow. Numbers and decisions travel over gloo, gradients on CUDA over nccl. In a single process each
+function here does nothing.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ class Dataset:
     `load`, `mean` and `std` per channel (in units of pixel / 255) are final, and `train_labels`, `test_labels` (int64, CPU)
     exist. Batches are (float32 [B, C, H, W], int64 [B]) on the device.
 
-    `val_indices` are the training images held out: int64 [val_size], ascending, numbered as in the whole training set, or
-    None. Training never sees these images; `train_size` and `train_labels` describe the others.
+    `val_indices` are the training images held out: int64 [val_size], ascending, numbered as in the whole training set, or None.
+    Training never sees these images; `train_size` and `train_labels` describe the others.
     """
 
     def __init__(
@@ -115,8 +115,7 @@ class Dataset:
         """Yield the training images, shuffled and augmented by (seed, phase, epoch); the last batch may be smaller.
 
         Of every batch, only `share` (rank, ranks) is prepared. A share of less than two images is filled up with other images of
-        the
-        batch, which get the label -100.
+        the batch, which get the label -100.
         """
         self.load()
         if share[1] == 1:

@@ -57,8 +57,8 @@ def read(name: str, place: Place, image_size: int | None) -> Contents:
     """Read both parts of the torchvision class `name`; missing files are downloaded if that is allowed.
 
     Raises:
-        Refused: there is no such class, it is not a classification set with a training and a test part, or its files are
-            missing and cannot be fetched.
+        Refused: there is no such class, it is not a classification set with a training and a test part, or its files are missing
+            and cannot be fetched.
     """
     contents, classes = sources(name, *open_pair(name, place))
     channels = 1 if contents.train.mode == "L" else 3

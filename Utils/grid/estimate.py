@@ -1,7 +1,7 @@
 """An estimate of the time that the unfinished cells of a grid will take, measured on random images without writing.
 
-For each network, shape and precision, a few training steps and one evaluation batch are timed; for each method, one scoring
-pass. These times are multiplied by steps, epochs and rounds. Dense training counts once for all cells that share it.
+For each network, shape and precision, a few training steps and one evaluation batch are timed; for each method, one scoring pass.
+These times are multiplied by steps, epochs and rounds. Dense training counts once for all cells that share it.
 """
 
 from __future__ import annotations

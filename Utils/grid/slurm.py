@@ -71,16 +71,15 @@ class CellTask:
             time.sleep(5)
         print(f"{outcome.status}: {outcome.reason}", file=sys.stderr)
         if terminated and outcome.status == "failed":
-            # Its data workers obeyed Slurm's signal, and the run failed without them. Slurm requeues it, and it continues, but
-            # only if it does not end before Slurm ends it.
+            # Its data workers obeyed Slurm's signal, and the run failed without them. Once requeued, it continues, but only if
+            # it does not end before Slurm ends it.
             time.sleep(600)
 
     def checkpoint(self) -> Any:
         """Return the task to requeue when Slurm preempts it or its time limit is near: the same task; the cell resumes.
 
         submitit counts a preemption in the last ten minutes as a time limit, and in a job of ten minutes every preemption. This
-        method
-        therefore counts time limits itself, as soon as Slurm may have sent the signal because of the time.
+        method therefore counts time limits itself, as soon as Slurm may have sent the signal because of the time.
 
         Raises:
             OutOfTries: the task reached its time limit too often.

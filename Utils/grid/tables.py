@@ -40,8 +40,7 @@ def write_ablation(own: OwnFiles, frame: pd.DataFrame, axes: Sequence[str]) -> p
     """Write and print `ablation.csv`: per pruner and setting, the change by each ablation, compared seed by seed.
 
     Columns: the varying options except the seed, `top1_last` (mean), `delta` and `delta_std` (mean and deviation over seeds of
-    the
-    difference to the cell without ablation), `n` (seeds). The result is None if there are no cells to compare.
+    the difference to the cell without ablation), `n` (seeds). The result is None if there are no cells to compare.
     """
     if "ablate" not in axes or ACCURACY not in frame:
         return None

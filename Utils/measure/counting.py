@@ -26,8 +26,8 @@ def uses_per_entry(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, 
     """Count the uses of each entry of a parameter for one image; the FLOPs of a parameter are this times its size.
 
     The count is Synaptic-Flow's: multiply-adds, one per weight and output position. A bias, a BatchNorm scale or shift and an
-    `Identity2d` multiplier count one per position too. Grouped convolutions count only the weights they have, and a shared
-    weight counts for every layer that uses it. Parameters that other modules or functions use count nothing.
+    `Identity2d` multiplier count one per position too. Grouped convolutions count only the weights they have, and a shared weight
+    counts for every layer that uses it. Parameters that other modules or functions use count nothing.
 
     Returns:
         Full parameter name, as in `named_parameters()`, -> positions; the model does not change.
@@ -116,8 +116,7 @@ def with_effective(
 
     An entry is effective if it touches only live units. Columns: `effective` entries, `effective_density` of the tensor,
     `effective_flops`, `effective_macs`; for the weight of a convolution or linear layer also its `units` and `live_units`. All
-    are
-    empty if the paths through the network cannot be followed.
+    are empty if the paths through the network cannot be followed.
     """
     rows: list[dict[str, Any]] = []
     try:

@@ -1,9 +1,9 @@
 """thop's count of the MACs of the dense network, beside that of `counting.py`, with the reason of every difference.
 
-MACs here are multiplications by weights: those of Conv2d and Linear layers and of the projections of attention. thop applies
-a rule for the class of each module, which for a norm, an average or a softmax counts other arithmetic too. Masks change
-neither count. thop runs on a copy without values, on torch's `meta` device, so that the network, its `state_dict` and the
-random numbers do not change.
+MACs here are multiplications by weights: those of Conv2d and Linear layers and of the projections of attention. thop applies a
+rule for the class of each module, which for a norm, an average or a softmax counts other arithmetic too. Masks change neither
+count. thop runs on a copy without values, on torch's `meta` device, so that the network, its `state_dict` and the random numbers
+do not change.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ EPOCHS = ("pre_epochs", "post_epochs", "lr_drops")  # the options that `--scale`
 def plan(given: Mapping[str, Any]) -> Assignment:
     """Make the grid of `--experiment assignment`.
 
-    Besides the options that were given, its `args.json` keeps `preset` (its name), `title`, `description`, `report` (the
-    preset's table), `scale` and `parts`.
+    Besides the options that were given, its `args.json` keeps `preset` (its name), `title`, `description`, `report` (the preset's
+    table), `scale` and `parts`.
 
     Raises:
         Refused: there is no such preset, or it is not valid; the line names the file, the part and the flag.

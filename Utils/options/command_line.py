@@ -24,7 +24,7 @@ def parse(argv: Sequence[str] | None = None) -> Command:
         SystemExit: status 2 after one line for a malformed flag; 0 after `--help`.
     """
     given = vars(build_parser().parse_args(argv))
-    # Late: the help, which leaves in the line above, is quicker without them.
+    # Late imports: `--help` exits in the line above, and is quicker without them.
     from Utils.data.folder_hashes import forget
     from Utils.options.assignment import plan
     from Utils.options.grid import expand, overridden
@@ -71,5 +71,5 @@ def check_processes(command: Command) -> None:
 
 
 def what_stands(command: Command | None) -> str:
-    """Say in words what an interrupted command leaves behind; `command` is None where it was not read to its end."""
+    """Say in words what an interrupted command leaves behind; `command` is None if it was not parsed to its end."""
     return command.what_stands if command else "nothing was to be saved"

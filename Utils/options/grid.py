@@ -188,7 +188,7 @@ def _grid_name(
 
 
 def _named(options: Options) -> dict[str, Any]:
-    """The options that a grid's name is made of; `deterministic` was among them from the beginning."""
+    """Return the options that a grid's name is made of; they included `deterministic` from the beginning."""
     return without_late(identity(options, images=False), always=("deterministic",))
 
 

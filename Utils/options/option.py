@@ -28,7 +28,7 @@ class Option:
         affects: the things that change with it.
         paces: whether the time of a run depends on it; a grid's `args.json` keeps it for the cells that have not begun.
         file: whether its value names a file, whose content then counts with its name.
-        late: whether runs were named before it existed: at its default it is no part of a name.
+        late: whether runs were named before it existed; at its default such an option is no part of a name.
         common: whether the short help shows it.
     """
 

@@ -104,7 +104,7 @@ def _add_one(group: Any, option: Option) -> None:
         group.add_argument(option.flag, action=Switch, help=option.help)
         return
     extra = {"choices": option.choices} if option.choices else {"metavar": _metavar(option)}
-    action = "extend" if option.nargs else "store"  # a list may be given in parts, none of which is forgotten
+    action = "extend" if option.nargs else "store"  # a list may be given in several parts, which add up
     kind = str if option.choices else option.parse
     group.add_argument(option.flag, action=action, type=kind, nargs=option.nargs, help=_told(option), **extra)
 

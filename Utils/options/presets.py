@@ -2,8 +2,9 @@
 
 A preset has a `title`, a `description`, a table `[report]` for the report, a table `[common]` of flags, and for each `[[part]]`
 its `name` and its flags, which override the common ones. Flags are written without their dashes: `lr = 0.1`,
-`pruner-list = ["snip", "mag"]`, `quantization = true`. `dense = false` leaves out the part's dense network. torch is not
-imported.
+`pruner-list = ["snip", "mag"]`, `quantization = true`. `dense = false` leaves out the part's dense network.
+
+torch is not imported.
 """
 
 from __future__ import annotations

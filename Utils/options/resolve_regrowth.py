@@ -41,8 +41,8 @@ def _with_start(options: Options, given: Collection[str]) -> Options:
     prunable.
 
     Raises:
-        Refused: not exactly one start is given, the run's `args.json` cannot be read, flags contradict each other, or a file
-            is missing.
+        Refused: not exactly one start is given, the run's `args.json` cannot be read, flags contradict each other, or a file is
+            missing.
     """
     if bool(options.run) == bool(options.checkpoint):
         raise Refused(f"--experiment {options.experiment} needs either --run FOLDER or --checkpoint FILE, the network to regrow")

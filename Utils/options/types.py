@@ -56,7 +56,7 @@ class Options(
 
     @property
     def prints_alone(self) -> bool:
-        """Whether all that the command does is to print."""
+        """Whether the command only prints."""
         return self.dry_run or EXPERIMENTS[self.experiment].prints_alone
 
     @property
@@ -70,7 +70,7 @@ class Options(
 
     @property
     def resumes(self) -> bool:
-        """Whether the same command goes on where it was interrupted."""
+        """Whether the same command continues where it was interrupted."""
         return self.reads("checkpoints")
 
     def record(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Grid(Options):
 
     @property
     def resumes(self) -> bool:
-        """Whether the same command goes on where it was interrupted: with the cells that are not done."""
+        """Whether the same command continues where it was interrupted: with the cells that are not done."""
         return True
 
     def record(self) -> dict[str, Any]:

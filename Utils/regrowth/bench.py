@@ -2,8 +2,8 @@
 
 The phases are those of Bidirection-Prune-Regrowth's benchmark. By reference: the features of both networks and their SSIM are
 computed, then the reference is read and its largest pruned weights are taken. By saliency: the gradients of the dense network
-over training batches are computed, then the largest g^2 w^2 are taken. Both regrow the same count of each layer, in
-proportion to its capacity.
+over training batches are computed, then the largest g^2 w^2 are taken. Both regrow the same count of each layer, in proportion to
+its capacity.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The controller that learns an allocation by REINFORCE: an LSTM that chooses, layer after layer, the share to take.
 
-Sizes and constants are those of Bidirection-Prune-Regrowth (Liu and Sheng 2025, arXiv 2511.11675), where a ratio is sampled
-per layer. Here the claims are then scaled to the whole budget, and a layer with no capacity does not count.
+Sizes and constants are those of Bidirection-Prune-Regrowth (Liu and Sheng 2025, arXiv 2511.11675), where a ratio is sampled per
+layer. Here the claims are then scaled to the whole budget, and a layer that can get no weight does not count.
 """
 
 from __future__ import annotations

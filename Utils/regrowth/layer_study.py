@@ -43,9 +43,8 @@ def study(start: PrunedNetwork, stages: Stages, clock: Clock, budget: int) -> tu
     """Return a row for each layer with pruned weights, and the numbers of the start and the control.
 
     Every layer gets `budget` weights, or all its pruned ones if they are fewer (`equal` tells which). `immediate_improvement` is
-    the
-    validation accuracy after regrowing minus that of the start. `final_improvement` is the test accuracy after fine-tuning minus
-    that of the start network fine-tuned as long.
+    the validation accuracy after regrowing minus that of the start. `final_improvement` is the test accuracy after fine-tuning
+    minus that of the start network fine-tuned as long.
     """
     start.load(start.state)
     ssim = stages.once("ssim", lambda: similarities(start))

@@ -1,8 +1,8 @@
 """The change of a layer's activations: SSIM (Wang et al. 2004) between the mean attention maps of two networks.
 
 The map of a layer is that of Bidirection-Prune-Regrowth (Liu and Sheng 2025, arXiv 2511.11675): the output of a convolution,
-before its norm and activation, summed over channels, divided by its L1 norm, averaged over the images. The window of the SSIM
-is a box of up to 7 x 7, as in scikit-image's `structural_similarity`, and the numbers are the same.
+before its norm and activation, summed over channels, divided by its L1 norm, averaged over the images. The window of the SSIM is
+a box of up to 7 x 7, as in scikit-image's `structural_similarity`, and the numbers are the same.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class OwnFiles(Writer):
 
         Raises:
             Refused: a link (the folder itself may be one), a folder in place of a file, or a file that this program did not
-            write.
+                write.
         """
         names = sorted(names)
         if self.folder.is_symlink():

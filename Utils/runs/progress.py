@@ -68,8 +68,7 @@ def epochs_of(work: Mapping[str, Any]) -> tuple[int, int] | None:
     """Return the epochs that a run of this `work` trains before and after pruning; None if `work` lacks the numbers.
 
     Multishot trains `--pre-epochs` in each level, from `--rewind-epoch` on. Without rewinding, it trains the dense network once
-    and
-    `--post-epochs` after each pruning. Its last training counts as that after pruning, as its rows are in post-train.csv.
+    and `--post-epochs` after each pruning. Its last training counts as that after pruning, as its rows are in post-train.csv.
     """
     usual = {"pre_epochs": None, "post_epochs": None, "level": 1, "rewind_epoch": 0}
     numbers = [work.get(name, value) for name, value in usual.items()]

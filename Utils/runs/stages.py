@@ -72,8 +72,7 @@ class Stages:
     after any stage once ten seconds have passed.
 
     The stages of a run that prunes and trains change one `network` in place. Their results are written together with the next
-    half
-    state of a training, which includes the network.
+    half state of a training, which includes the network.
 
     Args:
         store: the place of checkpoints. A run folder need not have begun.

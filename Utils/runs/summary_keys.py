@@ -1,8 +1,8 @@
 """The declarations of the keys of `summary.json` and the columns of `compression.csv`.
 
-A declaration says what a value means, whether it is a column of `grid.csv`, and how a grid prints it and a report shows it.
-The readers of a saved run, the tables of a grid and the sections of a report all query it. A new number is therefore computed
-in the module that measures it and declared here; no other file need name it.
+A declaration says what a value means, whether it is a column of `grid.csv`, and how a grid prints it and a report shows it. The
+readers of a saved run, the tables of a grid and the sections of a report all query it. A new number is therefore computed in the
+module that measures it and declared here; no other file need name it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Saliencies by class: the effect of each weight on the loss of each class, and how evenly the classes share weights.
 
-For one class, over batches of its images alone: first order |g|, second order g^2 w^2, both averaged over the batches. g is
-the gradient of the mean loss of a batch with respect to the effective weight (FairPrune, Wu et al. 2022; the statistics are
-those of Bidirection-Prune-Regrowth). Only kept weights count. No tensor of the size classes x weights is ever held.
+For one class, over batches of its images alone: first order |g|, second order g^2 w^2, both averaged over the batches. g is the
+gradient of the mean loss of a batch with respect to the effective weight (FairPrune, Wu et al. 2022; the statistics are those of
+Bidirection-Prune-Regrowth). Only kept weights count. No tensor of the size classes x weights is ever held.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Measurements of the conservation laws of scores: per layer, per hidden unit, over training, over rounds.
 
-Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, sections 4 to 6. In a chain of layers with homogeneous activations
-and without biases, SynFlow's scores of each layer add up to R. For each hidden unit, the scores that enter and the scores that
-leave have the same sum.
+Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, sections 4 to 6. In a chain of layers with homogeneous activations and
+without biases, SynFlow's scores of each layer add up to R. For each hidden unit, the scores that enter and the scores that leave
+have the same sum.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ def layer_table(prunables: Sequence[Prunable], scores: Sequence[torch.Tensor]) -
     """Return one row per module with scores: module, size, inverse_size, score_sum, average_score = |score_sum / size|.
 
     `size` counts all scored elements of the module, pruned ones too, as Synaptic-Flow does: weights, biases if those are
-    prunable,
-    and likewise for BatchNorm and `Identity2d`. Sums are in float64.
+    prunable, and likewise for BatchNorm and `Identity2d`. Sums are in float64.
     """
     sums: dict[str, list[float]] = {}
     for prunable, score in zip(prunables, scores, strict=True):
@@ -65,8 +64,7 @@ def unit_table(pairs: Sequence[tuple[str, str]], prunables: Sequence[Prunable], 
     """Return one row per hidden unit between two consecutive layers: layer_in, layer_out, unit, in_score, out_score.
 
     A unit is a channel of a convolution or a neuron. `in_score` adds up the scores of its weights in `layer_in`, and of its bias
-    if
-    that has one. `out_score` adds up those of the weights of `layer_out` that it feeds: all places of a channel if the map was
+    if that has one. `out_score` adds up those of the weights of `layer_out` that it feeds: all places of a channel if the map was
     flattened. Scores of a norm between the two are not counted. Pairs without scores are left out.
     """
     found = {p.name: (p.module, s.double().cpu()) for p, s in zip(prunables, scores, strict=True)}

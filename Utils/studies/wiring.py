@@ -47,8 +47,7 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Wiring:
     """Find the consecutive layers of `model` by one pass of an image [1, *input_shape]; the model does not change.
 
     The output of each layer is replaced by ones with a gradient of their own, so that the gradients of a layer's input lead back
-    to
-    the layers directly before it and no further. A layer that is called twice is in no pair.
+    to the layers directly before it and no further. A layer that is called twice is in no pair.
     """
     names = {module: name for name, module in model.named_modules() if isinstance(module, LAYERS)}
     sources: Sources = []
@@ -101,8 +100,7 @@ def _keeps_units(first: nn.Module, output: torch.Tensor, second: nn.Module, valu
     """Tell whether unit u of `output` alone feeds the u-th part of the inputs `value` of `second`.
 
     Layers between the two may neither shuffle nor mix units. It is tested for each bit of u: the inputs of all units with that
-    bit
-    must not depend on a unit without it.
+    bit must not depend on a unit without it.
     """
     output_axis, input_axis = _axis(first), _axis(second)
     units, inputs = output.shape[output_axis], value.shape[input_axis]

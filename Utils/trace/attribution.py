@@ -75,8 +75,8 @@ def _set_work(event: Event) -> None:
 def _by_external_id(events: list[Event]) -> tuple[dict[int, Event], frozenset[int]]:
     """Return the operators by the id that kernels and launches refer to, and the ids that exactly one operator has.
 
-    Both are empty where kernels refer to something else: PyTorch 1.12 to 2.0 wrote the correlation there instead, which may
-    equal the id of any operator. Traces of several processes in one file use the same ids again.
+    Both are empty where kernels refer to something else: PyTorch 1.12 to 2.0 wrote the correlation there instead, which may equal
+    the id of any operator. Traces of several processes in one file use the same ids again.
     """
     named = [e for e in events if e.external is not None and (e.kind in DEVICE or e.kind == LAUNCH)]
     recorded = any(e.kind == LAUNCH for e in events)

@@ -21,10 +21,9 @@ COLUMNS = (
 def layer_table(step: Step, busy: int) -> pd.DataFrame:
     """Build the table of layers: one row per convolution call, in the order of the calls.
 
-    `layer` numbers the convolutions of the forward pass from 1. A convolution of the backward pass has the number and the name
-    of the layer whose gradient it computes. Autograd's sequence numbers tell that layer; it is 0 if they were not recorded.
-    The time of a layer is the length of the union of the intervals of its work. `busy` is the busy time of the step in
-    nanoseconds.
+    `layer` numbers the convolutions of the forward pass from 1. A convolution of the backward pass has the number and the name of
+    the layer whose gradient it computes. Autograd's sequence numbers tell that layer; it is 0 if they were not recorded. The time
+    of a layer is the length of the union of the intervals of its work. `busy` is the busy time of the step in nanoseconds.
     """
     calls = sorted((e for e in step.host if e.layer is e), key=lambda e: e.start)
     forward = [e for e in calls if e.work == CONVOLUTION]
@@ -64,8 +63,8 @@ def _text(shape: Iterable[int]) -> str:
 def _names(calls: list[Event]) -> list[str]:
     """Return the name of each call.
 
-    It is the name of the innermost annotation or module that surrounds this call and no other, else `conv N`. A name that
-    occurs again (a module called twice) gets a count: `layer1.conv #2`.
+    It is the name of the innermost annotation or module that surrounds this call and no other, else `conv N`. A name that occurs
+    again (a module called twice) gets a count: `layer1.conv #2`.
     """
     around = Counter(mark for call in calls for mark in _marks(call))
     seen: Counter[str] = Counter()

@@ -16,8 +16,8 @@ from Utils.trace.step import Step
 def largest_gaps(step: Step, pieces: Sequence[Event], count: int = 5) -> list[dict[str, Any]]:
     """Return the longest gaps of a step.
 
-    Each has its beginning (ms after the start of the step), its length (ms), the work before and after it, and the activity
-    of the CPU. Work that earlier steps launched fills gaps too.
+    Each has its beginning (ms after the start of the step), its length (ms), the work before and after it, and the activity of
+    the CPU. Work that earlier steps launched fills gaps too.
     """
     work = [*pieces, *step.foreign]
     times = intervals.spans(work)

@@ -48,8 +48,8 @@ _KERNELS = tuple((work, re.compile(pattern)) for work, pattern in _KERNELS)
 def of_operator(name: str) -> str | None:
     """Return the class of an operator such as `aten::conv2d`.
 
-    OTHER stands for an operator of PyTorch's own that is in no other class. None stands for a name that gives no class:
-    functions of the user, nodes of autograd (which surround operators that give one), compiled regions.
+    OTHER stands for an operator of PyTorch's own that is in no other class. None stands for a name that gives no class: functions
+    of the user, nodes of autograd (which surround operators that give one), compiled regions.
     """
     space, separator, word = name.rpartition("::")
     word = word.lower().partition(".")[0]

@@ -160,8 +160,8 @@ def _classes(step: Step, pieces: Sequence[Event], busy: int) -> list[dict[str, A
 def _operators(step: Step) -> list[dict[str, Any]]:
     """Return a row per operator name, the largest time first.
 
-    The time on the device is that of the work that the operator itself launched, summed, also where streams overlap. The time
-    on the CPU leaves out the operators inside.
+    The time on the device is that of the work that the operator itself launched, summed, also where streams overlap. The time on
+    the CPU leaves out the operators inside.
     """
     own = [e for e in step.host if e.kind == OP]
     cpu: Counter[str] = Counter()

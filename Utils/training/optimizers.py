@@ -35,7 +35,7 @@ def make_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) 
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, options: TrainingOptions, epochs: int) -> LRScheduler:
-    """The schedule of a phase of `epochs` epochs.
+    """Make the schedule of a phase of `epochs` epochs.
 
     `steps` is torch's MultiStepLR. `cosine` falls from `--lr` towards 0 over the epochs after the warm-up (Loshchilov and Hutter
     2017, arXiv 1608.03983, equation 5, without restarts). See `factor` for the formulas.
@@ -50,9 +50,10 @@ def factor(schedule: str, done: int, epochs: int, warmup: int, drops: Sequence[i
     """Return the learning rate of the epoch that begins after `done` epochs, as a share of `--lr`.
 
     While done < warmup it is (done + 1) / (warmup + 1). After that, `cosine` gives
-    (1 + cos(pi (done - warmup) / (epochs - warmup))) / 2. `steps` gives `rate` to the power of the number of `drops` up to
-    `done`,
-    in the warm-up times the warm-up's factor.
+
+        (1 + cos(pi (done - warmup) / (epochs - warmup))) / 2
+
+    `steps` gives `rate` to the power of the number of `drops` up to `done`, in the warm-up times the warm-up's factor.
     """
     rising = min(1.0, (done + 1) / (warmup + 1))
     if schedule == "steps":

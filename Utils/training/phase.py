@@ -38,14 +38,12 @@ class Diverged(RunFailed):
 class Training:
     """One phase of training, which can stop after any epoch and continue later with the same numbers.
 
-    The optimizer and the schedule are new; masks hold throughout. Batch order, augmentation and dropout are functions of
-    (seed, `order`, epoch).
+    The optimizer and the schedule are new; masks hold throughout. Batch order, augmentation and dropout are functions of (seed,
+    `order`, epoch).
 
     Several processes (see `Utils/compute/processes.py`) share every batch and the test set. They compute the same as one process
-    up
-    to rounding, with two exceptions: the random numbers that a network draws in training, and BatchNorm. Each process normalises
-    by
-    its share of the batch, and the statistics that are tested and saved are those of rank 0.
+    up to rounding, with two exceptions: the random numbers that a network draws in training, and BatchNorm. Each process
+    normalises by its share of the batch, and the statistics that are tested and saved are those of rank 0.
 
     Args:
         network: the network that is trained, and its data.

@@ -43,8 +43,7 @@ class Card:
         """Capture `work` as a graph on `stream` with its own memory; return the replay, which runs on that stream.
 
         `work` must have run on the same stream before: the libraries keep a workspace for each stream, which would otherwise be
-        allocated
-        during the capture.
+        allocated during the capture.
         """
         self.free()  # a dead graph that Python collects during the capture of another would invalidate it
         if stream is None:
