@@ -5,8 +5,6 @@ They are the same fine-tuning without regrowth, and plain pruning to the same sp
 
 from __future__ import annotations
 
-import contextlib
-import io
 from typing import Any
 
 from Utils.compute.clock import Clock
@@ -39,8 +37,7 @@ EXPERIMENT = {
 
 def check(options: Options, datasets: Datasets) -> None:
     """Refuse everything that `run` would refuse, without writing or printing."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        start = open_start(options, datasets)
+    start = open_start(options, datasets, say=lambda line: None)
     check_sources(start)
     if not options.regrow_replay:
         budget(start)

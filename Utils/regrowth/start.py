@@ -98,17 +98,17 @@ class PrunedNetwork(MaskedNetwork):
         return Again(lambda: chain.from_iterable(self.data.subset_batches(part, size) for part in parts))
 
 
-def open_start(options: Options, datasets: Datasets) -> PrunedNetwork:
-    """Read the network, its data and its sources, without writing a file.
+def open_start(options: Options, datasets: Datasets, say: Callable[[str], object] = print) -> PrunedNetwork:
+    """Read the network, its data and its sources, without writing a file; `say` gets each line about it.
 
     Raises:
         Refused: a file does not fit the network, a layer is unknown, or no weight is pruned.
     """
     device = choose_device(options)
-    print(f"Loading {options.dataset} dataset.")
+    say(f"Loading {options.dataset} dataset.")
     data = datasets.open(replace(options, seed=options.split_seed), device)
     data.load()
-    print(f"Opening {options.regrow_start} as {options.model_class}-{options.model}.")
+    say(f"Opening {options.regrow_start} as {options.model_class}-{options.model}.")
     found = read_checkpoint(options.regrow_start)
     model, prunables = _network(options, data, found, device)
     sources, dense = read_sources(options, data, found, prunables, device)
@@ -126,7 +126,7 @@ def open_start(options: Options, datasets: Datasets) -> PrunedNetwork:
             "images, so that accuracies on these are too high"
         )
     for note in start.notes:
-        print(f"NOTE: {note}")
+        say(f"NOTE: {note}")
     return start
 
 
