@@ -25,7 +25,6 @@ from Utils.data.open_set import Datasets
 from Utils.grid.grid_folder import State
 from Utils.grid.workers import cores
 from Utils.measure.inference_time import ENOUGH, PASSES, REPEATS, WARM_UP
-from Utils.options.resolve import with_rounds
 from Utils.options.types import Cell, Grid, Options
 from Utils.runs.dense_cache import dense_path
 from Utils.runs.places import path_of
@@ -101,7 +100,7 @@ def estimate(cells: list[Cell], datasets: Datasets, jobs: int = 1) -> Estimate:
     found, costs, scores, reasons = Estimate(), {}, {}, {}
     dense: set[str] = set()
     for cell in cells:
-        options = with_rounds(cell.options)
+        options = cell.options
         pruner, device = load_pruner(options), choose_device(options)
         data = datasets.open(options, torch.device("cpu"))
         network = tuple(str(getattr(options, name)) for name in NETWORK)

@@ -91,7 +91,7 @@ def test_an_entry_and_a_reader_make_a_dataset(known, tmp_path, monkeypatch, comm
     data.load()
     assert (data.name, data.input_shape, data.train_size, data.num_classes) == (name, (1, 4, 4), 12, 3)
     assert data.augment == ("none" if known else "crop-flip") and data.mean == (pytest.approx(0.2),) and data.std == (1.0,)
-    with pytest.raises(Refused, match=f"choose from mnist, .*, imagenet, {name}, folder:PATH"):
+    with pytest.raises(Refused, match=f"choose from mnist, .*, imagenet, .*{name}, folder:PATH"):
         find("no set")
     assert describe()[-1]["name"] == name
     done = command("--dataset", name, "--model", "fc", "--pruner", "rand", "--compression", "0.5", "--post-epochs", "1", "--no-save")

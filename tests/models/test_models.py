@@ -216,7 +216,7 @@ def test_resolve(name, model_class, dataset, expected):
         ("fc", "lottery", "mnist", ["fc", "lottery", "vgg11-bn", "alexnet"]),
         ("fc", "deafult", "mnist", ["deafult", "default, lottery, tinyimagenet, imagenet, torchvision"]),
         ("resnet18", None, "cifar10", ["resnet18", "tinyimagenet", "imagenet"]),
-        ("VGG16", None, "cifar10", ["VGG16", "default: fc, conv;", "lottery: vgg11,", "--model-class torchvision"]),
+        ("VGG16", None, "cifar10", ["VGG16", "default: fc, conv", "lottery: vgg11,", "--model-class torchvision"]),
         ("densenet121", None, "imagenet", ["densenet121", "--model-class torchvision"]),
         ("net.py:f", "default", "mnist", ["net.py:f", "--model-class default"]),
         ("net.py", None, "mnist", ["net.py", "FILE.py:FUNCTION"]),

@@ -13,7 +13,7 @@ from Utils.base.errors import Refused
 from Utils.options.command_line import parse
 from Utils.options.flags import ANCESTOR_FLAGS
 from Utils.options.parser import build_parser
-from Utils.options.resolve import identity
+from Utils.options.resolve import identity, without_late
 from Utils.options.table import incidental, read_by, table
 from Utils.options.types import Grid
 
@@ -49,6 +49,12 @@ def test_prefixes_that_were_ambiguous_still_are(prefix, refused):
         assert build_parser().expand(["--se=3"]) == ["--seed=3"]
     else:
         refused([prefix, "1"], f"ambiguous flag {prefix}")
+
+
+def test_a_late_option_at_its_default_is_in_no_name():
+    facts = {"lr": 0.1, "thop": False, "deterministic": False}
+    assert without_late(facts) == {"lr": 0.1}
+    assert without_late(facts | {"thop": True}, always=("deterministic",)) == {"lr": 0.1, "thop": True, "deterministic": False}
 
 
 def test_new_flags_may_be_shortened_too():

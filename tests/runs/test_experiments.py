@@ -31,7 +31,7 @@ def test_real_mnist_end_to_end(command):
     done = command("--pruner", "synflow", "--compression", "1", "--post-epochs", "2", "--pre-epochs", "1")
     assert done.status == 0 and done.err == ""
     assert "Parameter Sparsity: 12450/119910 (0.1038)" in done.out and "FLOP Sparsity: 12450/119910 (0.1038)" in done.out
-    assert "Train results:" in done.out and "Prune results:" in done.out and "WARNING" not in done.out
+    assert "Pruning with synflow for 100 epochs to density 0.1 " in done.out and "Train results:" in done.out and "Prune results:" in done.out and "WARNING" not in done.out
     folder = folder_of()
     assert sorted(os.listdir(folder)) == ["args.json", "compression.csv", "dense.pt", "initial.pt", "manifest.json", "model.pt", "optimizer.pt",
                                           "post-train.csv", "pre-train.csv", "scheduler.pt", "summary.json"]  # fmt: skip
