@@ -157,13 +157,15 @@ def test_a_measured_number(root, ended):
 
 @pytest.mark.long
 def test_an_experiment(root, ended):
-    """It runs as a grid too: a test accuracy in each cell, and no file of a training."""
+    """It runs as a grid and is in a report: a test accuracy in each cell, and no file of a training."""
     folder = root / "Results/data/before-training/early"
     cells = pd.read_csv(folder / "grid.csv").set_index("pruner")
     assert sorted(cells.index) == ["rand", "snip"] and cells["top1_last"].notna().all() and (cells["status"] == "done").all()
     assert {file.name for file in (folder / "pruner=snip").iterdir()} >= {"args.json", "compression.csv", "summary.json"}
     assert not list(folder.rglob("post-train.csv"))
     assert f"top-1 {cells['top1_last']['snip']:.2f} %" in (folder / "pruner=snip/log.txt").read_text()
+    report = (root / "Results/data/report/early/report.md").read_text(encoding="utf-8")
+    assert f"| 1 | 10 % | {cells['top1_last']['rand']:.2f} | {cells['top1_last']['snip']:.2f} |" in report and "nan" not in report
 
 
 @pytest.mark.long

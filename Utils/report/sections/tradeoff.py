@@ -35,7 +35,7 @@ def _of(group: Group) -> list[Block]:
     flops = f"{group.label}: {cost}. {described(group)}"
     return [
         Figure(name, caption, description, accuracy_figure(runs, group.label)),
-        _summary(group, runs),
+        *([_summary(group, runs)] if runs["top1_best"].notna().any() else []),
         Data(name, f"{group.label}: best and last accuracies of every seed, by method and compression ratio.", _json(runs)),
         Figure(slug("accuracy-flops", group.label), flops,
                f"Accuracy against FLOPs kept, a line for each of {methods}.", flops_accuracy_figure(runs, group.label)),
