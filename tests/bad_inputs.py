@@ -11,7 +11,7 @@ LONG = "x" * 300
 
 FLAGS = [
     ("--nonsense", 2, "--nonsense"),
-    ("--nonsense=3", 2, "--nonsense=3"),
+    ("--nonsense=3", 2, "--nonsense is no flag"),
     ("stray", 2, "stray"),
     ("''", 2, "unrecognized"),
     ("-x", 2, "-x"),
