@@ -204,7 +204,7 @@ def test_what_cannot_be_shown_is_refused_and_nothing_is_written(tmp_path, monkey
         with pytest.raises(Refused, match=reason) as refusal:
             draw(good, folder)
         assert str(file) in str(refusal.value) and "\n" not in str(refusal.value)
-    with pytest.raises(Refused, match=r"--layer c\.: .*good has no such layer; it has a, b, c\.d"):
+    with pytest.raises(Refused, match=r"--layer c\.: .*good has no such layer; did you mean c\.d\? choose from a, b, c\.d"):
         draw(good, layer=("a", "c."))
     assert [file.name for file in good.iterdir()] == ["model.pt"] and not Path("trapped").exists()
 
