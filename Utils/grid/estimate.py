@@ -111,7 +111,7 @@ def estimate(cells: list[Cell], datasets: Datasets, jobs: int = 1) -> Estimate:
                     if network not in costs:
                         costs[network] = _train_and_test(masked)
                         found.measured.append(_line(options, costs[network]))
-                    scores[method] = _score(masked, pruner) * options.prune_epochs
+                    scores[method] = _score(masked, pruner) * (options.prune_epochs or pruner.rounds)
             except Exception as error:  # a faulty network must not end a dry run
                 reasons[network] = f"{type(error).__name__}: {' '.join(str(error).split())}"
         if network in reasons:
