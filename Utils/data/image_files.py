@@ -1,11 +1,10 @@
 """Image files: search in trees of class folders, and decoding of files or of members of a zip.
 
-Pixels are those that PIL decodes. Images of up to `SMALL` pixels are decoded once, in threads, to one uint8 tensor.
+`Utils.data.decoding` gives the pixels. Images of up to `SMALL` pixels are decoded once, in threads, to one uint8 tensor.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import zipfile
 import zlib
@@ -18,13 +17,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from Utils.base.errors import Refused
 from Utils.data.augmentation import resize
 from Utils.data.batches import ImageSource
 from Utils.data.catalogue import SMALL, Facts, augment_for
+from Utils.data.decoding import decode
 from Utils.data.reading import Contents
 
 LARGE = 224  # the size that larger images, and images of several sizes, are cut to
@@ -38,26 +38,12 @@ class MixedSizes(Exception):
     """Images differ in size, or are larger than `SMALL`."""
 
 
-def decode(content: bytes, place: str) -> Image.Image:
-    """Decode the image in a file's bytes, to RGB.
-
-    Raises:
-        Refused: the bytes are no image; the message names `place`.
-    """
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return image.convert("RGB")
-    except UnidentifiedImageError as error:
-        raise Refused(f"cannot read the image {place} (it is no image)") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise Refused(f"cannot read the image {place} ({' '.join(str(error).split())})") from error
-
-
 @dataclass
 class Files:
-    """Image files by path."""
+    """Image files by path; `upright` ones are turned as their EXIF orientation says."""
 
     paths: Sequence[str]
+    upright: bool = True
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -71,11 +57,11 @@ class Files:
 
     def image(self, index: int, content: bytes | None = None) -> Image.Image:
         """Return image `index` in RGB."""
-        return decode(content or self.content(index), self.paths[index])
+        return decode(content or self.content(index), self.paths[index], self.upright)
 
 
 class ZipMembers:
-    """Image files inside a zip archive, read without unpacking it."""
+    """Image files inside a zip archive, read without unpacking it; their EXIF orientation is ignored."""
 
     def __init__(self, archive: Path, names: Sequence[str]):
         self.names, self._archive = names, zipfile.ZipFile(archive)
@@ -92,7 +78,8 @@ class ZipMembers:
 
     def image(self, index: int, content: bytes | None = None) -> Image.Image:
         """Return image `index` in RGB."""
-        return decode(content or self.content(index), f"{self.names[index]} in {self._archive.filename}")
+        place = f"{self.names[index]} in {self._archive.filename}"
+        return decode(content or self.content(index), place, upright=False)
 
 
 def read_small(source: ImageSource, size: tuple[int, int] | None, title: str) -> Tensor:
@@ -242,6 +229,6 @@ def number_classes(train: Listing, test: Listing, title: str) -> tuple[list[str]
     return (classes, *labels)
 
 
-def files(listing: Listing) -> Files:
+def files(listing: Listing, upright: bool = True) -> Files:
     """Return the listed images."""
-    return Files([path for path, _ in listing])
+    return Files([path for path, _ in listing], upright)

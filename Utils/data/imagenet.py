@@ -19,5 +19,7 @@ def read(name: str, place: Place, image_size: int | None) -> Contents:
         raise missing(name, ["train/<class>/ and val/<class>/"], looked, "is never downloaded")
     train, test = list_tree(root / "train"), list_tree(root / "val")
     _, train_labels, test_labels = number_classes(train, test, name)
-    _, images, tests = read_pair(files(train), files(test), image_size or LARGE, name)
+    # EXIF orientations are ignored, as they are in the published accuracies.
+    sources = files(train, upright=False), files(test, upright=False)
+    _, images, tests = read_pair(*sources, image_size or LARGE, name)
     return Contents(images, train_labels, tests, test_labels)

@@ -50,7 +50,7 @@ def read(name: str, place: Place, image_size: int | None) -> Contents:
         paths = [Path(at, file).relative_to(root).as_posix() for at, _, found in os.walk(root) for file in found]
         train, test = list_images(paths, lambda path: (root / path).read_text())
         if (len(train), len(test)) == SIZES:
-            return _read_listings(train, test, lambda found: image_files.Files([str(root / path) for path in found]))
+            return _read_listings(train, test, lambda found: image_files.Files([str(root / path) for path in found], False))
         if not place.download and root.is_dir():
             why = f"{root} is incomplete ({len(train)} of 100000 and {len(test)} of 10000 images), --no-download was given"
             raise missing(name, [ZIP], [place.data_dir], why)
@@ -71,9 +71,7 @@ def read_zip(archive: Path) -> Contents:
     return _read_listings(train, test, lambda found: image_files.ZipMembers(archive, [prefix + path for path in found]))
 
 
-def _read_listings(
-    train: image_files.Listing, test: image_files.Listing, source: Callable[[list[str]], ImageSource]
-) -> Contents:
+def _read_listings(train: image_files.Listing, test: image_files.Listing, source: Callable[[list[str]], ImageSource]) -> Contents:
     _, train_labels, test_labels = image_files.number_classes(train, test, "tiny-imagenet")
     images = [image_files.read_small(source([path for path, _ in part]), (64, 64), "tiny-imagenet") for part in (train, test)]
     return Contents(images[0], train_labels, images[1], test_labels)

@@ -18,6 +18,7 @@ from Utils.base.errors import Refused
 from Utils.base.network import bounded_network
 from Utils.base.tensor_files import tensors_alone
 from Utils.data.catalogue import choices, nearest
+from Utils.data.decoding import convert
 from Utils.data.download import folder_lock, missing
 from Utils.data.image_files import read_described
 from Utils.data.reading import Contents, Place
@@ -45,12 +46,18 @@ class SetImages:
         try:
             return self.data[index][0]
         except (OSError, SyntaxError, ValueError) as error:
-            place = f"image {index} of torchvision.datasets.{type(self.data).__name__} in {getattr(self.data, 'root', '')}"
-            raise Refused(f"cannot read {place} ({' '.join(str(error).split())})") from error
+            raise Refused(f"cannot read {self._place(index)} ({_line(error)})") from error
 
     def image(self, index: int, content: Any = None) -> Any:
         """Return image `index` as a PIL image of mode L or RGB."""
-        return (self.content(index) if content is None else content).convert(self.mode)
+        image = self.content(index) if content is None else content
+        if image.mode == self.mode == "L" and "transparency" not in image.info:
+            return image
+        rgb = convert(image, self._place(index), upright=False)  # sets turn their images themselves, or leave them as published
+        return rgb.convert("L") if self.mode == "L" else rgb
+
+    def _place(self, index: int) -> str:
+        return f"image {index} of torchvision.datasets.{type(self.data).__name__} in {getattr(self.data, 'root', '')}"
 
 
 def read(name: str, place: Place, image_size: int | None) -> Contents:
