@@ -8,9 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from Utils.base.errors import Refused
 from Utils.data import batches, sharding
-from Utils.data.catalogue import Facts
+from Utils.data.catalogue import Facts, folder_of
 from Utils.data.reading import Contents
+
+FAINT = 1 / 64  # standard deviation of pixels / 255 below which images are hardly visible
 
 
 class Dataset:
@@ -91,7 +94,7 @@ class Dataset:
     def _make_splits(self, contents: Contents) -> None:
         if isinstance(contents.train, Tensor):
             if not self.mean:
-                self.mean, self.std = batches.statistics(contents.train)
+                self._set_statistics(*batches.statistics(contents.train))
             train, test = (
                 batches.TensorSplit(images.to(self._device), labels.to(self._device), self.mean, self.std, augment, self._size)
                 for images, labels, augment in (
@@ -104,10 +107,27 @@ class Dataset:
             train = batches.LoaderSplit(contents.train, contents.train_labels, size, self.augment, *rest)
             test = batches.LoaderSplit(contents.test, contents.test_labels, size, "none", *rest)
             if not self.mean:
-                self.mean, self.std = train.statistics()
+                self._set_statistics(*train.statistics())
             train.set_statistics(self.mean, self.std)
             test.set_statistics(self.mean, self.std)
         self._train, self._test = train, test
+
+    def _set_statistics(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        """Fix the computed mean and deviation; a WARNING says so if next to nothing can be seen on a user's own images.
+
+        Raises:
+            Refused: all their pixels are alike, as those of deep images whose values fill a small part of the range.
+        """
+        self.mean, self.std = mean, std
+        if folder_of(self.name) is None:
+            return
+        advice = "spread values of 16 bits over 0 to 65535, and put white drawings on a background that is not transparent"
+        if all(value == 1 for value in std):  # the deviation of a constant channel, see `batches.statistics`
+            levels = "/".join(f"{255 * value:.0f}" for value in mean)
+            raise Refused(f"all pixels of the training images of {self.name} are {levels} of 255: {advice}")
+        if max(std) < FAINT:
+            found = f"the training images of {self.name} deviate by {255 * max(std):.2g} of 255 grey levels only"
+            print(f"WARNING: {found}: {advice}")
 
     def train_batches(
         self, batch_size: int, seed: int, phase: str, epoch: int, share: tuple[int, int] = (0, 1)
