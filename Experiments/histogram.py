@@ -7,12 +7,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from Utils.base.checksums import check_file
 from Utils.base.errors import Refused
 from Utils.base.text import pick_from, print_lines, shown
 from Utils.measure.weight_histogram import Layer, bin_table, layer_table, measure, select
 from Utils.options.types import Options
 from Utils.runs.later_measurements import Annex
-from Utils.runs.run_files import check_file
 from Utils.runs.saved import MODEL, heading, read_tensors, saved_networks
 from Utils.runs.writer import KINDS
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from Models.checkpoint_reader import NONE, Checkpoint, read_checkpoint, summarised
+from Utils.base.text import print_lines
 from Utils.options.types import Options
-from Utils.runs.checkpoint_reader import NONE, Checkpoint, read_checkpoint, summarised
 
 EXPERIMENT = {
     "summary": "what a --checkpoint holds, ours or foreign: layers, densities, capacities",
@@ -27,6 +28,7 @@ def run(options: Options) -> None:
     print(f"{found.file}: {found.form}, {found.file.stat().st_size} bytes")
     for key, value in found.beside.items():
         print(f"  {key}: {summarised(value)}")
+    print_lines(f"NOTE: {note}" for note in found.notes)
     if found.form == NONE:
         return
     table = layer_table(found)

@@ -244,9 +244,9 @@ MODELS = [
 FILES = [
     (f"{T} --weights none.pt", 2, "none.pt", "No such file"),
     (f"{T} --weights folder", 2, "folder", "directory"),
-    (f"{T} --weights empty.pt", 2, "empty.pt", "not a whole file"),
-    (f"{T} --weights binary.bin", 2, "binary.bin", "not a whole file"),
-    (f"{T} --weights plain.txt", 2, "plain.txt", "not a whole file"),
+    (f"{T} --weights empty.pt", 2, "empty.pt", "is empty (0 bytes)"),
+    (f"{T} --weights binary.bin", 2, "binary.bin", "is not a file of torch.save"),
+    (f"{T} --weights plain.txt", 2, "plain.txt", "is a text file"),
     (f"{T} --weights pipe", 2, "pipe is no regular file"),
     (f"{T} --weights /dev/zero", 2, "/dev/zero is no regular file"),
     (f"--experiment regrow {T} --model fc --checkpoint pipe --regrow-fraction 0.1", 2, "pipe is no regular file"),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import pickle
+import re
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,55 +18,96 @@ import torch
 
 from Utils.base.errors import Refused
 from Utils.base.files import atomic
+from Utils.base.packages import require
+from Utils.base.stand_ins import LIST, MAPPING, Result, globals_in, in_python_3, resolved, stand_in
+from Utils.base.text import one_line
+from Utils.base.unreadable import cause_of
 
+FILLED = re.compile(r"Can only (SETITEMS?|append to) .*but got <class 'stand_in\.(.+)'>")
+TRIES = 20  # classes of dictionaries or lists in one file
 FORCED = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch's own variable, which `torch.load` reads each time
-WRAPPERS = ("state_dict", "model", "net", "model_state_dict")  # keys under which training scripts keep the weights
-PREFIXES = ("module.", "_orig_mod.")  # left by DataParallel and torch.compile
 
 
 def read_tensor_file(file: Path, name: object = None) -> Any:
-    """Read a file of `torch.save` onto the CPU: tensors and plain values.
+    """Read a file of `torch.save` or of the package safetensors onto the CPU: tensors and plain values.
 
-    `name` stands for the file in an error.
+    Stand-ins (`Utils.base.stand_ins`) take the place of other objects, of which nothing is imported and nothing run; numbers
+    and arrays of NumPy become numbers and arrays again. `name` stands for the file in an error.
 
     Raises:
-        Refused: there is no such file, or it cannot be read without running code from it.
+        Refused: there is no such file, or it cannot be read without running code from it; the cause is named.
     """
     name = file if name is None else name
+    if file.is_dir():
+        hint = f": name {file / 'model.pt'}" if (file / "model.pt").is_file() else ": name the file in it"
+        raise Refused(f"{name} is a folder, not a file{hint}")
     if not file.is_file():
         raise Refused(f"{name}: there is no such file")
     try:
+        if _is_packed(file):
+            return _unpacked(file, name)
         with open(file, "rb") as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old pickle formats
-            return _parsed(stream, name)
+            return _parsed(stream, file, name)
     except OSError as error:
         raise Refused(f"{name} cannot be read: {error.strerror or error}") from error
 
 
-def _parsed(stream: BinaryIO, name: object) -> Any:
+def _parsed(stream: BinaryIO, file: Path, name: object) -> Any:
     try:
         return torch.load(stream, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        pass  # it names other classes
     except Exception as error:  # on a damaged file, the readers of zip, pickle and tar raise nearly anything, even an OSError
-        kind = type(error).__name__
-        raise Refused(f"{name} is not a whole file of tensors and plain values ({kind}); nothing in it was run") from error
+        raise _unreadable(file, name, error) from error
+    kinds: dict[str, str] = {}
+    names = _names_in(file)
+    for _ in range(TRIES):
+        stream.seek(0)
+        try:
+            known = [(stand_in(found, kinds.get(found, "")), found) for found in names]
+            with torch.serialization.safe_globals([*known, Result]):
+                return resolved(torch.load(stream, map_location="cpu", weights_only=True))
+        except Exception as error:
+            filled = FILLED.search(str(error))
+            if not filled or filled[2] in kinds:
+                raise _unreadable(file, name, error) from error
+            kinds[filled[2]] = LIST if filled[1] == "append to" else MAPPING
+    raise Refused(f"{name} holds more than {TRIES} classes of dictionaries; nothing in it was run")
 
 
-def unwrapped(content: Mapping[Any, Any]) -> tuple[Mapping[Any, Any], dict[str, Any]]:
-    """Return the network inside the dictionaries that training scripts save, and the other entries of these dictionaries."""
-    beside: dict[str, Any] = {}
-    for key in WRAPPERS:
-        if isinstance(content.get(key), Mapping):
-            beside |= {str(k): v for k, v in content.items() if k != key}
-            content = content[key]
-    return content, beside
+def _names_in(file: Path) -> set[str]:
+    """Return the names of classes and functions in a file of `torch.save`, in the spellings of Python 2 and 3."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            inner = next(name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl")
+            found = globals_in(io.BytesIO(archive.read(inner)))
+    except (zipfile.BadZipFile, StopIteration, KeyError, NotImplementedError, RuntimeError):
+        with open(file, "rb") as stream:
+            found = globals_in(stream)
+    return found | {in_python_3(name) for name in found}
 
 
-def unprefixed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Remove the prefix of DataParallel or torch.compile from the names, where all names have it."""
-    for prefix in PREFIXES:
-        if tensors and all(key.startswith(prefix) for key in tensors):
-            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return dict(tensors)
+def _unreadable(file: Path, name: object, error: Exception) -> Refused:
+    return Refused(f"{name} {cause_of(file, error)}; nothing in it was run")
+
+
+def _is_packed(file: Path) -> bool:
+    """Tell whether a file is one of safetensors, whatever its name: the length of a JSON header, then the header."""
+    with open(file, "rb") as stream:
+        head = stream.read(9)
+    return len(head) == 9 and head[8:] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= file.stat().st_size - 8
+
+
+def _unpacked(file: Path, name: object) -> dict[str, torch.Tensor]:
+    require("safetensors", str(name), "safetensors")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(str(file), device="cpu")
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise Refused(f"{name} is a damaged file of safetensors: {one_line(str(error))}") from error
 
 
 def seal(path: Path, state: Mapping[str, Any]) -> None:

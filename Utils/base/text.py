@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def is_numeral(word: str) -> bool:
@@ -29,6 +29,12 @@ def shown(name: object) -> str:
 def counted(number: int, word: str) -> str:
     """Put a number before a word in the right form: `1 epoch`, `2 epochs`."""
     return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def few(words: Sequence[str], shown: int = 3) -> str:
+    """Join the first words, and say how many more there are: `a, b, c and 2 more`."""
+    more = f" and {len(words) - shown} more" if len(words) > shown else ""
+    return ", ".join(words[:shown]) + more
 
 
 def print_lines(lines: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from Utils.base.checksums import damaged
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
 from Utils.base.locks import is_locked
@@ -26,7 +27,7 @@ from Utils.runs import summary_keys
 from Utils.runs.later_measurements import later_numbers
 from Utils.runs.places import path_of
 from Utils.runs.progress import work_of
-from Utils.runs.run_files import alone_in, damaged, tidy
+from Utils.runs.run_files import alone_in, tidy
 from Utils.runs.validate import check_result
 
 SMALL = 1 << 20  # bytes: files below this are checked each time that a grid is read

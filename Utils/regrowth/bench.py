@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from Models.checkpoint_reader import read_checkpoint
 from Utils.compute.clock import Clock
 from Utils.regrowth.allocation import allocate, capacities
 from Utils.regrowth.finetune import short_accuracy
@@ -22,7 +23,6 @@ from Utils.regrowth.selection import mean_gradients, pruned_scores
 from Utils.regrowth.ssim import compare_maps, mean_maps
 from Utils.regrowth.start import PrunedNetwork
 from Utils.regrowth.turn_on import choose, revive_
-from Utils.runs.checkpoint_reader import read_checkpoint
 
 REFERENCE, SALIENCY = "reference", "saliency"
 # Part -> its phase.

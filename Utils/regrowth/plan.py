@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from Utils.base.checksums import check_file
 from Utils.base.errors import Refused
 from Utils.base.text import counted
 from Utils.regrowth.allocation import even_parts
@@ -15,7 +17,7 @@ from Utils.regrowth.controller import Settings
 from Utils.regrowth.outputs import read_places
 from Utils.regrowth.start import PrunedNetwork, budget
 from Utils.regrowth.step import check_places
-from Utils.runs.checkpoint_reader import read_checkpoint
+from Utils.runs.saved import read_tensors
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def make_plan(start: PrunedNetwork) -> Plan:
 def _replayed(start: PrunedNetwork) -> list[dict[str, torch.Tensor]]:
     """Read the places that `--regrow-replay` names, step by step."""
     file = start.options.regrow_replay
-    found = read_places(read_checkpoint(file).tensors)
+    check_file(Path(file))
+    found = read_places(read_tensors(Path(file)))
     if not found:
         raise Refused(f"--regrow-replay {file}: it says of no weight that it was regrown")
     for places in found:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 import Pruners
+from Models.checkpoint_reader import read_checkpoint
 from Pruners._shared.masks import kept_count
 from Utils.compute.clock import Clock
 from Utils.options.parts import Affects
@@ -21,7 +22,6 @@ from Utils.regrowth.outputs import CONTROL, PLAIN
 from Utils.regrowth.sources import stored_file
 from Utils.regrowth.start import PrunedNetwork
 from Utils.runs.cache import cache_entry
-from Utils.runs.checkpoint_reader import read_checkpoint
 from Utils.runs.stages import Stages
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.set_up import load_pruner
@@ -111,7 +111,7 @@ def _unpruned(start: PrunedNetwork) -> tuple[dict[str, torch.Tensor], str]:
     if start.sources.dense_state is not None:
         return start.sources.dense_state, "the dense network"
     if start.options.run and (file := stored_file(Path(start.options.run[0]))) is not None:
-        return read_checkpoint(file).tensors, "the initial network"
+        return read_checkpoint(file).named_as(start.model, str(file)).tensors, "the initial network"
     stored = {f"{name}.weight": values for name, values in (start.sources.original or {}).items()}
     if not stored:
         print("NOTE: nothing is known of the pruned weights, plain pruning gives back zeros: --regrow-dense FILE has values")

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from Models.checkpoint_reader import Checkpoint, read_checkpoint
 from Models.masking import Prunable, apply_masks
 from Models.weights import copy_tensors
 from Pruners._shared.masks import kept_count
+from Utils.base.checksums import check_file
 from Utils.base.errors import Refused
 from Utils.base.text import pick_from
 from Utils.compute.device import choose_device
@@ -23,8 +25,6 @@ from Utils.options.types import Options
 from Utils.regrowth.allocation import capacities, fraction_count
 from Utils.regrowth.selection import Sources
 from Utils.regrowth.sources import read_sources
-from Utils.runs.checkpoint_reader import Checkpoint, read_checkpoint
-from Utils.runs.run_files import check_file
 from Utils.runs.saved_options import saved_options
 from Utils.training.masked_network import MaskedNetwork, build_model, mask
 from Utils.training.set_up import use_threads
@@ -110,13 +110,13 @@ def open_start(options: Options, datasets: Datasets, say: Callable[[str], object
     data.load()
     say(f"Opening {options.regrow_start} as {options.model_class}-{options.model}.")
     found = read_checkpoint(options.regrow_start)
-    model, prunables = _network(options, data, found, device)
-    sources, dense = read_sources(options, data, found, prunables, device)
+    model, prunables, found = _network(options, data, found, device)
+    sources, dense = read_sources(options, data, found, model, prunables, device)
     layers = chosen_layers(prunables, options.regrow_layers)
     start = PrunedNetwork(
         model, prunables, data, device, options, layers=layers,
         state={name: tensor.clone() for name, tensor in model.state_dict().items()},
-        sources=sources, dense=dense, saved=_saved_options(options), notes=list(sources.notes),
+        sources=sources, dense=dense, saved=_saved_options(options), notes=[*found.notes, *sources.notes],
     )  # fmt: skip
     if not any(capacities(layers).values()):
         raise Refused(f"{options.regrow_start}: no weight of these layers is pruned")
@@ -168,11 +168,13 @@ def chosen_layers(prunables: Sequence[Prunable], names: Sequence[str]) -> dict[s
 
 def _network(
     options: Options, data: Dataset, found: Checkpoint, device: torch.device
-) -> tuple[nn.Module, list[Prunable]]:
+) -> tuple[nn.Module, list[Prunable], Checkpoint]:
+    """Build the masked network, and return it with its prunable weights, and with `found` under its names."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model = build_model(options, data)
     prunables = mask(model, options)
+    found = found.named_as(model, str(found.file)).with_masks_of_zeros([p.name for p in prunables])
     if not found.masks:
         raise Refused(f"{found.file} holds {found.form}: nothing in it is pruned")
     copy_tensors(model, found.tensors, str(found.file))
@@ -185,7 +187,7 @@ def _network(
         raise Refused(f"{found.file} prunes {', '.join(strays[:3])}, which this network does not")
     apply_masks(prunables)
     use_threads(model, options, data.input_shape)
-    return model.to(device), prunables
+    return model.to(device), prunables, found
 
 
 def _saved_options(options: Options) -> Options | None:

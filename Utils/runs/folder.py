@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from Utils.base.checksums import damaged
 from Utils.base.errors import Refused, RunFailed
 from Utils.base.files import check_writable, sha256
 from Utils.base.json_files import read_json
@@ -23,7 +24,7 @@ from Utils.options.resolve import identity, with_rounds
 from Utils.options.types import Options
 from Utils.runs.manifest import CHECKPOINT, OwnFiles, names_of
 from Utils.runs.places import path_of
-from Utils.runs.run_files import damaged, tidy
+from Utils.runs.run_files import tidy
 from Utils.runs.saved_options import check_same
 from Utils.runs.writer import Writer
 from Utils.training import tensorboard

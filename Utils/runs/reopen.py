@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from Models.weights import load_weights
+from Utils.base.checksums import check_file
 from Utils.base.errors import Refused
 from Utils.base.own_network import network_of_run
 from Utils.compute.device import choose_device
@@ -13,7 +14,6 @@ from Utils.data.open_set import open_data
 from Utils.options.resolve import changed_images
 from Utils.options.table import defaults, of_parts
 from Utils.options.types import Options
-from Utils.runs.run_files import check_file
 from Utils.runs.saved import MODEL, read_tensors
 from Utils.runs.saved_options import recorded_in
 from Utils.training.masked_network import MaskedNetwork, build_model, mask

@@ -59,6 +59,7 @@ def measure(path: str | Path, number: int | None = None) -> Measured:
         "events": {
             "used": len(trace.events),
             "broken": trace.broken,
+            **({"repaired": trace.repaired} if trace.repaired else {}),
             "contradicting_links": sum(e.contradicted for e in step.device),
             "other": dict(trace.other.most_common()),
         },

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from Utils.base.text import one_line
+from Utils.base.text import counted, one_line
 from Utils.trace.gaps import short
 
 TOP = 10
@@ -67,6 +67,8 @@ def _doubts(events: dict[str, Any]) -> list[str]:
     lines = []
     if broken := events["broken"]:
         lines.append(f"WARNING: {broken} broken events were left out (no time that makes sense, or begun and never ended)")
+    if repaired := events.get("repaired"):
+        lines.append(f"NOTE: backslashes are not escaped in {counted(repaired, 'string')}, as in Windows paths: read as such")
     if links := events.get("contradicting_links"):
         lines.append(f"NOTE: {links} launches lie in another operator than the external id names; the id was followed")
     return lines

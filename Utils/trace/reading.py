@@ -24,9 +24,12 @@ from Utils.base.errors import Refused
 from Utils.base.inputs import read_input
 from Utils.base.text import one_line
 from Utils.trace.cursor import Cursor, members
+from Utils.trace.escapes import escaped
 from Utils.trace.events import DAY, DEVICE, LAUNCH, MARK, OP, STEP, Event, kind_of, nanoseconds, number
 
 LARGEST = 1 << 30  # bytes of a trace, unpacked
+NEAR = 200  # characters before an error in which a backslash may be its cause
+HINT = "; a backslash stands shortly before it: those of a Windows path have to be doubled"
 BYTES = re.compile(r"[\x80-\xff]+")
 
 
@@ -41,6 +44,7 @@ class Trace:
         other: the number of events that are not work, by category.
         broken: the number of events without a plausible time.
         undecoded: whether characters beyond ASCII are single bytes of UTF-8 (see `_text`).
+        repaired: the number of strings whose backslashes were not escaped (see `escaped`).
     """
 
     path: str
@@ -49,6 +53,7 @@ class Trace:
     other: Counter[str] = field(default_factory=Counter)
     broken: int = 0
     undecoded: bool = False
+    repaired: int = 0
 
 
 def read(path: str | Path) -> Trace:
@@ -57,16 +62,23 @@ def read(path: str | Path) -> Trace:
     Raises:
         Refused: the file cannot be read, is not JSON, is cut off, is no chrome trace, or holds no work.
     """
-    trace = Trace(str(path), [], {})
-    text, trace.undecoded = _text(path)
+    text, undecoded = _text(path)
+    trace = Trace(str(path), [], {}, undecoded=undecoded)
     try:
-        with _no_collection():
+        try:
+            _collect(trace, text)
+        except json.JSONDecodeError:
+            text, repaired = escaped(text)
+            if not repaired:
+                raise
+            trace = Trace(str(path), [], {}, undecoded=undecoded, repaired=repaired)
             _collect(trace, text)
     except json.JSONDecodeError as error:
         count = len(trace.events) + trace.other.total() + trace.broken
         if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
             raise Refused(f"{path} is cut off after {count} events: it was not written or copied to its end") from error
-        raise Refused(f"{path} is not JSON: {error.msg} at character {error.pos}, after {count} events") from error
+        hint = HINT if "\\" in text[max(0, error.pos - NEAR) : error.pos + 1] else ""
+        raise Refused(f"{path} is not JSON: {error.msg} at character {error.pos}, after {count} events{hint}") from error
     except (ValueError, RecursionError) as error:
         raise Refused(f"{path} is not a trace in JSON: {error}") from error
     _drop_outliers(trace)
@@ -114,6 +126,11 @@ def _no_collection() -> Iterator[None]:
 
 def _collect(trace: Trace, text: str) -> None:
     """Put the events of `text` into `trace`."""
+    with _no_collection():
+        _collect_all(trace, text)
+
+
+def _collect_all(trace: Trace, text: str) -> None:
     opened: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for key, value in members(Cursor(text)):
         if key == "deviceProperties" and isinstance(value, list):

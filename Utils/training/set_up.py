@@ -14,6 +14,7 @@ from Pruners._shared.distributions import Layer
 from Pruners._shared.masks import kept_count
 from Pruners._shared.scopes import choose_scope, layers_of
 from Utils.base.errors import Refused
+from Utils.base.text import print_lines
 from Utils.compute.clock import Clock
 from Utils.compute.device import choose_device
 from Utils.compute.precision import Precision
@@ -47,7 +48,7 @@ def prepare(options: Options, device: torch.device, data: Dataset) -> MaskedNetw
     subset = data.scoring_subset(data.num_classes * options.prune_dataset_ratio)
     model = build_model(options, data, options.pretrained)
     if options.weights:
-        load_weights(model, options.weights)
+        print_lines(f"NOTE: {note}" for note in load_weights(model, options.weights).notes)
     prunables = mask(model, options)
     use_threads(model, options, data.input_shape)
     network = MaskedNetwork(model.to(device), prunables, data, device, options, subset)

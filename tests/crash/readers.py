@@ -97,7 +97,7 @@ def _report(place: Path) -> tuple[Any, str]:
         tables = [read_table(file).to_csv() for name in TABLES if (file := run.file(name))]
         facts.append((run.folder.name, dict(run.options), dict(run.summary), tables, _networks(run.folder)))
         if run.file("trace.json"):
-            from Utils.runs.run_files import check_file
+            from Utils.base.checksums import check_file
 
             check_file(run.folder / "trace.json")
             facts.append(measure(run.folder / "trace.json").summary)
@@ -108,7 +108,7 @@ def _report(place: Path) -> tuple[Any, str]:
 
 def _networks(folder: Path) -> str:
     """What a histogram and a report's section of weights are made of."""
-    from Utils.runs.run_files import check_file
+    from Utils.base.checksums import check_file
     from Utils.runs.saved import MODEL, read_tensors
 
     check_file(folder / MODEL)

@@ -10,11 +10,11 @@ import sys
 import pytest
 from conftest import PROJECT, TINY
 
+from Utils.base.checksums import check_file
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json, write_json
 from Utils.grid import grid_folder
 from Utils.grid.grid_table import update_cell
-from Utils.runs.run_files import check_file
 
 sys.path.insert(0, str(PROJECT))
 from tests.crash import corruption

@@ -183,7 +183,8 @@ def test_what_cannot_be_shown_is_refused_and_nothing_is_written(tmp_path, monkey
     good = save(tmp_path / "good", SMALL)
     whole = (good / "model.pt").read_bytes()
     damaged = {"empty": b"", "cut": whole[: len(whole) // 2], "text": b"hello", "trap": pickle.dumps(Trap())}
-    faults = dict.fromkeys(damaged, "not a whole file of tensors and plain values") | {
+    faults = {
+        "empty": "is empty", "cut": "is cut off or damaged", "text": "is a text file", "trap": "is a pickle that torch.save did not",
         "list": "no state_dict but a list", "object": "epoch is no dense tensor", "bare": "holds no masks",
         "shape": r"a.weight_mask has shape \[1\]", "kind": "no real numbers but torch.int64"}  # fmt: skip
     contents = {

@@ -180,11 +180,11 @@ def spoil(kind, state, file):
         return ["state_dict"]
     if kind in ("empty", "garbage"):
         file.write_bytes(b"" if kind == "empty" else b"PK\x03\x04 no archive")
-        return ["not a whole file of tensors"]
+        return ["is empty (0 bytes)" if kind == "empty" else "is cut off or damaged (15 bytes)"]
     if kind == "cut":
         torch.save(state, file)
         file.write_bytes(file.read_bytes()[:5000])
-        return ["not a whole file of tensors"]
+        return ["is cut off or damaged (5000 bytes)"]
     return ["there is no such file"]
 
 

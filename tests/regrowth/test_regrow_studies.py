@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import pickle
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 import torch
 from test_resume import killed
 
+from Models.checkpoint_reader import OURS, PLAIN, TORCH, read_checkpoint, summarised
 from Utils.regrowth.layer_study import correlations, verdict
-from Utils.runs.checkpoint_reader import OURS, PLAIN, TORCH, read_checkpoint, summarised
 
 RUN = Path("Results/data/singleshot/s")
 
@@ -92,6 +93,37 @@ def test_forms_of_checkpoints(tmp_path):
     assert read_checkpoint(tmp_path / "p.pt").form == PLAIN and list(read_checkpoint(tmp_path / "p.pt").tensors) == ["a.weight"]
     assert summarised({"a": 3, "b": 4}) == "2 entries (a, b), sum 7" and summarised(weight) == "tensor 2x3 float32"
     assert summarised([1, 2]) == "2 entries" and summarised(0.1234567891) == "0.123457"
+
+
+def test_all_readers_read_a_foreign_checkpoint_alike(command, refused):
+    """Half precision, a wrapper, a prefix, an object beside the weights; the masks are buffers, or zeros that remain."""
+    Path("net.py").write_text("from torch import nn\ndef net(shape, classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))\n")
+    weight, mask = torch.arange(1.0, 193).view(3, 64), (torch.arange(192).view(3, 64) % 4 == 0).float()
+    rest = {"model.1.bias": torch.zeros(3)}
+    forms = {
+        "m.pt": rest | {"model.1.weight_orig": weight.half(), "model.1.weight_mask": mask},
+        "z.pt": rest | {"model.1.weight": (weight * mask).half().to_sparse()},
+    }
+    torch.save({"1.weight": mask.int()}, "alone.pt")
+    words = ["--dataset", "synthetic:1x8x8:3:60", "--model", "net.py:net", "--no-save"]
+    regrow = ["--experiment", "regrow", *words, "--regrow-fraction", "0.1", "--regrow-finetune-epochs", "0"]
+    for name, state in forms.items():
+        torch.save({"state_dict": state, "args": argparse.Namespace(lr=0.1)}, name)
+        done = command("--experiment", "inspect", "--checkpoint", name)
+        assert "Parameter Sparsity: 48/192 (0.2500)" in done.out and "args: argparse.Namespace(lr=0.1)" in done.out
+        for more in (
+            ["--experiment", "prune", *words, "--pruner", "rand", "--sparsity", "0.9", "--weights", name],
+            [*regrow, "--checkpoint", name],
+            [*regrow, "--checkpoint", "m.pt", "--regrow-reference", name],
+            [*regrow, "--checkpoint", "m.pt", "--regrow-dense", name],
+        ):
+            done = command(*more)
+            assert done.status == 0 and f"NOTE: {name}: skipped args (argparse.Namespace); nothing of it was run" in done.out, done
+    for flags in (["--weights"], [*regrow[:2], *regrow[7:], "--checkpoint"], [*regrow[:2], *regrow[7:], "--checkpoint", "m.pt", "--regrow-dense"]):
+        refused([*flags, "alone.pt", *words], "alone.pt holds masks without weights")
+    dense = [*regrow, "--checkpoint", "m.pt", "--regrow-reference", "d.pt"]
+    torch.save({"1.weight": weight, "1.bias": torch.zeros(3)}, "d.pt")
+    refused(dense, "--regrow-reference d.pt is dense")
 
 
 class Malicious:

@@ -13,6 +13,7 @@ from trees import refused
 from Utils.base.errors import Refused
 from Utils.trace.events import nanoseconds
 from Utils.trace.measure import measure
+from Utils.trace.printing import findings
 from Utils.trace.reading import read
 
 EVENTS = [step(3, 0, 100), convolution(10, 40), kernel(5, 20, 30, 12)]
@@ -123,6 +124,23 @@ def test_odd_names_arguments_and_constants_do_not_matter(tmp_path):
     trace = read(tmp_path / "t")
     assert [e.name for e in trace.events][1:] == ["aten::conv2d", "7"] and trace.events[0].name.startswith("größe")
     assert trace.events[0].external == 12 and trace.events[1].shapes == ((1,), (), (), ()) and trace.devices == {"0": "G"}
+
+
+def test_paths_of_windows_that_are_not_escaped_are_read_as_they_are_meant(tmp_path):
+    events = r"""{"ph": "X", "cat": "python_function", "name": "C:\Users\net.py(3): \"f\"", "ts": 1, "dur": 1},
+                 {"ph": "X", "cat": "cpu_op", "name": "torch\cuda\new.py", "ts": 1, "dur": 1},
+                 {"ph": "X", "cat": "cpu_op", "name": "C:\\whole\u00e4 \"q\"", "ts": 1, "dur": 1}"""
+    (tmp_path / "t").write_text(f'{{"traceEvents": [{events}]}}')
+    trace = read(tmp_path / "t")
+    assert [e.name for e in trace.events] == ["torch\\cuda\\new.py", 'C:\\wholeä "q"']
+    assert trace.repaired == 2 and trace.other.total() == 1
+    assert read(write(tmp_path / "good", EVENTS)).repaired == 0
+    lines = findings(measure(tmp_path / "t").summary)
+    assert "NOTE: backslashes are not escaped in 2 strings, as in Windows paths: read as such" in lines
+    (tmp_path / "t").write_text('[{"ph": "X", "cat": "cpu_op", "name": "C:\\dir\\", "ts": 1, "dur": 2}, {"ts": 1}]')  # a quote is lost
+    refused(lambda: read(tmp_path / "t"), "not JSON", "those of a Windows path have to be doubled")
+    (tmp_path / "t").write_text(f'{{"traceEvents": [{events}')
+    refused(lambda: read(tmp_path / "t"), "cut off after 3 events")
 
 
 def test_files_that_are_no_traces_are_refused_in_one_line(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from Utils.base.checksums import check_file
 from Utils.base.errors import Refused
 from Utils.figures.weight_histograms import grid_figure, layer_figure, stacked_figure
 from Utils.measure.weight_histogram import Layer, measure, select
@@ -11,7 +12,6 @@ from Utils.report.captions import shown_compression
 from Utils.report.collect import Run
 from Utils.report.groups import Group
 from Utils.report.pivot import percent
-from Utils.runs.run_files import check_file
 from Utils.runs.saved import MODEL, read_tensors
 
 ALL = "all"  # a figure for every layer

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from Utils.base.checksums import check_file
 from Utils.base.csv_files import as_named, read_csv
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
@@ -16,7 +17,6 @@ from Utils.report.blocks import Block, Figure, Note, Section, Table, slug
 from Utils.report.captions import sentences
 from Utils.report.collect import Collection, Run
 from Utils.report.groups import DENSE
-from Utils.runs.run_files import check_file
 from Utils.runs.saved import last_part
 from Utils.trace.measure import measure
 from Utils.trace.printing import findings as said
