@@ -106,19 +106,16 @@ def test_all_readers_read_a_foreign_checkpoint_alike(command, refused):
     }
     torch.save({"1.weight": mask.int()}, "alone.pt")
     words = ["--dataset", "synthetic:1x8x8:3:60", "--model", "net.py:net", "--no-save"]
-    regrow = ["--experiment", "regrow", *words, "--regrow-fraction", "0.1", "--regrow-finetune-epochs", "0"]
+    regrow = ["--experiment", "regrow", *words, "--regrow-fraction", "0.1", "--regrow-finetune-epochs", "0", "--regrow-score-batches", "1"]
     for name, state in forms.items():
         torch.save({"state_dict": state, "args": argparse.Namespace(lr=0.1)}, name)
         done = command("--experiment", "inspect", "--checkpoint", name)
         assert "Parameter Sparsity: 48/192 (0.2500)" in done.out and "args: argparse.Namespace(lr=0.1)" in done.out
-        for more in (
-            ["--experiment", "prune", *words, "--pruner", "rand", "--sparsity", "0.9", "--weights", name],
-            [*regrow, "--checkpoint", name],
-            [*regrow, "--checkpoint", "m.pt", "--regrow-reference", name],
-            [*regrow, "--checkpoint", "m.pt", "--regrow-dense", name],
-        ):
-            done = command(*more)
-            assert done.status == 0 and f"NOTE: {name}: skipped args (argparse.Namespace); nothing of it was run" in done.out, done
+    prune = ["--experiment", "prune", *words, "--pruner", "rand", "--sparsity", "0.9"]
+    for more in ([*prune, "--weights", "z.pt"], [*regrow, "--checkpoint", "z.pt"],
+                 [*regrow, "--checkpoint", "m.pt", "--regrow-reference", "z.pt", "--regrow-dense", "z.pt"]):  # fmt: skip
+        done = command(*more)
+        assert done.status == 0 and "NOTE: z.pt: skipped args (argparse.Namespace); nothing of it was run" in done.out, done
     for flags in (["--weights"], [*regrow[:2], *regrow[7:], "--checkpoint"], [*regrow[:2], *regrow[7:], "--checkpoint", "m.pt", "--regrow-dense"]):
         refused([*flags, "alone.pt", *words], "alone.pt holds masks without weights")
     dense = [*regrow, "--checkpoint", "m.pt", "--regrow-reference", "d.pt"]
