@@ -119,9 +119,11 @@ class WatchedSynFlow(SynFlow):
         self._last: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._flow = torch.zeros(())
 
-    def flow(self, problem: Problem, dtype: torch.dtype) -> tuple[list[torch.Tensor], torch.Tensor]:  # type: ignore[override]
+    def flow(  # type: ignore[override]
+        self, problem: Problem, dtype: torch.dtype, scaled: bool = False
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Compute SynFlow's flow, and remember R."""
-        scores, self._flow = SynFlow.flow(problem, dtype)
+        scores, self._flow = SynFlow.flow(problem, dtype, scaled)
         return scores, self._flow
 
     def score(self, problem: Problem) -> list[torch.Tensor]:
