@@ -15,7 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from Models.reach import has_path
-from Pruners._shared.loop import NonFiniteScores
+from Pruners._shared.loop import Unscorable
 from Pruners._shared.masks import kept_count
 from Pruners._shared.problem import Problem
 from Pruners._shared.schedules import SCHEDULES
@@ -62,7 +62,7 @@ def run(options: Options) -> None:
         print(f"Pruning with synflow to compression {_text(compressions)} in {_text(counts)} rounds.")
         try:
             rounds = _prune_all(network, compressions, counts)
-        except NonFiniteScores as error:
+        except Unscorable as error:
             raise Refused(f"--model {options.model} cannot be scored with synflow: {error}") from error
         keys = ["schedule", "compression", "prune_epochs"]
         groups = rounds.groupby(keys, sort=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from Pruners.base import Problem, Pruner
 
@@ -12,7 +13,8 @@ class GraSP(Pruner):
 
     The largest stay: removing a weight with a large w * (H g) would reduce the gradient flow g.g most. Wang, Zhang and Grosse
     2020, arXiv 2002.07376, equation 8 and algorithm 2; the paper writes the negative score, and removes the largest of those.
-    Needs data: a first pass over the scoring batches adds up g, a second pass H g.
+    Needs data: a first pass over the scoring batches adds up g, a second pass H g. Attention is computed as plain products of
+    matrices (`SDPBackend.MATH`), because the fused kernels have no second derivatives.
     """
 
     needs_data = True
@@ -23,6 +25,10 @@ class GraSP(Pruner):
 
     def score(self, problem: Problem) -> list[torch.Tensor]:
         """Return normalised Hessian-gradient products, of either sign."""
+        with sdpa_kernel(SDPBackend.MATH):
+            return self._score(problem)
+
+    def _score(self, problem: Problem) -> list[torch.Tensor]:
         weights = problem.weights()
         stopped: list[torch.Tensor] | None = None
         if len(problem.batches) > 1:  # with one batch the gradients of the second pass are the sum already

@@ -79,6 +79,8 @@ class Homogeneous(TorchFunctionMode):
             return self._keep(args[0].view_as(args[0]), args[0], BOUNDED[name], name in GATES)
         if name in CLIPPED and args:
             return self._clipped(func, name, args, kwargs)
+        if name == "minimum" and len(args) == 2 and args[0].grad_fn is not None and not args[1].requires_grad:
+            return self._keep(args[0].view_as(args[0]), args[0], partial(torch.minimum, other=args[1]))
         if name in SOFTMAX:
             return self._keep(func(*args, **kwargs), kwargs["input"] if "input" in kwargs else args[0], None)
         if name == "glu":
@@ -96,10 +98,10 @@ class Homogeneous(TorchFunctionMode):
 
     def _clipped(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         low, high = limits(name, args, kwargs)
-        if high is None or isinstance(high, torch.Tensor) or isinstance(low, torch.Tensor):
+        if high is None or isinstance(low, torch.Tensor):
             return func(*args, **kwargs)
         x = args[0]
-        clip = partial(torch.clamp, min=low, max=high)
+        clip = partial(torch.minimum, other=high) if isinstance(high, torch.Tensor) else partial(torch.clamp, min=low, max=high)
         if low == 0:
             return self._keep(F.relu(x), x, clip)
         return self._keep(x.view_as(x) if low is None or low < 0 else x.clamp(min=low), x, clip)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from tqdm import tqdm
 
 from Models.masking import Prunable
+from Models.reach import has_path
 from Pruners._shared.base import Pruner
 from Pruners._shared.distributions import Distribution
 from Pruners._shared.masks import kept_count
 from Pruners._shared.problem import Problem
 from Pruners._shared.schedules import Schedule, scheduled_density
 from Pruners._shared.scopes import Scope, choose_scope, layers_of
+from Pruners._shared.zero_scores import ZeroScores, likely_cause
 from Utils.base.errors import RunFailed
 from Utils.base.seeds import generator
 
 
-class NonFiniteScores(RunFailed):
-    """A method gave scores that are not finite; the message names the layer."""
+class Unscorable(RunFailed):
+    """A method gave no scores to prune by: scores that are not finite, or zeros alone. The message says why."""
 
 
 def prune_loop(
@@ -34,17 +37,19 @@ def prune_loop(
     distribution: Distribution | str | None = None,
     invert: bool = False,
     verbose: bool = False,
+    zeros: ZeroScores | None = None,
 ) -> list[torch.Tensor]:
     """Shrink the masks of `problem`, of density `start`, to exactly the budget of `density` in `rounds` rounds.
 
     `schedule`, `scope` and `distribution` are objects or their names; without a schedule or a distribution the pruner's own
-    count. Masks nest: a pruned weight never returns. `invert` removes the largest scores instead.
+    count. Masks nest: a pruned weight never returns. `invert` removes the largest scores instead. `zeros` records the weights
+    that the last cut of each group kept although their scores are zero, as are those of weights that it removed.
 
     Returns:
         The scores of the last round, one tensor per prunable parameter.
 
     Raises:
-        NonFiniteScores: the score of a surviving weight is NaN or infinite.
+        Unscorable: the score of a surviving weight is NaN or infinite, or the first scores are all zero and would decide a cut.
         Refused: the budget is too small for the method or the distribution.
     """
     prunables, layers = problem.prunables, layers_of(problem.prunables)
@@ -54,27 +59,46 @@ def prune_loop(
     alive = [sum(layers[i].alive for i in group) for group in groups]
     budgets = [min(kept_count(size, density), now) for size, now in zip(sizes, alive, strict=True)]
     scope.check(layers, sum(budgets), pruner.one_each and not invert)
+    densities = [scheduled_density(schedule, density, k, rounds, start) for k in range(rounds)]
+    targets = [[max(kept_count(size, now), budget) for now in densities] for size, budget in zip(sizes, budgets, strict=True)]
+    last_cuts = [_last_cut(kept, now) for kept, now in zip(targets, alive, strict=True)]
     scores: list[torch.Tensor] = []
     bar = tqdm(range(rounds), desc="prune", unit="round", leave=False, disable=None)
     for k in bar:
-        scores = _score(problem, pruner, k)
+        scores = _score(problem, pruner, k, decisive=k == 0 and budgets != alive)
         ranks = [-s for s in scores] if invert else scores
-        now = scheduled_density(schedule, density, k, rounds, start)
-        for group, size, budget in zip(groups, sizes, budgets, strict=True):
-            kept = max(kept_count(size, now), budget)
-            scope.shrink([ranks[i] for i in group], [prunables[i] for i in group], kept, floor=budget)
+        for group, kept, budget, last in zip(groups, targets, budgets, last_cuts, strict=True):
+            members = [prunables[i] for i in group]
+            before = [p.mask > 0 for p in members] if zeros and k == last else None
+            scope.shrink([ranks[i] for i in group], members, kept[k], floor=budget)
+            if zeros and before:
+                zeros.count([scores[i] for i in group], before, members, scope.by_tensor)
         if verbose:
             bar.write(f"prune round {k + 1}/{rounds}: {_share(sum(_ones(prunables, groups)), sum(sizes))}")
     if _ones(prunables, groups) != budgets:
         raise AssertionError(f"kept {_ones(prunables, groups)}, the budgets are {budgets}")
+    if zeros:
+        zeros.read(problem)
     return scores
 
 
-def _score(problem: Problem, pruner: Pruner, round_index: int) -> list[torch.Tensor]:
-    """Compute and check the scores of one round."""
+def _last_cut(targets: Sequence[int], alive: int) -> int | None:
+    """Return the last round that shrinks a group of `alive` weights to its targets; None if no round does."""
+    cuts = [k for k, (now, before) in enumerate(zip(targets, [alive, *targets], strict=False)) if now < min(before, alive)]
+    return cuts[-1] if cuts else None
+
+
+def _score(problem: Problem, pruner: Pruner, round_index: int, decisive: bool) -> list[torch.Tensor]:
+    """Compute and check the scores of one round.
+
+    If they are `decisive`, zeros alone are refused, unless an earlier pruning left no path through the network.
+    """
     with problem.scoring(round_index):
         scores = [s.detach() for s in pruner.score(problem)]
-    _check(scores, problem.prunables)
+    some = _check(scores, problem.prunables)
+    if decisive and not some and has_path(problem.model, problem.prunables, problem.input_shape):
+        emptied = [p.name for p in problem.prunables if not bool(p.mask.any())]
+        raise Unscorable(f"the scores of all layers are zero. {likely_cause(problem, emptied)}")
     return scores
 
 
@@ -87,23 +111,27 @@ def _ones(prunables: Sequence[Prunable], groups: Sequence[Sequence[int]]) -> lis
     return [sum(int(torch.count_nonzero(prunables[i].mask)) for i in group) for group in groups]
 
 
-def _check(scores: Sequence[torch.Tensor], prunables: Sequence[Prunable]) -> None:
-    """Refuse scores of a wrong shape, and scores of surviving weights that are not finite.
+def _check(scores: Sequence[torch.Tensor], prunables: Sequence[Prunable]) -> bool:
+    """Refuse scores of a wrong shape, and scores of surviving weights that are not finite. Reads from the device once.
+
+    Returns:
+        Whether any score is not zero.
 
     Raises:
         ValueError: a wrong shape.
-        NonFiniteScores: NaN or infinity.
+        Unscorable: NaN or infinity.
     """
     for score, prunable in zip(scores, prunables, strict=True):
         if score.shape != prunable.weight.shape:
             raise ValueError(f"{prunable.name}: scores of shape {tuple(score.shape)}, not {tuple(prunable.weight.shape)}")
-    extremes = torch.stack([torch.stack(torch.aminmax(s)).double() for s in scores if s.numel()])
-    if torch.isfinite(extremes).all():
-        return
+    extremes = torch.stack([torch.stack(torch.aminmax(s)).double() for s in scores if s.numel()]).flatten().tolist()
+    if all(map(math.isfinite, extremes)):
+        return any(extremes)
     for score, prunable in zip(scores, prunables, strict=True):
         bad = int((~torch.isfinite(score) & (prunable.mask > 0)).sum())
         if bad:
-            raise NonFiniteScores(f"{prunable.name}: {bad} of {score.numel()} scores are not finite")
+            raise Unscorable(f"{prunable.name}: {bad} of {score.numel()} scores are not finite")
+    return True
 
 
 def shuffle_masks(prunables: Sequence[Prunable], seed: int) -> None:

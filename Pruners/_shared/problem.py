@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 
 import torch
@@ -109,7 +109,8 @@ class Problem:
         tensors = [*self.model.parameters(), *self.model.buffers()]
         versions = [t._version for t in tensors]
         devices = [self.device.index] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
+        recurrent = any(isinstance(module, nn.RNNBase) for module, _ in modes)
+        with torch.random.fork_rng(devices), without_cudnn() if recurrent else nullcontext():
             torch.manual_seed(derive(self._seed, "scoring", round_index))
             try:
                 self.model.train(self.train_mode)
@@ -119,3 +120,14 @@ class Problem:
                     module.training = training
         if versions != [t._version for t in tensors]:
             raise RuntimeError("the pruner changed the model while scoring: scores must be computed on copies")
+
+
+@contextmanager
+def without_cudnn() -> Iterator[None]:
+    """Turn cuDNN off: its recurrent layers have no gradients in evaluation mode, and no second derivatives."""
+    before = torch.backends.cudnn.enabled
+    torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = before

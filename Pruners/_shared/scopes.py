@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import nn
@@ -26,7 +26,13 @@ def layers_of(prunables: Sequence[Prunable]) -> list[Layer]:
 
 
 class Scope(Protocol):
-    """A grouping of prunable tensors, and the cut of a group. The budget of a group is a share of all its entries."""
+    """A grouping of prunable tensors, and the cut of a group. The budget of a group is a share of all its entries.
+
+    Attributes:
+        by_tensor: whether the weights of each tensor are ranked by themselves.
+    """
+
+    by_tensor: ClassVar[bool]
 
     def groups(self, tensors: int) -> list[list[int]]:
         """Return the places of the tensors of each group, for that many tensors in all."""
@@ -54,6 +60,8 @@ class Scope(Protocol):
 class Global:
     """All weights of the network are ranked together."""
 
+    by_tensor: ClassVar[bool] = False
+
     def groups(self, tensors: int) -> list[list[int]]:
         """One group of all tensors."""
         return [list(range(tensors))]
@@ -72,6 +80,8 @@ class Global:
 class Local:
     """Each tensor is ranked by itself, and all have the same density, each rounded by itself."""
 
+    by_tensor: ClassVar[bool] = True
+
     def groups(self, tensors: int) -> list[list[int]]:
         """A group for each tensor."""
         return [[i] for i in range(tensors)]
@@ -88,6 +98,7 @@ class Local:
 class LayerBudgets:
     """Each tensor is ranked by itself, within the budget that `distribution` gives it of the network's."""
 
+    by_tensor: ClassVar[bool] = True
     distribution: Distribution
 
     def groups(self, tensors: int) -> list[list[int]]:

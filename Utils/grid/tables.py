@@ -21,7 +21,8 @@ ACCURACY = "top1_last"
 
 def print_cells(frame: pd.DataFrame) -> None:
     """Print every cell in full; the flags that are set stand in the last column."""
-    columns = ["cell", *(c for c in printed_cells() if c in frame and frame[c].notna().any())]
+    known = [key for key in printed_cells() if key.name in frame and frame[key.name].notna().any()]
+    columns = ["cell", *(key.name for key in known if not key.if_any or (frame[key.name].fillna(0) != 0).any())]
     found = [flag.name for flag in flags() if flag.name in frame]
     marks = frame[found].apply(lambda row: " ".join(f for f in found if row[f] is True or row[f] == 1), axis=1) if found else ""
     print(frame[columns].assign(flags=marks).to_string(index=False, na_rep="", float_format="%.2f"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -107,6 +107,27 @@ def compression_table(
             | dict(zip(MOMENTS, moments, strict=True))
         )  # fmt: skip
     return with_effective(pd.DataFrame(rows), model, prunables, input_shape)
+
+
+def with_kept_by_position(table: pd.DataFrame, layers: Mapping[str, int], cause: str) -> pd.DataFrame:
+    """Add the columns `kept_by_position`, a count for each tensor, and `zero_cause`, a text where the count is not zero.
+
+    `layers` gives the counts by name of the tensor, where weights were kept although their scores were zero as those of others.
+    """
+    names = [f"{module}.{param}" if module else param for module, param in zip(table["module"], table["param"], strict=True)]
+    counts = [layers.get(name, 0) for name in names]
+    return table.assign(kept_by_position=counts, zero_cause=[cause if count else "" for count in counts])
+
+
+def kept_by_position(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the keys of a summary on the weights of a compression table that were kept by position alone."""
+    if "kept_by_position" not in table:
+        return {"kept_by_position": 0}
+    rows = table[table["kept_by_position"] > 0]
+    layers = {
+        f"{row.module}.{row.param}" if row.module else row.param: int(row.kept_by_position) for row in rows.itertuples()
+    }
+    return {"kept_by_position": sum(layers.values()), "zero_scores": {"layers": layers, "cause": str(rows["zero_cause"].iloc[0])}}
 
 
 def with_effective(

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 
 from Pruners._shared.base import Pruner
-from Pruners._shared.loop import NonFiniteScores
+from Pruners._shared.loop import Unscorable
 from Utils.base.errors import Refused, RunFailed
 from Utils.compute.device import device_of
 from Utils.compute.torchrun import common_reason
@@ -45,7 +45,7 @@ def attempt(work: Callable[[], None], folder: RunFolder) -> None:
     except Refused:
         raise
     except (Exception, SystemExit) as error:  # a user's own network may raise anything
-        if isinstance(error, NonFiniteScores) and not folder.begun:
+        if isinstance(error, Unscorable) and not folder.begun:
             raise Refused(str(error)) from error
         if options.verbose:
             traceback.print_exc()

@@ -104,10 +104,16 @@ def print_inference(times: Mapping[str, Any]) -> None:
 
 
 def print_warnings(summary: Mapping[str, Any]) -> None:
-    """Print a warning for each flag of the network that is set, and for emptied layers."""
+    """Print a warning for each flag of the network that is set, for emptied layers, and for weights kept by position alone."""
     for key in (key for key in summary_keys.KEYS if key.warning and summary.get(key.name)):
         names = summary[key.name] if key.kind is summary_keys.LIST else ()
         print(f"WARNING: {key.warning.format(', '.join(map(str, names)))}")
+    if found := summary.get("zero_scores"):
+        layers = ", ".join(f"{name} {count}" for name, count in found["layers"].items())
+        print(
+            f"WARNING: KEPT BY POSITION: the scores of {summary['kept_by_position']} kept weights are zero, as are those of pruned "
+            f"ones, so that only their place decided: {layers}. {found['cause']}"
+        )
 
 
 def print_levels(levels: pd.DataFrame) -> None:

@@ -11,7 +11,7 @@ from Models.reach import has_path
 from Utils.compute.clock import Clock
 from Utils.compute.precision import Precision
 from Utils.data.dataset import Dataset
-from Utils.measure.counting import effective_density, emptied_layers, totals
+from Utils.measure.counting import effective_density, emptied_layers, kept_by_position, totals
 from Utils.measure.thop_count import thop_summary
 from Utils.options.types import Options
 from Utils.runs import summary_keys
@@ -46,6 +46,7 @@ def pruning_summary(folder: RunFolder, network: MaskedNetwork, table: pd.DataFra
             "effective_density": effective_density(table),
             "collapsed": not has_path(network.model, network.prunables, network.data.input_shape),
             "collapsed_layers": emptied_layers(table),
+            **kept_by_position(table),
             **costs(clock),
             "precision": str(Precision.of(folder.options.quantization, network.device)),
             "inference": {},

@@ -64,6 +64,7 @@ class Key:
         column: it is a column of `grid.csv`; each number of a mapping is one, `key_name`. Plain values always are.
         twin: the column where an option that varies has the name of the key; without a twin it has none there.
         cell: its place, from 1, among the columns that a grid prints of its cells; 0 for none.
+        if_any: the column is printed only if a cell has a number other than 0.
         warning: the line that a run prints if a flag is set or a list is not empty; `{}` stands for the list.
         inner: the declared keys of a mapping; it may have others.
         report: the way in which a report shows it; None if it does not.
@@ -78,6 +79,7 @@ class Key:
     column: bool = False
     twin: str = ""
     cell: int = 0
+    if_any: bool = False
     warning: str = ""
     inner: tuple[Key, ...] = ()
     report: Report | None = None
@@ -127,6 +129,8 @@ KEYS: tuple[Key, ...] = (
     Key("collapsed_layers", LIST, warning="LAYER COLLAPSE: no weight was kept in {}"),
     Key("collapsed", FLAG, label="no path is left from the input to the output", report=Report(),
         warning="COLLAPSED: no path is left from the input to the output; the network is constant"),
+    _count("kept_by_position", "weights", cell=8, if_any=True),
+    Key("zero_scores", MAPPING, inner=(Key("layers", NUMBERS, "weights"), Key("cause", TEXT))),
     # Costs (Utils/compute/clock.py).
     Key("seconds", NUMBERS, "s", null=True, column=True,
         inner=(Key("post_train", NUMBER, "s", "training time (s)", report=Report("train_seconds", digits=1)),)),
@@ -182,7 +186,7 @@ LAYER_COLUMNS: tuple[Column, ...] = (
     Column("macs"), Column("kept_macs"),
     *(Column(f"score_{name}") for name in ("var", "sum", "abs_mean", "abs_var")),
     Column("score_mean", printed=True, format=".4g"), Column("score_abs_sum", printed=True, format=".4g"),
-    Column("prunable", printed=True),
+    Column("prunable", printed=True), Column("kept_by_position", printed=True), Column("zero_cause"),
     *(Column(name) for name in ("effective_density", "effective_flops", "effective_macs", "units", "live_units")),
 )  # fmt: skip
 
@@ -192,9 +196,9 @@ def flags() -> list[Key]:
     return [key for key in KEYS if key.kind is FLAG and key.report]
 
 
-def printed_cells() -> list[str]:
+def printed_cells() -> list[Key]:
     """List the keys that a grid prints of its cells, in that order."""
-    return [key.name for key in sorted(KEYS, key=lambda key: key.cell) if key.cell]
+    return [key for key in sorted(KEYS, key=lambda key: key.cell) if key.cell]
 
 
 def report_columns() -> dict[str, tuple[tuple[str, ...], Key]]:

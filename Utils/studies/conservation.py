@@ -148,7 +148,7 @@ def schedule_rounds(problem: Problem, density: float, rounds: int, schedule: str
     any cut, if flow enters only through the image. The masks stay pruned; ratios are NaN once the flow is zero.
 
     Raises:
-        NonFiniteScores: SynFlow cannot score this network.
+        Unscorable: SynFlow cannot score this network.
     """
     for mask in problem.masks:
         mask.fill_(1)

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 import Pruners
-from Pruners._shared.loop import NonFiniteScores
+from Pruners._shared.loop import Unscorable
 from Utils.base.csv_files import as_named, read_csv
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
@@ -59,10 +59,10 @@ def score_each(
         if check:
             check(network)
         print(f"Scoring with {own.pruner} for {own.prune_epochs} epochs to density {own.density:.6g}.")
-        print_note(pruner, own)
+        print_note(pruner, network)
         try:
             yield own.pruner, network, network.prune(pruner)
-        except NonFiniteScores as error:
+        except Unscorable as error:
             raise Refused(str(error)) from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 import torch
@@ -12,13 +12,14 @@ from torch import nn
 from Models import registry
 from Models.masking import Prunable, add_masks, apply_masks, load_state
 from Pruners._shared.base import Pruner
-from Pruners._shared.loop import NonFiniteScores, prune_loop, shuffle_masks
+from Pruners._shared.loop import Unscorable, prune_loop, shuffle_masks
 from Pruners._shared.problem import Batch, Problem
 from Pruners._shared.schedules import DEFAULT
+from Pruners._shared.zero_scores import ZeroScores
 from Utils.base.errors import not_deterministic, out_of_memory
 from Utils.base.seeds import derive
 from Utils.data.dataset import Dataset
-from Utils.measure.counting import compression_table
+from Utils.measure.counting import compression_table, with_kept_by_position
 from Utils.measure.thop_count import with_thop
 from Utils.options.types import Options
 
@@ -34,6 +35,7 @@ class MaskedNetwork:
         device: the device of the network and of the data.
         options: the options that the network was made with.
         subset: the indices of the training images that pruning methods score with; None if the run scores nothing.
+        zeros: the weights that the last pruning kept by position alone.
     """
 
     model: nn.Module
@@ -42,6 +44,7 @@ class MaskedNetwork:
     device: torch.device
     options: Options
     subset: torch.Tensor | None = None
+    zeros: ZeroScores = field(default_factory=ZeroScores)
 
     @property
     def size(self) -> int:
@@ -65,9 +68,12 @@ class MaskedNetwork:
     def compression_table(self, scores: Sequence[torch.Tensor]) -> pd.DataFrame:
         """Count the remaining part of each parameter tensor (see `Utils.measure.counting`); with `--thop`, by thop too.
 
-        `scores` are those of the prunables.
+        `scores` are those of the prunables. If the last pruning kept weights by position alone, their number and the likely cause
+        are further columns.
         """
         table = compression_table(self.model, self.prunables, scores, self.data.input_shape)
+        if self.zeros.layers:
+            table = with_kept_by_position(table, self.zeros.layers, self.zeros.cause)
         return with_thop(table, self.model, self.data.input_shape) if self.options.thop else table
 
     def prune(
@@ -78,9 +84,9 @@ class MaskedNetwork:
         `density` is `--density` if none is given; the schedule of the rounds begins at the density `start`.
 
         Raises:
-            NonFiniteScores: the method cannot score this network.
+            Unscorable: the method cannot score this network.
         """
-        options = self.options
+        options, self.zeros = self.options, ZeroScores()
         problem = Problem(
             self.model,
             self.prunables,
@@ -95,12 +101,13 @@ class MaskedNetwork:
                 problem, pruner, options.density if density is None else density, start=start,
                 rounds=options.prune_epochs or pruner.rounds, schedule=None if asked == DEFAULT else asked,
                 scope=options.mask_scope, distribution=options.mask_distribution, invert=options.invert, verbose=options.verbose,
+                zeros=self.zeros,
             )  # fmt: skip
-        except (NonFiniteScores, RuntimeError) as error:
+        except (Unscorable, RuntimeError) as error:
             if out_of_memory(error) or not_deterministic(error):
                 raise
             line = f"--model {options.model} cannot be scored with --pruner {options.pruner}: {error}"
-            raise NonFiniteScores(line) from error
+            raise Unscorable(line) from error
         apply_masks(self.prunables)
         if ablate:
             self.ablate()

@@ -25,6 +25,7 @@ from Utils.options.types import Options
 from Utils.training.masked_network import MaskedNetwork, build_model, mask
 
 THREADS = torch.get_num_threads()  # the number of the machine or of OMP_NUM_THREADS
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 SMALL_STEP = 1 << 26  # multiply-adds of a training step's forward pass; below this number one thread is quicker
 
 
@@ -70,7 +71,7 @@ def set_up(options: Options, pruner: Pruner, datasets: Datasets, *, read: bool =
     print(f"Creating {options.model_class}-{options.model} model.")
     Precision.of(options.quantization, device).announce()
     network = prepare(options, device, data)
-    print_note(pruner, options)
+    print_note(pruner, network)
     return network, clock
 
 
@@ -106,11 +107,14 @@ def load_pruner(options: Options) -> Pruner:
     return pruner
 
 
-def print_note(pruner: Pruner, options: Options) -> None:
-    """Print a note where a method meant for trained weights is given untrained ones."""
+def print_note(pruner: Pruner, network: MaskedNetwork) -> None:
+    """Print a note where a method meant for trained weights is given untrained ones, and a warning where a mode spoils scores."""
+    options = network.options
     trained = options.pretrained or options.weights or options.pre_epochs
     if pruner.untrained_note and not trained:
         print(f"NOTE: {pruner.untrained_note}")
+    if pruner.train_mode_note and options.prune_train_mode and any(isinstance(m, BATCH_NORMS) for m in network.model.modules()):
+        print(f"WARNING: {pruner.train_mode_note}")
 
 
 def print_target(options: Options) -> None:

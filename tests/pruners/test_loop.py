@@ -14,7 +14,7 @@ from Models import registry
 from Models.layers import Identity2d
 from Models.masking import add_masks, apply_masks, hold_masks
 from Pruners._shared.base import Pruner
-from Pruners._shared.loop import NonFiniteScores, prune_loop, shuffle_masks
+from Pruners._shared.loop import Unscorable, prune_loop, shuffle_masks
 from Pruners._shared.masks import kept_count
 from Pruners._shared.problem import Problem
 from Pruners.mag import Mag
@@ -96,7 +96,7 @@ class Broken(Pruner):
 
 
 def test_scores_that_are_not_finite_are_refused_with_the_layers_name():
-    with pytest.raises(NonFiniteScores, match=r"2\.weight: 1 of 55 scores are not finite"):
+    with pytest.raises(Unscorable, match=r"2\.weight: 1 of 55 scores are not finite"):
         prune_loop(small(), Broken(), 0.5, rounds=1)
 
 
