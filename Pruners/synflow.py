@@ -21,14 +21,14 @@ class SynFlow(Pruner):
     The largest stay; 100 rounds (Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, equation 2 and algorithm 1). Needs no
     data. The absolute value replaces every parameter and every float buffer, biases and BatchNorm included. A round is computed
     in float32, and again in float64 if it leaves the range of float32, as it does in deep networks. If it leaves the range of
-    float64 too, as in networks of a thousand layers, each layer is scaled by a power of two (`_shared/scaling.py`), in this and in
-    all later rounds.
+    float64 too, as in networks of a thousand layers, each layer is scaled by a power of two (`_shared/scaling.py`), in this and
+    in all later rounds.
 
     The network that is scored is linearised, as the theory asks: equation 2 has no activation at all, and theorem 1 holds for
-    f(x) = f'(x) x. ReLU and its kin (LeakyReLU, PReLU, ELU, GELU, SiLU, Softplus, Hardswish) pass positive numbers on, and stay as
-    they are. Bounded activations (tanh, sigmoid, Hardsigmoid, Hardtanh, Softsign, ReLU6, clamp) would saturate, where the gradient
-    is zero: they count as the identity, or as ReLU, and as gates keep their value (`_shared/homogeneous.py`). A softmax or
-    log-softmax at the end is left out, because its outputs add up to a constant.
+    f(x) = f'(x) x. ReLU and its kin (LeakyReLU, PReLU, ELU, GELU, SiLU, Softplus, Hardswish) pass positive numbers on, and stay
+    as they are. Bounded activations (tanh, sigmoid, Hardsigmoid, Hardtanh, Softsign, ReLU6, clamp) would saturate, where the
+    gradient is zero: they count as the identity, or as ReLU, and as gates keep their value (`_shared/homogeneous.py`). A softmax
+    or log-softmax at the end is left out, because its outputs add up to a constant.
     """
 
     rounds = 100

@@ -35,7 +35,7 @@ ROUNDS, FEW = 20, 10  # of SynFlow, whose own number is 100; few for large netwo
 
 
 def networks(pixels: int) -> list[tuple[str, str, tuple[int, int, int]]]:
-    """(name, class, image shape); resnet1202 is left out: SynFlow refuses it."""
+    """(name, class, image shape); resnet1202 is left out: it takes minutes."""
     found = [(n, kind, registry.NATURAL[kind][0]) for kind, names in registry.CLASSES.items() for n in names]
     found += [(name, registry.TORCHVISION, (3, pixels, pixels)) for name in TORCHVISION]
     small = [(n, k, (s[0], min(s[1], pixels), min(s[2], pixels))) for n, k, s in found]

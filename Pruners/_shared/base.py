@@ -27,7 +27,7 @@ class Pruner:
         formula: the score in one line, for `--list pruners`.
         source: the paper.
         untrained_note: a line to print when the weights to be scored are untrained, if that matters.
-        train_mode_note: a warning to print if BatchNorm uses the statistics of the batch while scoring, if that spoils the scores.
+        train_mode_note: a warning to print if scoring with the batch's BatchNorm statistics spoils the scores.
         schedule: the densities of the rounds (`schedules.py`), unless `--compression-schedule` names another than its default.
         distribution: the budgets of the layers (`distributions.py`), unless `--mask-distribution` names others; None: no budgets
             of layers, `--mask-scope` ranks.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from tqdm import tqdm
@@ -11,7 +13,7 @@ from tqdm import tqdm
 from Models.masking import Prunable
 from Models.reach import has_path
 from Pruners._shared.base import Pruner
-from Pruners._shared.distributions import Distribution
+from Pruners._shared.distributions import Distribution, Layer
 from Pruners._shared.masks import kept_count
 from Pruners._shared.problem import Problem
 from Pruners._shared.schedules import Schedule, scheduled_density
@@ -54,38 +56,56 @@ def prune_loop(
     """
     prunables, layers = problem.prunables, layers_of(problem.prunables)
     scope, schedule = choose_scope(scope, distribution or pruner.distribution), schedule or pruner.schedule
-    groups = scope.groups(len(prunables))
-    sizes = [sum(layers[i].size for i in group) for group in groups]
-    alive = [sum(layers[i].alive for i in group) for group in groups]
-    budgets = [min(kept_count(size, density), now) for size, now in zip(sizes, alive, strict=True)]
-    scope.check(layers, sum(budgets), pruner.one_each and not invert)
     densities = [scheduled_density(schedule, density, k, rounds, start) for k in range(rounds)]
-    targets = [[max(kept_count(size, now), budget) for now in densities] for size, budget in zip(sizes, budgets, strict=True)]
-    last_cuts = [_last_cut(kept, now) for kept, now in zip(targets, alive, strict=True)]
+    groups = [_Group.of(members, layers, densities) for members in scope.groups(len(prunables))]
+    scope.check(layers, sum(group.budget for group in groups), pruner.one_each and not invert)
     scores: list[torch.Tensor] = []
     bar = tqdm(range(rounds), desc="prune", unit="round", leave=False, disable=None)
     for k in bar:
-        scores = _score(problem, pruner, k, decisive=k == 0 and budgets != alive)
+        scores = _score(problem, pruner, k, decisive=k == 0 and any(group.last_cut is not None for group in groups))
         ranks = [-s for s in scores] if invert else scores
-        for group, kept, budget, last in zip(groups, targets, budgets, last_cuts, strict=True):
-            members = [prunables[i] for i in group]
-            before = [p.mask > 0 for p in members] if zeros and k == last else None
-            scope.shrink([ranks[i] for i in group], members, kept[k], floor=budget)
+        for group in groups:
+            members = [prunables[i] for i in group.members]
+            before = [p.mask > 0 for p in members] if zeros and k == group.last_cut else None
+            scope.shrink([ranks[i] for i in group.members], members, group.targets[k], floor=group.budget)
             if zeros and before:
-                zeros.count([scores[i] for i in group], before, members, scope.by_tensor)
+                zeros.count([scores[i] for i in group.members], before, members, scope.by_tensor)
         if verbose:
-            bar.write(f"prune round {k + 1}/{rounds}: {_share(sum(_ones(prunables, groups)), sum(sizes))}")
-    if _ones(prunables, groups) != budgets:
-        raise AssertionError(f"kept {_ones(prunables, groups)}, the budgets are {budgets}")
+            share = _share(sum(_ones(prunables, groups)), sum(group.size for group in groups))
+            bar.write(f"prune round {k + 1}/{rounds}: {share}")
+    if _ones(prunables, groups) != [group.budget for group in groups]:
+        raise AssertionError(f"kept {_ones(prunables, groups)}, the budgets are {[group.budget for group in groups]}")
     if zeros:
         zeros.read(problem)
     return scores
 
 
-def _last_cut(targets: Sequence[int], alive: int) -> int | None:
-    """Return the last round that shrinks a group of `alive` weights to its targets; None if no round does."""
-    cuts = [k for k, (now, before) in enumerate(zip(targets, [alive, *targets], strict=False)) if now < min(before, alive)]
-    return cuts[-1] if cuts else None
+@dataclass(frozen=True)
+class _Group:
+    """The tensors that share a budget.
+
+    Attributes:
+        members: their places among the prunables.
+        size: the number of their entries.
+        budget: the number of weights to keep.
+        targets: the number of weights that each round keeps.
+        last_cut: the last round that removes weights; None if none does.
+    """
+
+    members: list[int]
+    size: int
+    budget: int
+    targets: list[int]
+    last_cut: int | None
+
+    @classmethod
+    def of(cls, members: list[int], layers: Sequence[Layer], densities: Sequence[float]) -> _Group:
+        """Plan the rounds of a group, whose densities are those of the network."""
+        size, alive = sum(layers[i].size for i in members), sum(layers[i].alive for i in members)
+        budget = min(kept_count(size, densities[-1]), alive)
+        targets = [max(kept_count(size, density), budget) for density in densities]
+        cuts = [k for k, (before, now) in enumerate(pairwise([alive, *targets])) if now < min(before, alive)]
+        return cls(members, size, budget, targets, cuts[-1] if cuts else None)
 
 
 def _score(problem: Problem, pruner: Pruner, round_index: int, decisive: bool) -> list[torch.Tensor]:
@@ -106,9 +126,9 @@ def _share(kept: int, size: int) -> str:
     return f"{kept}/{size} kept ({kept / size:.4f})"
 
 
-def _ones(prunables: Sequence[Prunable], groups: Sequence[Sequence[int]]) -> list[int]:
+def _ones(prunables: Sequence[Prunable], groups: Sequence[_Group]) -> list[int]:
     """Count the ones in the masks of each group."""
-    return [sum(int(torch.count_nonzero(prunables[i].mask)) for i in group) for group in groups]
+    return [sum(int(torch.count_nonzero(prunables[i].mask)) for i in group.members) for group in groups]
 
 
 def _check(scores: Sequence[torch.Tensor], prunables: Sequence[Prunable]) -> bool:

@@ -117,13 +117,12 @@ class Scaled(TorchFunctionMode):
 
     def _sum(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
         """Add, or compare, two tensors in the larger one's scale."""
-        exponents = [self._of(a) for a in args[:2]]
+        exponents, in_place = [self._of(a) for a in args[:2]], _in_place(func)
         common = torch.maximum(*exponents)
-        if _in_place(func):
-            first = args[0].mul_(_power(exponents[0] - common))
-        else:
-            first = _times_power(args[0], exponents[0] - common)
-        return self._near_one(func(first, _times_power(args[1], exponents[1] - common), *args[2:], **kwargs), common, _in_place(func))
+        lift = exponents[0] - common
+        first = args[0].mul_(_power(lift)) if in_place else _times_power(args[0], lift)
+        second = _times_power(args[1], exponents[1] - common)
+        return self._near_one(func(first, second, *args[2:], **kwargs), common, in_place)
 
     def _joined(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
         """Join tensors in the scale of the largest one."""

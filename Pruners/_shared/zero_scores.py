@@ -10,7 +10,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from Models.masking import Prunable
-from Pruners._shared.homogeneous import BOUNDED, Homogeneous, limits, plain_name
+from Pruners._shared.homogeneous import BOUNDED, CLIPPED, Homogeneous, limits, plain_name
 from Pruners._shared.problem import Problem
 
 IMAGE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
@@ -74,14 +74,14 @@ def likely_cause(problem: Problem, emptied: Sequence[str]) -> str:
     softmax, bounded = _functions(problem)
     if softmax:
         return (
-            "Likely cause: the network ends in a softmax, and the loss applies another one: its gradients vanish; return what goes "
-            "into the softmax"
+            "Likely cause: the network ends in a softmax, and the loss applies another one, so that gradients vanish: return"
+            " what goes into the softmax"
         )
     if bounded:
         return (
-            f"Likely cause: saturated activations ({_listed(bounded)}), whose gradient is zero for large numbers, as in the gates "
-            "of squeeze-and-excitation: give smaller initial weights or trained ones (--weights), or take a method without "
-            "gradients (--pruner mag)"
+            f"Likely cause: saturated activations ({_listed(bounded)}), whose gradient is zero for large numbers, as in the gates"
+            " of squeeze-and-excitation: give smaller initial weights or trained ones (--weights), or take a method without"
+            " gradients (--pruner mag)"
         )
     if any(isinstance(m, IMAGE_NORMS) or (m.training and isinstance(m, nn.BatchNorm2d)) for m in problem.model.modules()):
         return (
@@ -130,7 +130,8 @@ class _Calls(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         name, kwargs = plain_name(func), kwargs or {}
-        if name in BOUNDED or name == "glu" or (name in ("hardtanh", "relu6", "clamp") and limits(name, args, kwargs)[1] is not None):
+        clips = name in CLIPPED and limits(name, args, kwargs)[1] is not None
+        if clips or name in BOUNDED or name == "glu":
             self.bounded[name] = None
         return func(*args, **kwargs)
 

@@ -110,10 +110,8 @@ def print_warnings(summary: Mapping[str, Any]) -> None:
         print(f"WARNING: {key.warning.format(', '.join(map(str, names)))}")
     if found := summary.get("zero_scores"):
         layers = ", ".join(f"{name} {count}" for name, count in found["layers"].items())
-        print(
-            f"WARNING: KEPT BY POSITION: the scores of {summary['kept_by_position']} kept weights are zero, as are those of pruned "
-            f"ones, so that only their place decided: {layers}. {found['cause']}"
-        )
+        kept = f"the scores of {summary['kept_by_position']} kept weights are zero, as are those of pruned ones"
+        print(f"WARNING: KEPT BY POSITION: {kept}, so that only their place decided: {layers}. {found['cause']}")
 
 
 def print_levels(levels: pd.DataFrame) -> None:
