@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from Models.masking import hold_masks
 from Utils.base.errors import RunFailed
 from Utils.base.seeds import derive
 from Utils.compute.clock import Clock
@@ -30,7 +31,7 @@ from Utils.studies.study import print_saved_study, print_study, save_study
 from Utils.training.loops import evaluate, train_epoch
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.optimizers import make_optimizer, make_schedule
-from Utils.training.set_up import prepare
+from Utils.training.set_up import prepare, print_pruned
 
 EXPERIMENT = {
     "summary": "average squared weight of each layer against the inverse of its size, over training",
@@ -56,6 +57,7 @@ def run(options: Options) -> None:
         data.load()
         print(f"Creating {options.model_class}-{options.model} model.")
         network = prepare(options, device, data)
+        print_pruned(network)
         precision = Precision.of(options.quantization, device)
         precision.announce()
         print(f"Training for {options.post_epochs} epochs.")
@@ -90,6 +92,8 @@ def _train(network: MaskedNetwork, precision: Precision, clock: Clock) -> pd.Dat
     options, data = network.options, network.data
     optimizer = make_optimizer(network.model, options.optimizer, options.lr, options.weight_decay)
     scheduler = make_schedule(optimizer, options, options.post_epochs)
+    if network.survivors is not None:
+        hold_masks(optimizer, network.prunables)
     tables = [_measure(network, 0)]
     bar = tqdm(range(1, options.post_epochs + 1), desc="train", unit="epoch", leave=False, disable=None)
     for epoch in bar:

@@ -60,7 +60,7 @@ def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets
     initial, start = folder.snapshot(network.model), copied(without_masks(Training(network, "pre_train", clock).state()))
     print(f"Pre-Train for {options.pre_epochs} epochs.")
     dense = train_densely(network, clock, folder.events.watch())
-    counts = [counts_of_level(network, 0, 1.0, network.compression_table([p.mask for p in network.prunables]))]
+    counts = [counts_of_level(network, 0, network.start, network.compression_table([p.mask for p in network.prunables]))]
     stages = Stages(folder, options.checkpoint_every, clock, network)
     ladder = _Ladder(pruner, folder, network, clock, stages, dense.rewind or start, [dense.rows])
 
@@ -135,9 +135,10 @@ class _Ladder:
         return counts_of_level(network, level, density, table), table if level == options.level else None
 
     def _density(self, level: int) -> float:
-        """Return the density after `level` levels."""
-        density, last = self.network.options.density, self.network.options.level
-        return density if level == last else density ** (level / last)
+        """Return the density after `level` levels, on the way from the network's start to `--density`."""
+        start, last = self.network.start, self.network.options.level
+        density = min(self.network.options.density, start)
+        return density if level == last else start * (density / start) ** (level / last)
 
     def _rewind(self, level: int) -> None:
         """Reset the weights to the start of their training; the masks stay. The last level also applies ablations."""

@@ -27,7 +27,7 @@ from Utils.runs.folder import RunFolder
 from Utils.studies.conservation import schedule_rounds
 from Utils.studies.study import print_saved_study, print_study, save_study
 from Utils.training.masked_network import MaskedNetwork
-from Utils.training.set_up import prepare
+from Utils.training.set_up import prepare, print_pruned
 
 EXPERIMENT = {
     "summary": "score removed by SynFlow's rounds over the maximal flow, for linear and exponential schedules",
@@ -57,8 +57,12 @@ def run(options: Options) -> None:
         device = choose_device(options)
         print(f"Creating {options.model_class}-{options.model} model.")
         network = prepare(options, device, open_data(options, device))
+        print_pruned(network)
         if kept_count(network.size, 10 ** -max(compressions)) < 1:
             raise Refused(f"--compression-list {max(compressions):g} keeps none of the {network.size} prunable weights")
+        if (kept := kept_count(network.size, 10 ** -min(compressions))) > network.kept:
+            raise Refused(f"--compression-list {min(compressions):g} keeps {kept} weights, but only {network.kept} of "
+                          f"{network.size} are left in the network: give larger ones, or --weights-dense to prune from all")  # fmt: skip
         print(f"Pruning with synflow to compression {_text(compressions)} in {_text(counts)} rounds.")
         try:
             rounds = _prune_all(network, compressions, counts)
@@ -77,13 +81,13 @@ def run(options: Options) -> None:
 
 
 def _prune_all(network: MaskedNetwork, compressions: Sequence[float], counts: Sequence[int]) -> pd.DataFrame:
-    """Return the rows of all rounds of all schedules, each begun with the dense network."""
+    """Return the rows of all rounds of all schedules, each begun with the network as it was at the start."""
     shape = network.data.input_shape
     problem = Problem(network.model, network.prunables, shape, seed=network.options.seed)
     parts = []
     cells = list(product(SCHEDULES, compressions, counts))
     for schedule, compression, count in tqdm(cells, desc="schedules", unit="schedule", leave=False, disable=None):
-        rows = schedule_rounds(problem, 10**-compression, count, schedule, network.options.verbose)
+        rows = schedule_rounds(problem, 10**-compression, count, schedule, network.options.verbose, network.survivors)
         rows = rows.assign(collapsed=not has_path(network.model, network.prunables, shape))
         for place, (name, value) in enumerate((("schedule", schedule), ("compression", compression), ("prune_epochs", count))):
             rows.insert(place, name, value)

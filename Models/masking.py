@@ -13,16 +13,26 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from Models.execution import Uses, parameter_uses
 from Models.layers import Identity2d
 
 
 @dataclass(frozen=True, eq=False)
 class Prunable:
-    """One prunable parameter. Holds the module, not the tensors, because `.to()` and rewinding may replace them."""
+    """One prunable parameter. Holds the module, not the tensors, because `.to()` and rewinding may replace them.
+
+    Attributes:
+        module: the module that owns the parameter.
+        module_name: its name in the network.
+        param: the parameter's name in the module.
+        uses: the places in the execution of one image (`Models.execution.parameter_uses`); None if no image was traced, or if
+            the output does not depend on the parameter.
+    """
 
     module: nn.Module
     module_name: str
     param: str
+    uses: Uses | None = None
 
     @property
     def name(self) -> str:
@@ -49,9 +59,13 @@ def _is_prunable(module: nn.Module, batchnorm: bool, residual: bool) -> bool:
     return isinstance(module, kinds)
 
 
-def _last_layer(model: nn.Module) -> nn.Module | None:
-    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    return layers[-1] if layers else None
+def _classifier(model: nn.Module, uses: Mapping[str, Uses]) -> nn.Parameter | None:
+    """Return the weight of the last Conv2d or Linear layer: that with the last use, or without any use the last declared."""
+    owned = {id(m.weight) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    weights = {name: tensor for name, tensor in model.named_parameters() if id(tensor) in owned}
+    used = [name for name in weights if name in uses]
+    last = max(used, key=lambda name: uses[name][1]) if used else next(reversed(weights), None)
+    return None if last is None else weights[last]
 
 
 def add_masks(
@@ -61,19 +75,23 @@ def add_masks(
     batchnorm: bool = False,
     residual: bool = False,
     dense_classifier: bool = False,
+    input_shape: tuple[int, ...] | None = None,
 ) -> list[Prunable]:
     """Register an all-ones mask for every prunable parameter of `model`; an existing mask keeps its values.
 
     Prunable are the weights of Conv2d and Linear layers, with `batchnorm` those of BatchNorm, with `residual` those of
-    `Identity2d`, with `bias` the biases of all of these. `dense_classifier` leaves the last Conv2d or Linear layer out.
+    `Identity2d`, with `bias` the biases of all of these. `dense_classifier` leaves the last Conv2d or Linear layer out: with
+    `input_shape` the last one in the execution of one image, otherwise the last one declared.
 
     Returns:
-        The prunable parameters in the order of `model.named_parameters()`.
+        The prunable parameters in the order of `model.named_parameters()`; with `input_shape` they know their `uses`.
     """
-    dense = _last_layer(model) if dense_classifier else None
+    uses = parameter_uses(model, input_shape) if input_shape else {}
+    classifier = _classifier(model, uses) if dense_classifier else None
     found: list[Prunable] = []
     for module_name, module in model.named_modules():
-        if module is dense or not _is_prunable(module, batchnorm, residual):
+        dense = classifier is not None and getattr(module, "weight", None) is classifier
+        if dense or not _is_prunable(module, batchnorm, residual):
             continue
         for param, tensor in module.named_parameters(recurse=False):
             shared = any(tensor is other.weight for other in found)
@@ -82,8 +100,15 @@ def add_masks(
                 continue
             if not hasattr(module, f"{param}_mask"):
                 module.register_buffer(f"{param}_mask", torch.ones_like(tensor, requires_grad=False))
-            found.append(Prunable(module, module_name, param))
+            name = f"{module_name}.{param}" if module_name else param
+            found.append(Prunable(module, module_name, param, uses.get(name)))
     return found
+
+
+def unused_modules(prunables: Sequence[Prunable]) -> list[str]:
+    """Name the modules of which the output for one image uses no prunable parameter; none if no image was traced."""
+    used = {p.module_name for p in prunables if p.uses}
+    return list(dict.fromkeys(p.module_name for p in prunables if used and p.module_name not in used))
 
 
 @torch.no_grad()

@@ -114,6 +114,8 @@ def build(
     """
     import torch
 
+    from Models.logits import check_shape
+
     if pretrained and model_class != TORCHVISION:
         raise Refused(f"--pretrained fetches torchvision's weights; a {model_class} network takes your own with --weights FILE")
     try:
@@ -146,22 +148,6 @@ def _construct(
 
         return user.network(name, input_shape, num_classes)
     return factory(name, model_class)(input_shape, num_classes, dense_classifier)
-
-
-def check_shape(model: nn.Module, input_shape: tuple[int, int, int], num_classes: int, name: str) -> None:
-    """Refuse, in one line, a model that does not map one image to [1, num_classes]; the model does not change."""
-    import torch
-
-    from Models.shapes import dry_run
-
-    try:
-        output = dry_run(model, input_shape)
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise Refused(f"--model {name} cannot take images of {_text(input_shape)}: {reason}") from error
-    got = list(output.shape) if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"
-    if got != [1, num_classes]:
-        raise Refused(f"--model {name} turns one image of {_text(input_shape)} into {got}, not into [1, {num_classes}]")
 
 
 def _text(input_shape: tuple[int, int, int]) -> str:

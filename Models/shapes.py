@@ -10,34 +10,44 @@ from torch import nn
 
 
 @contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Set every module to eval mode, and back to its own mode afterwards.
+def eval_mode(model: nn.Module, training: bool = False) -> Iterator[None]:
+    """Set every module to eval mode (`training`: to train mode), and back to its own mode afterwards.
 
     Sets the flags themselves, because a model's own `train` may do more than that.
     """
     modes = {module: module.training for module in model.modules()}
     try:
         for module in modes:
-            module.training = False
+            module.training = training
         yield
     finally:
         for module, training in modes.items():
             module.training = training
 
 
-def dry_run(model: nn.Module, input_shape: tuple[int, ...]) -> object:
-    """Return the output for one image on the `meta` device, shapes without values.
+def dry_run(model: nn.Module, input_shape: tuple[int, ...], *, images: int = 1, training: bool = False) -> object:
+    """Return the output for one image, or several `images`, on the `meta` device, shapes without values.
 
-    Neither the model nor the random numbers change. A network that cannot run there, such as one that keeps a tensor outside its
-    buffers, runs on zeros.
+    Neither the model nor the random numbers change, in train mode (`training`) neither. A network that cannot run there, such as
+    one that keeps a tensor outside its buffers, runs on zeros.
     """
-    shape = (1, *input_shape)
-    with eval_mode(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
-        try:
-            return _functional(model, lambda t: torch.empty_like(t, device="meta"), torch.zeros(shape, device="meta"))
-        except Exception:  # a wrong shape fails again here, with the message of a real pass
-            device = next((t.device for t in model.parameters()), torch.device("cpu"))
-            return _functional(model, torch.clone, torch.zeros(shape, device=device))
+    with eval_mode(model, training), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        return on_stand_ins(model, (images, *input_shape), lambda tensor, stand_in: stand_in)
+
+
+def on_stand_ins(
+    model: nn.Module, shape: tuple[int, ...], replace: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> object:
+    """Compute the output for images of `shape` with stand-ins for all parameters and buffers, on `meta` or else on zeros.
+
+    `replace(tensor, stand_in)` returns what takes the tensor's place.
+    """
+    try:
+        empty = torch.zeros(shape, device="meta")
+        return _functional(model, lambda t: replace(t, torch.empty_like(t, device="meta", requires_grad=False)), empty)
+    except Exception:  # a wrong shape fails again here, with the message of a real pass
+        device = next((t.device for t in model.parameters()), torch.device("cpu"))
+        return _functional(model, lambda t: replace(t, t.detach().clone()), torch.zeros(shape, device=device))
 
 
 def outputs_for_one_image(model: nn.Module, input_shape: tuple[int, ...]) -> list[tuple[str, nn.Module, tuple[int, ...]]]:

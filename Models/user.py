@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import sys
@@ -20,9 +21,13 @@ from Utils.base.errors import Refused
 from Utils.base.inputs import read_input
 from Utils.base.own_network import COPY, LARGEST
 
+WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
 
 def network(name: str, input_shape: InputShape, num_classes: int) -> nn.Module:
     """Call FUNCTION(input_shape, num_classes) of FILE.py, where `name` is `FILE.py:FUNCTION`.
+
+    A wrapper that spreads a network over devices, as `nn.DataParallel`, is taken off, wherever it is.
 
     Raises:
         Refused: no such file or function, an exception in it, or a result that is not a module with a Conv2d or Linear layer.
@@ -38,8 +43,11 @@ def network(name: str, input_shape: InputShape, num_classes: int) -> nn.Module:
             model = function(input_shape, num_classes)
         if not isinstance(model, nn.Module):
             raise Refused(f"--model {name} returned a {type(model).__name__}, not a torch.nn.Module")
+        model = _unwrapped(model)
         with _refusing(name, file):
             _materialise(model, input_shape)
+    if isinstance(model, torch.jit.ScriptModule):
+        raise Refused(f"--model {name} returned a script, whose layers cannot be pruned: return it without torch.jit.script")
     if not any(isinstance(module, nn.Conv2d | nn.Linear) for module in model.modules()):
         raise Refused(f"--model {name} returned a {type(model).__name__} without any Conv2d or Linear layer: nothing to prune")
     return model
@@ -79,6 +87,16 @@ def _function(module: ModuleType, function_name: str, name: str) -> Callable[[In
     raise Refused(f"--model {name}: the file has no function {function_name or '(empty name)'}; its functions: {has}")
 
 
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """Return `model` with the network inside each wrapper of DataParallel in place of the wrapper."""
+    while isinstance(model, WRAPPERS):
+        model = model.module
+    for name, child in list(model._modules.items()) if not isinstance(model, torch.jit.ScriptModule) else ():
+        if child is not None and (inside := _unwrapped(child)) is not child:
+            model.add_module(name, inside)
+    return model
+
+
 def _materialise(model: nn.Module, input_shape: InputShape) -> None:
     """Let lazy layers take their sizes from one image, as PyTorch asks for, before anything counts parameters."""
     if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
@@ -111,5 +129,25 @@ def _refusing(name: str, file: str) -> Iterator[None]:
         if isinstance(error, SyntaxError) and error.filename == file:
             lines.append(error.lineno)
         where = f" (line {lines[-1]})" if lines else ""
-        message = " ".join(f"{type(error).__name__}: {error}".split())
+        message = _relative_import(error, file) or " ".join(f"{type(error).__name__}: {error}".split())
         raise Refused(f"--model {name} failed{where}: {message}") from error
+
+
+def _relative_import(error: BaseException, file: str) -> str:
+    """Say what to write in place of a relative import, which needs a package; "" for any other error."""
+    if not (isinstance(error, ImportError) and "relative import" in str(error)):
+        return ""
+    frame = next((f for f in reversed(traceback.extract_tb(error.__traceback__)) if os.path.isfile(f.filename)), None)
+    if frame is None:
+        return ""
+    tree = ast.parse(Path(frame.filename).read_bytes())
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level and n.lineno == frame.lineno]
+    if not found:
+        return ""
+    node, there = found[0], "" if frame.filename == file else f" in {frame.filename}, line {frame.lineno},"
+    absolute = ast.ImportFrom(node.module, node.names) if node.module else ast.Import(node.names)
+    above = os.path.abspath(os.path.join(os.path.dirname(frame.filename), *[".."] * (node.level - 1)))
+    path = f", and start the program with PYTHONPATH={above}" if node.level > 1 else ""
+    return (
+        f"`{ast.unparse(node)}`{there} is relative to a package, but the file is run by itself: write `{ast.unparse(absolute)}`{path}"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -12,20 +13,23 @@ from Utils.base.errors import Refused
 from Utils.base.text import few
 
 
-def load_weights(model: nn.Module, file: str | os.PathLike[str]) -> Checkpoint:
+def load_weights(model: nn.Module, file: str | os.PathLike[str], *, dense: bool = False) -> Checkpoint:
     """Copy the weights of `file` into `model`, in place; a file that is refused changes nothing.
 
     `read_checkpoint` says what the file may be. The weights are the effective ones, with pruned places zero; masks that `model`
-    itself has stay as they are. Reading the file runs no code from it.
+    itself has stay as they are. With `dense` the file's masks are ignored, and stored values of pruned places are taken. Reading
+    the file runs no code from it.
 
     Returns:
-        The content of the file, under the names of `model`.
+        The content of the file, under the names of `model`; without masks if `dense`.
 
     Raises:
         Refused: unreadable or unsafe file, missing or unexpected keys, other shapes; one line with the file's name.
     """
     source = f"--weights {file}"
     found = read_checkpoint(file, source).named_as(model, source)
+    if dense:
+        found = replace(found, tensors=found.tensors | found.originals, masks={})
     try:
         copy_tensors(model, found.tensors, source)
     except Refused as error:  # what was skipped may be what it lacks

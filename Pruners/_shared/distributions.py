@@ -24,12 +24,15 @@ class Layer(NamedTuple):
         shape: its shape.
         alive: the number of its entries that are not pruned.
         weighs: whether it is the weight of a convolution or a linear layer; False for biases, norms and shortcuts.
+        uses: the places of its first and its last use in the execution of one image; None if they are not known, or if the
+            output does not depend on it.
     """
 
     name: str
     shape: tuple[int, ...]
     alive: int
     weighs: bool
+    uses: tuple[int, int] | None = None
 
     @property
     def size(self) -> int:
@@ -50,6 +53,19 @@ class Distribution(Protocol):
             Refused: the distribution cannot keep so few.
         """
         ...
+
+
+def ends(layers: Sequence[Layer]) -> tuple[int, int] | None:
+    """Return the places in `layers` of the first and the last layer that weighs; None if none does.
+
+    They are the first and the last in the execution of one image. A layer without a use is neither, unless no layer has one: then
+    the order of `layers` counts.
+    """
+    weighing = [i for i, layer in enumerate(layers) if layer.weighs]
+    uses = {i: found for i in weighing if (found := layers[i].uses)}
+    if uses:
+        return min(uses, key=lambda i: uses[i][0]), max(uses, key=lambda i: uses[i][1])
+    return (weighing[0], weighing[-1]) if weighing else None
 
 
 def apportion(total: int, weights: Sequence[int], caps: Sequence[int]) -> list[int]:
@@ -108,8 +124,9 @@ class ErdosRenyiKernel:
 class UniformPlus:
     """The same share of every layer, except for the first layer and the last.
 
-    The first layer keeps all that is alive if it is a convolution, and the last keeps at least `last` of its weights, if it has
-    as many left. Gale, Elsen and Hooker 2019, arXiv 1902.09574, in the form of the code of LAMP (arXiv 2010.07611).
+    The first layer (see `ends`) keeps all that is alive if it is a convolution, and the last keeps at least `last` of its
+    weights, if it has as many left. Gale, Elsen and Hooker 2019, arXiv 1902.09574, in the form of the code of LAMP (arXiv
+    2010.07611).
     """
 
     last: float = 0.2
@@ -121,13 +138,13 @@ class UniformPlus:
             Refused: the fixed layers alone hold more than `kept`.
         """
         alive = [layer.alive for layer in layers]
-        weighing = [i for i, layer in enumerate(layers) if layer.weighs]
+        found = ends(layers)
         fixed: dict[int, int] = {}
-        if weighing and len(layers[weighing[0]].shape) == 4:
-            fixed[weighing[0]] = alive[weighing[0]]
+        if found and len(layers[found[0]].shape) == 4:
+            fixed[found[0]] = alive[found[0]]
         shares = _around(fixed, alive, kept)
-        if weighing and weighing[-1] not in fixed:
-            last = weighing[-1]
+        if found and found[1] not in fixed:
+            last = found[1]
             least = min(alive[last], round(self.last * layers[last].size))
             if shares is None or shares[last] < least:
                 fixed[last] = least

@@ -154,10 +154,17 @@ def _check(scores: Sequence[torch.Tensor], prunables: Sequence[Prunable]) -> boo
     return True
 
 
-def shuffle_masks(prunables: Sequence[Prunable], seed: int) -> None:
-    """Permute every mask within its tensor, in place; the kept count of each layer stays."""
+def shuffle_masks(prunables: Sequence[Prunable], seed: int, survivors: Sequence[torch.Tensor] | None = None) -> None:
+    """Permute every mask within its tensor, in place; the kept count of each layer stays.
+
+    `survivors` are the masks of a network that was pruned before: then a mask is permuted among their ones.
+    """
     draws = generator(seed, "shuffle")
-    for prunable in prunables:
+    for i, prunable in enumerate(prunables):
         mask = prunable.mask
-        order = torch.randperm(mask.numel(), generator=draws).to(mask.device)
-        mask.copy_(mask.reshape(-1)[order].view_as(mask))
+        flat = mask.flatten()
+        places = torch.arange(mask.numel()) if survivors is None else survivors[i].flatten().nonzero().squeeze(1).cpu()
+        order = places[torch.randperm(len(places), generator=draws)]
+        shuffled = flat.clone()
+        shuffled[places.to(mask.device)] = flat[order.to(mask.device)]
+        mask.copy_(shuffled.view_as(mask))

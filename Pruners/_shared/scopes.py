@@ -20,7 +20,7 @@ def layers_of(prunables: Sequence[Prunable]) -> list[Layer]:
     """Describe the layers of a network as they are now; the counts of their masks are read from the device."""
     return [
         Layer(p.name, tuple(p.weight.shape), int(torch.count_nonzero(p.mask)),
-              p.param == "weight" and isinstance(p.module, nn.Conv2d | nn.Linear))
+              p.param == "weight" and isinstance(p.module, nn.Conv2d | nn.Linear), p.uses)
         for p in prunables
     ]  # fmt: skip
 

@@ -46,6 +46,8 @@ def resolve(given: Mapping[str, Any]) -> Options:
         options = replace(options, model_class=model_class, model=model)
         if options.pretrained and options.weights:
             raise Refused(f"--pretrained and --weights {options.weights} exclude each other: give one of them")
+        if options.weights_dense and not options.weights and "weights_dense" in given:
+            raise Refused("--weights-dense says how the file of --weights is taken: give --weights FILE, or leave it out")
     if options.tensorboard:
         require("tensorboard", "--tensorboard")
     _check_places(options, given)

@@ -96,7 +96,7 @@ def _from_run(options: Options, given: Collection[str]) -> Options:
     told = {name: saved[name] for name in network if name in saved} | {name: saved.get(name, False) for name in prunable}
     told |= {
         "model": network_of_run(folder, saved, options.model if "model" in given else None),
-        "pretrained": False, "weights": None,  # the run's file has the weights
+        "pretrained": False, "weights": None, "weights_dense": False,  # the run's file has the weights
         "split_seed": saved.get("split_seed", saved.get("seed", options.seed)),
         "run": [str(folder)], "regrow_start": str(folder / "model.pt"),
     }  # fmt: skip

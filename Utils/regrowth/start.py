@@ -27,7 +27,7 @@ from Utils.regrowth.selection import Sources
 from Utils.regrowth.sources import read_sources
 from Utils.runs.saved_options import saved_options
 from Utils.training.masked_network import MaskedNetwork, build_model, mask
-from Utils.training.set_up import use_threads
+from Utils.training.set_up import check_output, use_threads
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 PARTS = 8  # scoring batches that are read at once
@@ -173,7 +173,8 @@ def _network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model = build_model(options, data)
-    prunables = mask(model, options)
+    check_output(model, options, data)
+    prunables = mask(model, options, data.input_shape)
     found = found.named_as(model, str(found.file)).with_masks_of_zeros([p.name for p in prunables])
     if not found.masks:
         raise Refused(f"{found.file} holds {found.form}: nothing in it is pruned")

@@ -45,6 +45,8 @@ def train_densely(network: MaskedNetwork, clock: Clock, watch: Callable[[Trainin
     with cache_entry(dense_path(options, network.device), *FINISHED) as entry:
         if entry.content is None:
             return _train(training, network, entry)
+        if not _respects_masks(network, entry.content["model"]):
+            return _train(training, network, CacheEntry(None))
         done = entry.content
     network.load(done["model"])
     training.rows = [tuple(row) for row in done["rows"]]
@@ -53,6 +55,12 @@ def train_densely(network: MaskedNetwork, clock: Clock, watch: Callable[[Trainin
     if watch:
         watch(training, options.pre_epochs)
     return DenseNetwork(training.table(), done["rewind"])
+
+
+def _respects_masks(network: MaskedNetwork, state: dict[str, torch.Tensor]) -> bool:
+    """Tell whether the weights in `state` are zero where the network is pruned: an earlier version trained them all."""
+    pruned = () if network.survivors is None else zip(network.prunables, network.survivors, strict=True)
+    return not any(bool((state[p.name].to(m.device) * (m == 0)).any()) for p, m in pruned)
 
 
 def _train(training: Training, network: MaskedNetwork, entry: CacheEntry) -> DenseNetwork:

@@ -50,8 +50,13 @@ def print_pruning(table: pd.DataFrame, sums: Mapping[str, Any]) -> None:
     if "explored" in sums:
         print(f"Masks: moved {sums['mask_updates']} times; {sums['explored']:.4f} of the weights were active at some time")
     print_effective(sums)
-    if missed := uncounted(table):
-        print(f"NOTE: the FLOPs of these layers are not counted, a function of the model uses their weights: {', '.join(missed)}")
+    unused = sums.get("unused_layers", [])
+    if unused:
+        print("NOTE: no image passes through these layers on its way to the output, but their weights count as prunable: "
+              f"{', '.join(unused)}; take them out of the network if nothing needs them")  # fmt: skip
+    if missed := [layer for layer in uncounted(table) if layer not in unused]:
+        why = "a function of the model uses their weights" if "unused_layers" in sums else "the network does not call them"
+        print(f"NOTE: the FLOPs of these layers are not counted, {why}: {', '.join(missed)}")
     if "thop" in sums:
         print_thop(sums["thop"], sums["macs_total"])
 

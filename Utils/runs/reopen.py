@@ -53,7 +53,7 @@ def reopen(folder: Path, options: Options) -> MaskedNetwork:
     model = build_model(saved, data)
     if saved.pretrained and hasattr(model, "transform_input"):
         model.transform_input = True  # torchvision's pretrained GoogLeNet and Inception rescale their input
-    prunables = mask(model, saved)
+    prunables = mask(model, saved, data.input_shape)
     try:
         load_weights(model, folder / MODEL)
     except Refused as error:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from Models.masking import unused_modules
 from Models.reach import has_path
 from Utils.compute.clock import Clock
 from Utils.compute.precision import Precision
@@ -47,6 +48,7 @@ def pruning_summary(folder: RunFolder, network: MaskedNetwork, table: pd.DataFra
             "collapsed": not has_path(network.model, network.prunables, network.data.input_shape),
             "collapsed_layers": emptied_layers(table),
             **kept_by_position(table),
+            "unused_layers": unused_modules(network.prunables),
             **costs(clock),
             "precision": str(Precision.of(folder.options.quantization, network.device)),
             "inference": {},

@@ -127,6 +127,7 @@ KEYS: tuple[Key, ...] = (
     Key("effective_density", NUMBER, "share", report=Report(percent=True),
         label="effective density, which counts weights on a path from input to output alone"),
     Key("collapsed_layers", LIST, warning="LAYER COLLAPSE: no weight was kept in {}"),
+    Key("unused_layers", LIST),
     Key("collapsed", FLAG, label="no path is left from the input to the output", report=Report(),
         warning="COLLAPSED: no path is left from the input to the output; the network is constant"),
     _count("kept_by_position", "weights", cell=8, if_any=True),

@@ -141,8 +141,15 @@ class WatchedSynFlow(SynFlow):
             self.removed.append(float(torch.stack(gone).sum()))
 
 
-def schedule_rounds(problem: Problem, density: float, rounds: int, schedule: str, verbose: bool = False) -> pd.DataFrame:
-    """Prune by SynFlow from all weights to `density`; return a row per round.
+def schedule_rounds(
+    problem: Problem,
+    density: float,
+    rounds: int,
+    schedule: str,
+    verbose: bool = False,
+    survivors: Sequence[torch.Tensor] | None = None,
+) -> pd.DataFrame:
+    """Prune by SynFlow from all weights, or from the masks `survivors`, to `density`; return a row per round.
 
     Columns: round, removed_score, max_flow, ratio of the two. `max_flow` is R at the start of the round: the sum of the scores of
     any cut, if flow enters only through the image. The masks stay pruned; ratios are NaN once the flow is zero.
@@ -150,10 +157,12 @@ def schedule_rounds(problem: Problem, density: float, rounds: int, schedule: str
     Raises:
         Unscorable: SynFlow cannot score this network.
     """
-    for mask in problem.masks:
-        mask.fill_(1)
+    masks = problem.masks
+    for mask, start in zip(masks, survivors or map(torch.ones_like, masks), strict=True):
+        mask.copy_(start)
+    begun = sum(int(torch.count_nonzero(m)) for m in masks) / sum(m.numel() for m in masks)
     pruner = WatchedSynFlow()
-    prune_loop(problem, pruner, density, rounds=rounds, schedule=schedule, verbose=verbose)
+    prune_loop(problem, pruner, density, start=begun, rounds=rounds, schedule=schedule, verbose=verbose)
     pruner.close(problem)
     table = pd.DataFrame({"round": range(1, rounds + 1), "removed_score": pruner.removed, "max_flow": pruner.flows})
     table["ratio"] = table["removed_score"] / table["max_flow"].where(table["max_flow"] > 0)

@@ -20,7 +20,7 @@ from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.runs.summary import study_summary
 from Utils.training.masked_network import MaskedNetwork
-from Utils.training.set_up import load_pruner, prepare, print_note
+from Utils.training.set_up import load_pruner, prepare, print_notes
 
 NAMES = {"module": str, "layer_in": str, "layer_out": str}  # columns that may look like numbers
 
@@ -59,7 +59,7 @@ def score_each(
         if check:
             check(network)
         print(f"Scoring with {own.pruner} for {own.prune_epochs} epochs to density {own.density:.6g}.")
-        print_note(pruner, network)
+        print_notes(pruner, network)
         try:
             yield own.pruner, network, network.prune(pruner)
         except Unscorable as error:

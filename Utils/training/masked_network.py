@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+import Pruners
 from Models import registry
 from Models.masking import Prunable, add_masks, apply_masks, load_state
 from Pruners._shared.base import Pruner
@@ -36,6 +37,8 @@ class MaskedNetwork:
         options: the options that the network was made with.
         subset: the indices of the training images that pruning methods score with; None if the run scores nothing.
         zeros: the weights that the last pruning kept by position alone.
+        survivors: the masks at the start, if the network was pruned before; None for a dense one.
+        notes: lines that the reader of a run has to know.
     """
 
     model: nn.Module
@@ -45,6 +48,13 @@ class MaskedNetwork:
     options: Options
     subset: torch.Tensor | None = None
     zeros: ZeroScores = field(default_factory=ZeroScores)
+    survivors: list[torch.Tensor] | None = None
+    notes: Sequence[str] = ()
+
+    @property
+    def start(self) -> float:
+        """The density at the start: 1, unless the network was pruned before."""
+        return 1.0 if self.survivors is None else sum(int(torch.count_nonzero(m)) for m in self.survivors) / self.size
 
     @property
     def size(self) -> int:
@@ -77,11 +87,12 @@ class MaskedNetwork:
         return with_thop(table, self.model, self.data.input_shape) if self.options.thop else table
 
     def prune(
-        self, pruner: Pruner, density: float | None = None, start: float = 1.0, *, ablate: bool = True
+        self, pruner: Pruner, density: float | None = None, start: float | None = None, *, ablate: bool = True
     ) -> list[torch.Tensor]:
         """Prune to `density`, reinitialize and shuffle if asked (`ablate`), apply the masks; return the last scores.
 
-        `density` is `--density` if none is given; the schedule of the rounds begins at the density `start`.
+        `density` is `--density` if none is given; the schedule of the rounds begins at the density `start`, or at that of the
+        network at its own start.
 
         Raises:
             Unscorable: the method cannot score this network.
@@ -98,7 +109,8 @@ class MaskedNetwork:
         asked = options.compression_schedule
         try:
             scores = prune_loop(
-                problem, pruner, options.density if density is None else density, start=start,
+                problem, pruner, options.density if density is None else density,
+                start=self.start if start is None else start,
                 rounds=options.prune_epochs or pruner.rounds, schedule=None if asked == DEFAULT else asked,
                 scope=options.mask_scope, distribution=options.mask_distribution, invert=options.invert, verbose=options.verbose,
                 zeros=self.zeros,
@@ -118,7 +130,7 @@ class MaskedNetwork:
         if self.options.reinitialize:
             self._reinitialize()
         if self.options.shuffle:
-            shuffle_masks(self.prunables, self.options.seed)
+            shuffle_masks(self.prunables, self.options.seed, self.survivors)
         apply_masks(self.prunables)
 
     def _scoring_batches(self) -> list[Batch]:
@@ -149,12 +161,19 @@ def build_dense(options: Options, data: Dataset, device: torch.device) -> nn.Mod
         return build_model(options, data).to(device)
 
 
-def mask(model: nn.Module, options: Options) -> list[Prunable]:
-    """Register a mask for everything that the options make prunable (`Models.masking.add_masks`)."""
+def mask(model: nn.Module, options: Options, input_shape: tuple[int, ...]) -> list[Prunable]:
+    """Register a mask for everything that the options make prunable (`Models.masking.add_masks`).
+
+    One image of `input_shape` is traced where the order of the layers matters, and in a user's own network, which may have
+    layers that nothing uses.
+    """
+    budgets = options.mask_distribution or Pruners.load(options.pruner).distribution
+    traced = options.dense_classifier or options.model_class == registry.USER or budgets is not None
     return add_masks(
         model,
         bias=options.prune_bias,
         batchnorm=options.prune_batchnorm,
         residual=options.prune_residual,
         dense_classifier=options.dense_classifier,
+        input_shape=input_shape if traced else None,
     )

@@ -8,11 +8,14 @@ import torch
 from torch import nn
 
 import Pruners
+from Models.logits import check_train_mode
+from Models.registry import USER
+from Models.survivors import take_masks
 from Models.weights import load_weights
 from Pruners._shared.base import Pruner
 from Pruners._shared.distributions import Layer
 from Pruners._shared.masks import kept_count
-from Pruners._shared.scopes import choose_scope, layers_of
+from Pruners._shared.scopes import Scope, choose_scope, layers_of
 from Utils.base.errors import Refused
 from Utils.base.text import print_lines
 from Utils.compute.clock import Clock
@@ -48,15 +51,32 @@ def prepare(options: Options, device: torch.device, data: Dataset) -> MaskedNetw
     torch.manual_seed(options.seed)
     subset = data.scoring_subset(data.num_classes * options.prune_dataset_ratio)
     model = build_model(options, data, options.pretrained)
-    if options.weights:
-        print_lines(f"NOTE: {note}" for note in load_weights(model, options.weights).notes)
-    prunables = mask(model, options)
+    check_output(model, options, data)
+    found = load_weights(model, options.weights, dense=options.weights_dense) if options.weights else None
+    prunables = mask(model, options, data.input_shape)
+    notes = list(found.notes) if found else []
+    if found and not options.weights_dense:
+        notes += take_masks(model, prunables, found.masks, f"--weights {options.weights}")
     use_threads(model, options, data.input_shape)
-    network = MaskedNetwork(model.to(device), prunables, data, device, options, subset)
+    network = MaskedNetwork(model.to(device), prunables, data, device, options, subset, notes=notes)
     if not prunables:
         raise Refused(f"--model {options.model}: no Conv2d or Linear layer is left to prune")
-    check_budget(options, layers_of(prunables))
+    layers = layers_of(prunables)
+    if any(layer.alive < layer.size for layer in layers):
+        network.survivors = [p.mask.clone() for p in prunables]
+    check_budget(options, layers)
     return network
+
+
+def check_output(model: nn.Module, options: Options, data: Dataset) -> None:
+    """Refuse a user's own network whose output cannot be trained, or scored in train mode, before the work begins.
+
+    Raises:
+        Refused: see `check_train_mode`.
+    """
+    trains = options.reads("train") and (options.pre_epochs or options.post_epochs or options.reads("regrow"))
+    if options.model_class == USER and (trains or options.prune_train_mode):
+        check_train_mode(model, data.input_shape, data.num_classes, options.model)
 
 
 def set_up(options: Options, pruner: Pruner, datasets: Datasets, *, read: bool = True) -> tuple[MaskedNetwork, Clock]:
@@ -71,12 +91,14 @@ def set_up(options: Options, pruner: Pruner, datasets: Datasets, *, read: bool =
     print(f"Creating {options.model_class}-{options.model} model.")
     Precision.of(options.quantization, device).announce()
     network = prepare(options, device, data)
-    print_note(pruner, network)
+    print_notes(pruner, network)
     return network, clock
 
 
 def check_budget(options: Options, layers: Sequence[Layer]) -> None:
-    """Refuse a density that keeps no weight, or fewer than the method or `--mask-distribution` always keeps.
+    """Refuse a density that keeps no weight, fewer than the method or `--mask-distribution` always keeps, or more than are left.
+
+    Density 1, which is that of a command without a budget, keeps all that are left.
 
     Raises:
         Refused: one line that names the numbers.
@@ -88,10 +110,41 @@ def check_budget(options: Options, layers: Sequence[Layer]) -> None:
     if options.reads("prune"):
         pruner = Pruners.load(options.pruner)
         scope = choose_scope(options.mask_scope, options.mask_distribution or pruner.distribution)
+        if options.density < 1:
+            _check_survivors(options, layers, scope)
         try:
-            scope.check(layers, kept, pruner.one_each and not options.invert)
+            scope.check(layers, min(kept, sum(layer.alive for layer in layers)), pruner.one_each and not options.invert)
         except Refused as error:
             raise Refused(f"--pruner {options.pruner}, density {options.density:.6g}: {error}") from error
+
+
+def _check_survivors(options: Options, layers: Sequence[Layer], scope: Scope) -> None:
+    """Refuse a budget above the weights that are left in a network pruned before.
+
+    Raises:
+        Refused: one line with both numbers.
+    """
+    size, alive = sum(layer.size for layer in layers), sum(layer.alive for layer in layers)
+    dense = ", or --weights-dense to prune from all" if options.weights else ""
+    if options.prune_amount and alive < size:
+        left = _shortest(size, alive, options.density)
+        raise Refused(f"--prune-amount {options.prune_amount:g} counts from all {size} weights, of which {alive} are left: give "
+                      f"--density {left} for the same share of these{dense}")  # fmt: skip
+    for group in scope.groups(len(layers)):
+        total, left = sum(layers[i].size for i in group), sum(layers[i].alive for i in group)
+        if (kept := kept_count(total, options.density)) > left:
+            where, instead = "", f"give --density {_shortest(size, alive)} or less"
+            if total < size:
+                where, instead = f" of {layers[group[0]].name}", "rank all layers together with --mask-scope global"
+            raise Refused(f"density {options.density:.6g} keeps {kept} weights{where}, but only {left} of {total} are left "
+                          f"there: {instead}{dense}")  # fmt: skip
+
+
+def _shortest(size: int, count: int, share: float = 1.0) -> str:
+    """Write `share` of the density `count` / `size` in as few digits as keep that many of `size` weights."""
+    density = share * count / size
+    texts = (f"{density:.{digits}g}" for digits in range(1, 18))
+    return next((text for text in texts if kept_count(size, float(text)) == kept_count(size, density)), f"{density:.17g}")
 
 
 def load_pruner(options: Options) -> Pruner:
@@ -107,14 +160,20 @@ def load_pruner(options: Options) -> Pruner:
     return pruner
 
 
-def print_note(pruner: Pruner, network: MaskedNetwork) -> None:
-    """Print a note where a method meant for trained weights is given untrained ones, and a warning where a mode spoils scores."""
+def print_notes(pruner: Pruner, network: MaskedNetwork) -> None:
+    """Print what is pruned already, and where weights or a mode do not suit the method."""
     options = network.options
+    print_pruned(network)
     trained = options.pretrained or options.weights or options.pre_epochs
     if pruner.untrained_note and not trained:
         print(f"NOTE: {pruner.untrained_note}")
     if pruner.train_mode_note and options.prune_train_mode and any(isinstance(m, BATCH_NORMS) for m in network.model.modules()):
         print(f"WARNING: {pruner.train_mode_note}")
+
+
+def print_pruned(network: MaskedNetwork) -> None:
+    """Print notes on a network that was pruned before the command."""
+    print_lines(f"NOTE: {note}" for note in network.notes)
 
 
 def print_target(options: Options) -> None:

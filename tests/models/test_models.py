@@ -11,7 +11,8 @@ from torch import nn
 
 from Models import lottery_resnet, tinyimagenet_resnet
 from Models.layers import Identity2d
-from Models.registry import CLASSES, NATURAL, build, check_shape, describe, factory, resolve
+from Models.logits import check_shape
+from Models.registry import CLASSES, NATURAL, build, describe, factory, resolve
 from Utils.base.errors import Refused
 
 GOLDEN = json.loads((PROJECT / "tests/golden/initial_weights.json").read_text())

@@ -10,7 +10,8 @@ from torch import nn
 from trees import message as refused
 
 from Models import torchvision_models
-from Models.registry import build, check_shape
+from Models.logits import check_shape
+from Models.registry import build
 from Utils.base.errors import Refused
 
 CIFAR, MNIST, TINY = (3, 32, 32), (1, 28, 28), (3, 64, 64)

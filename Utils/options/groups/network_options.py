@@ -24,3 +24,6 @@ class NetworkOptions:
     dense_classifier: bool = option("model", "leave the last layer unpruned", False, None)
     pretrained: bool = option("model", "start from torchvision's pretrained weights", False, None)
     weights: str | None = option("model", "start from the state_dict in this file", file=True)
+    weights_dense: bool = option(
+        "model", "with --weights: ignore masks and zeros of the file, train and prune all weights", False, None, late=True
+    )
