@@ -62,7 +62,7 @@ def run(options: Options) -> None:
             raise Refused(f"--compression-list {max(compressions):g} keeps none of the {network.size} prunable weights")
         if (kept := kept_count(network.size, 10 ** -min(compressions))) > network.kept:
             raise Refused(f"--compression-list {min(compressions):g} keeps {kept} weights, but only {network.kept} of "
-                          f"{network.size} are left in the network: give larger ones, or --weights-dense to prune from all")  # fmt: skip
+                          f"{network.size} are left there: give larger ones, or --weights-dense to prune from all")  # fmt: skip
         print(f"Pruning with synflow to compression {_text(compressions)} in {_text(counts)} rounds.")
         try:
             rounds = _prune_all(network, compressions, counts)

@@ -105,6 +105,19 @@ def add_masks(
     return found
 
 
+def only_recorded(prunables: Sequence[Prunable], masks: Mapping[str, torch.Tensor]) -> list[Prunable]:
+    """Return the prunables of which `masks` has the mask, by its full name; the others lose theirs.
+
+    A saved run thus has the prunables that it was made with, whatever counts as the last layer since. Without any mask of a
+    prunable in `masks`, all are returned.
+    """
+    recorded = [p for p in prunables if f"{p.name}_mask" in masks]
+    for p in prunables if recorded else ():
+        if p not in recorded:
+            delattr(p.module, f"{p.param}_mask")
+    return recorded or list(prunables)
+
+
 def unused_modules(prunables: Sequence[Prunable]) -> list[str]:
     """Name the modules of which the output for one image uses no prunable parameter; none if no image was traced."""
     used = {p.module_name for p in prunables if p.uses}

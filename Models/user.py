@@ -148,6 +148,5 @@ def _relative_import(error: BaseException, file: str) -> str:
     absolute = ast.ImportFrom(node.module, node.names) if node.module else ast.Import(node.names)
     above = os.path.abspath(os.path.join(os.path.dirname(frame.filename), *[".."] * (node.level - 1)))
     path = f", and start the program with PYTHONPATH={above}" if node.level > 1 else ""
-    return (
-        f"`{ast.unparse(node)}`{there} is relative to a package, but the file is run by itself: write `{ast.unparse(absolute)}`{path}"
-    )
+    asked, write = ast.unparse(node), ast.unparse(absolute)
+    return f"`{asked}`{there} is relative to a package, but the file is run by itself: write `{write}`{path}"

@@ -167,8 +167,9 @@ def mask(model: nn.Module, options: Options, input_shape: tuple[int, ...]) -> li
     One image of `input_shape` is traced where the order of the layers matters, and in a user's own network, which may have
     layers that nothing uses.
     """
-    budgets = options.mask_distribution or Pruners.load(options.pruner).distribution
-    traced = options.dense_classifier or options.model_class == registry.USER or budgets is not None
+    known = options.pruner in Pruners.names()  # the method of a saved run may be gone
+    budgets = options.mask_distribution or (known and Pruners.load(options.pruner).distribution)
+    traced = options.dense_classifier or options.model_class == registry.USER or budgets
     return add_masks(
         model,
         bias=options.prune_bias,

@@ -136,8 +136,8 @@ def _check_survivors(options: Options, layers: Sequence[Layer], scope: Scope) ->
             where, instead = "", f"give --density {_shortest(size, alive)} or less"
             if total < size:
                 where, instead = f" of {layers[group[0]].name}", "rank all layers together with --mask-scope global"
-            raise Refused(f"density {options.density:.6g} keeps {kept} weights{where}, but only {left} of {total} are left "
-                          f"there: {instead}{dense}")  # fmt: skip
+            raise Refused(f"density {options.density:.6g} keeps {kept} weights{where}, but only {left} of {total} are left there"
+                          f": {instead}{dense}")  # fmt: skip
 
 
 def _shortest(size: int, count: int, share: float = 1.0) -> str:

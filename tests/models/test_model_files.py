@@ -98,6 +98,61 @@ def test_user_network_refused(user_file, function, words):
     assert f"{user_file}:{function}" in refused(capture)
 
 
+RELATIVE = """
+from torch import nn
+def named(shape, classes):
+    from .blocks import Block, Other as O
+def alone(shape, classes):
+    from . import blocks
+def above(shape, classes):
+    from ..common.blocks import Block
+def neighbour(shape, classes):
+    import asks
+def body(): return nn.Sequential(nn.Flatten(), nn.Linear(784, 5), nn.ReLU())
+def spread(shape, classes): return nn.DataParallel(nn.Sequential(body(), nn.Linear(5, classes)))
+def inside(shape, classes): return nn.Sequential(nn.DataParallel(body()), nn.DataParallel(nn.DataParallel(nn.Linear(5, classes))))
+def two(shape, classes): return Returns(lambda y: (y, y))
+def named_outputs(shape, classes): return Returns(lambda y: {"features": y[:, :2], "logits": y})
+def listed(shape, classes): return Returns(lambda y: [y.sum(), y])
+def map_left(shape, classes): return Returns(lambda y: y[:, :, None, None])
+def squeezed(shape, classes): return Returns(lambda y: y.squeeze())
+class Returns(nn.Module):
+    def __init__(self, make):
+        super().__init__()
+        self.layer, self.make = nn.Linear(784, 10), make
+    def forward(self, x): return self.make(self.layer(x.flatten(1)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("named", r"\(line 4\): `from .blocks import Block, Other as O` is .*: write `from blocks import Block, Other as O`$"),
+        ("alone", "write `import blocks`$"),
+        ("above", r"write `from common.blocks import Block`, and start the program with PYTHONPATH=\S+$"),
+        ("neighbour", r"\(line 10\): `from .blocks import Block` in \S+asks.py, line 1, is .*: write `from blocks import Block`$"),
+        ("two", r"into a tuple \(\[1, 10\], \[1, 10\]\), not into \[1, 10\]: let its forward return only output\[0\]$"),
+        ("named_outputs", r"a dict \(features \[1, 2\], logits \[1, 10\]\), .*: let its forward return only output\['logits'\]$"),
+        ("listed", r"a list \(\[\], \[1, 10\]\), .* return only output\[1\]$"),
+        ("map_left", r"\[1, 10, 1, 1\], not into \[1, 10\]: let its forward return output.flatten\(1\)$"),
+        ("squeezed", r"into \[10\], not into \[1, 10\]: .* squeeze\(\)"),
+    ],
+)
+def test_the_users_words_and_what_to_write_instead(tmp_path, function, words):
+    (tmp_path / "net.py").write_text(RELATIVE)
+    (tmp_path / "asks.py").write_text("from .blocks import Block\n")
+    with pytest.raises(Refused, match=words) as capture:
+        build(f"{tmp_path}/net.py:{function}", "user", MNIST, 10)
+    refused(capture)
+
+
+@pytest.mark.parametrize(("function", "names"), [("spread", ["0.1", "1"]), ("inside", ["0.1", "1"])])
+def test_wrappers_for_several_devices_are_taken_off(tmp_path, function, names):
+    (tmp_path / "net.py").write_text(RELATIVE)
+    model = build(f"{tmp_path}/net.py:{function}", "user", MNIST, 10)
+    assert [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)] == names
+
+
 def test_user_file_refused(user_file):
     with pytest.raises(Refused, match=r"there is no file .*none\.py"):
         build(f"{user_file.parent}/none.py:f", "user", MNIST, 10)

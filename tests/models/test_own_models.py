@@ -40,11 +40,18 @@ def write(hidden=9):
     Path("mine.py").write_text(FILE.replace("HIDDEN", str(hidden)))
 
 
-@pytest.mark.parametrize("function", ["tuple_when_training", "frozen"])
-def test_networks_that_fail_late_fail_in_one_line(command, function):
+def test_networks_that_fail_late_fail_in_one_line(command):
     write()
-    done = command("--model", f"mine.py:{function}", *DATA)
-    assert done.status == 1 and done.err.count("\n") == 1 and f"mine.py:{function}" in done.err
+    done = command("--model", "mine.py:frozen", *DATA)
+    assert done.status == 1 and done.err.count("\n") == 1 and "mine.py:frozen" in done.err
+
+
+def test_an_auxiliary_head_in_training_is_refused_before_the_run(refused, command):
+    write()
+    words = ["--model", "mine.py:tuple_when_training", *DATA]
+    refused(words, "into a tuple ([2, 3], [2, 3]) in train mode, not into [2, 3]", "return only output[0], in train mode too")
+    assert command("--experiment", "prune", *words[:4], "--no-save").status == 0  # nothing is trained
+    refused(["--experiment", "prune", *words[:4], "--no-save", "--prune-train-mode"], "output[0]")
 
 
 def test_an_edited_network_is_another_run(command, refused):
@@ -94,6 +101,23 @@ def test_attention_is_counted():
     heads = rows[rows["module"].str.endswith("self_attention")]
     assert (heads.loc[heads["param"] == "in_proj_weight", ["flops", "macs"]] == 197 * 768 * 768 * 3).all(axis=None)
     assert not uncounted(rows)
+
+
+def test_a_layer_that_nothing_uses_is_named_as_such(command):
+    """It was said that a function of the model uses its weights."""
+    Path("aux.py").write_text(
+        "from torch import nn\nclass Net(nn.Module):\n  def __init__(self, shape, classes):\n    super().__init__()\n"
+        "    self.a, self.aux = nn.Linear(64, classes), nn.Linear(64, classes)\n"
+        "  def forward(self, x): return self.a(x.flatten(1))\n"
+    )
+    words = ["--experiment", "prune", "--model", "aux.py:Net", "--dataset", "synthetic:1x8x8:3:60"]
+    done = command(*words, "--expid", "x")
+    assert done.status == 0 and "no image passes through these layers" in done.out and ": aux; " in done.out
+    assert "a function of the model" not in done.out
+    assert json.loads(Path("Results/data/prune/x/summary.json").read_text())["unused_layers"] == ["aux"]
+    done = command(*words, "--expid", "y", "--dense-classifier")
+    table = pd.read_csv("Results/data/prune/y/compression.csv")
+    assert table.loc[table["prunable"], "module"].tolist() == ["aux"]
 
 
 class Functional(nn.Module):
