@@ -65,11 +65,7 @@ def prune_loop(
         scores = _score(problem, pruner, k, decisive=k == 0 and any(group.last_cut is not None for group in groups))
         ranks = [-s for s in scores] if invert else scores
         for group in groups:
-            members = [prunables[i] for i in group.members]
-            before = [p.mask > 0 for p in members] if zeros and k == group.last_cut else None
-            scope.shrink([ranks[i] for i in group.members], members, group.targets[k], floor=group.budget)
-            if zeros and before:
-                zeros.count([scores[i] for i in group.members], before, members, scope.by_tensor)
+            group.cut(k, scope, prunables, scores, ranks, zeros)
         if verbose:
             share = _share(sum(_ones(prunables, groups)), sum(group.size for group in groups))
             bar.write(f"prune round {k + 1}/{rounds}: {share}")
@@ -97,6 +93,17 @@ class _Group:
     budget: int
     targets: list[int]
     last_cut: int | None
+
+    def cut(
+        self, k: int, scope: Scope, prunables: Sequence[Prunable], scores: Sequence[torch.Tensor], ranks: Sequence[torch.Tensor],
+        zeros: ZeroScores | None,
+    ) -> None:  # fmt: skip
+        """Shrink the masks of the group in round `k`, by `ranks`; at its last cut `zeros` counts by `scores`."""
+        members = [prunables[i] for i in self.members]
+        before = [p.mask > 0 for p in members] if zeros and k == self.last_cut else None
+        scope.shrink([ranks[i] for i in self.members], members, self.targets[k], floor=self.budget)
+        if zeros and before:
+            zeros.count([scores[i] for i in self.members], before, members, scope.by_tensor)
 
     @classmethod
     def of(cls, members: list[int], layers: Sequence[Layer], densities: Sequence[float]) -> _Group:
