@@ -42,12 +42,18 @@ def on_stand_ins(
 
     `replace(tensor, stand_in)` returns what takes the tensor's place.
     """
+
+    def copied(tensor: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():  # a leaf, whatever a mode makes of `detach`
+            stand_in = tensor.clone()
+        return replace(tensor, stand_in)
+
     try:
         empty = torch.zeros(shape, device="meta")
         return _functional(model, lambda t: replace(t, torch.empty_like(t, device="meta", requires_grad=False)), empty)
     except Exception:  # a wrong shape fails again here, with the message of a real pass
         device = next((t.device for t in model.parameters()), torch.device("cpu"))
-        return _functional(model, lambda t: replace(t, t.detach().clone()), torch.zeros(shape, device=device))
+        return _functional(model, copied, torch.zeros(shape, device=device))
 
 
 def outputs_for_one_image(model: nn.Module, input_shape: tuple[int, ...]) -> list[tuple[str, nn.Module, tuple[int, ...]]]:
