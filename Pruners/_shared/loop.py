@@ -67,10 +67,9 @@ def prune_loop(
         for group in groups:
             group.cut(k, scope, prunables, scores, ranks, zeros)
         if verbose:
-            share = _share(sum(_ones(prunables, groups)), sum(group.size for group in groups))
-            bar.write(f"prune round {k + 1}/{rounds}: {share}")
-    if _ones(prunables, groups) != [group.budget for group in groups]:
-        raise AssertionError(f"kept {_ones(prunables, groups)}, the budgets are {[group.budget for group in groups]}")
+            bar.write(f"prune round {k + 1}/{rounds}: {_share(prunables, groups)}")
+    if (kept := _ones(prunables, groups)) != (budgets := [group.budget for group in groups]):
+        raise AssertionError(f"kept {kept}, the budgets are {budgets}")
     if zeros:
         zeros.read(problem)
     return scores
@@ -129,7 +128,8 @@ def _score(problem: Problem, pruner: Pruner, round_index: int, decisive: bool) -
     return scores
 
 
-def _share(kept: int, size: int) -> str:
+def _share(prunables: Sequence[Prunable], groups: Sequence[_Group]) -> str:
+    kept, size = sum(_ones(prunables, groups)), sum(group.size for group in groups)
     return f"{kept}/{size} kept ({kept / size:.4f})"
 
 
