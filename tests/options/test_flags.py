@@ -78,7 +78,7 @@ def reader_of(option):
         return ["--experiment", *(["regrow-bench"] if bench else ["regrow", "--regrow-to", "0.9"]), "--checkpoint", "x"]
     if option.part == "levels":
         return ["--experiment", "multishot", "--level-list", "1", "--pre-epochs", "5"]
-    return {"launcher": ["--seed-list", "1"], "patience": ["--val-fraction", "0.1"]}.get(option.name, [])
+    return {"launcher": ["--seed-list", "1"], "patience": ["--val-fraction", "0.1"], "weights_dense": ["--weights", "x.pt"]}.get(option.name, [])
 
 
 def single(words):

@@ -17,7 +17,8 @@ COLUMNS = ["epoch", "train_loss", "test_loss", "top1_accuracy", "top5_accuracy",
 SUMMARY = (
     "schema status experiment expid options seed params_kept params_total flops_kept flops_total macs_kept macs_total density_asked "
     "density collapsed collapsed_layers untrained top1_last top5_last top1_best best_epoch test_loss_last seconds peak_memory_bytes "
-    "inference files peak_memory_of precision effective_density params_effective flops_effective macs_effective load"
+    "inference files peak_memory_of precision effective_density params_effective flops_effective macs_effective load kept_by_position "
+    "unused_layers"
 )
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from Models import registry
 from Models.masking import add_masks
-from Pruners._shared.loop import prune_loop
+from Pruners._shared.loop import Unscorable, prune_loop
 from Pruners._shared.problem import Problem
 from Pruners.mag import Mag
 from Pruners.synflow import SynFlow
@@ -161,7 +161,8 @@ def test_rounds_by_hand(linear_net):
     assert twice["ratio"].tolist() == [5 / 106, 20 / 101] and sum(int(m.sum()) for m in p.masks) == 4
     with torch.no_grad():
         linear_net[0].weight.zero_()
-    assert conservation.schedule_rounds(p, 0.5, 2, "linear")["ratio"].isna().all()
+    with pytest.raises(Unscorable, match="scores of all layers are zero"):
+        conservation.schedule_rounds(p, 0.5, 2, "linear")
 
 
 @pytest.mark.parametrize("schedule", ["linear", "exponential"])
