@@ -30,7 +30,7 @@ ADDED = {  # flag -> its value where the experiment reads it and the page does n
 DROPPED = ("--model-class", "--jobs")
 NETWORKS = ("fc", "conv")  # networks of other names are too large: `fc` takes their place, unless the page needs its layers
 LAYERS = ("resnet20", "traced")
-LONG = ("README", "compact", "regrowth", "reports")  # pages that take more than three seconds here, and whose subjects have tests of their own
+LONG = ("README", "compact", "conservation", "measurements", "networks", "quick-start", "regrowth", "reports")  # pages that take more than three seconds here, and whose subjects have tests of their own
 PRESET = f"""title = "Small"
 [[part]]
 name = "fc"
