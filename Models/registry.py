@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from Utils.base.errors import Refused
-from Utils.base.text import pick_from
+from Utils.base.text import did_you_mean, pick_from
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,10 +66,10 @@ def resolve(name: str, model_class: str | None, dataset: str) -> tuple[str, str]
         if key in having:
             return key, name
     if not having:
-        near = difflib.get_close_matches(name, sorted({model for models in CLASSES.values() for model in models}), 1)
         known = "; ".join(f"{key}: {', '.join(CLASSES[key])}" for key in CLASSES)
-        asked = f"--model {name} is in no class: did you mean {near[0]}?" if near else f"--model {name} is in no class:"
-        raise Refused(f"{asked} choose from {known}; torchvision's models need --model-class {TORCHVISION}")
+        near = did_you_mean(name, sorted({model for models in CLASSES.values() for model in models}))
+        other = f"torchvision's models need --model-class {TORCHVISION}"
+        raise Refused(f"--model {name} is in no class: {near}choose from {known}; {other}")
     if len(having) > 1:
         raise Refused(f"--model {name} is in several classes: choose --model-class {' or '.join(having)}")
     return having[0], name

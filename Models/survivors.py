@@ -10,6 +10,7 @@ from torch import nn
 from Models.layers import Identity2d
 from Models.masking import Prunable, apply_masks
 from Utils.base.errors import Refused
+from Utils.base.text import few
 
 SHOWN = 4  # tensors that a line names
 DENSE = "--weights-dense"
@@ -39,7 +40,7 @@ def take_masks(model: nn.Module, prunables: Sequence[Prunable], masks: Mapping[s
             prunable.mask.copy_(mask != 0)
             told.add(prunable)
     if strays:
-        raise Refused(f"{source} prunes {_named(strays)}, which this command does not: {_remedy(model, strays)}")
+        raise Refused(f"{source} prunes {few(strays, SHOWN)}, which this command does not: {_remedy(model, strays)}")
     zeros = [_mask_zeros(p) for p in prunables if p not in told]
     apply_masks(prunables)
     return _notes(prunables, [found for found in zeros if found], source)
@@ -60,16 +61,11 @@ def _notes(prunables: Sequence[Prunable], zeros: Sequence[str], source: str) -> 
     size = sum(p.mask.numel() for p in prunables)
     notes = []
     if zeros:
-        notes.append(f"{source} has no masks for {_named(zeros)}: these zeros count as pruned; {DENSE} trains them")
+        notes.append(f"{source} has no masks for {few(zeros, SHOWN)}: these zeros count as pruned; {DENSE} trains them")
     if kept < size:
         notes.append(f"{source} is pruned: {kept} of {size} prunable weights are left ({kept / size:.4f}), and only they are "
                      f"trained and pruned further; {DENSE} takes all")  # fmt: skip
     return notes
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def _remedy(model: nn.Module, names: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from Models.masking import Prunable
 from Pruners._shared.homogeneous import BOUNDED, CLIPPED, Homogeneous, limits, plain_name
 from Pruners._shared.problem import Problem
+from Utils.base.text import few
 
 IMAGE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 SHOWN = 5  # names of layers in the line on the cause
@@ -63,12 +64,13 @@ def likely_cause(problem: Problem, emptied: Sequence[str]) -> str:
     train = "train the network first (--experiment singleshot --pre-epochs) or give trained weights (--weights)"
     layers, scales = _zero_layers(problem.model, emptied)
     if layers:
-        return f"Likely cause: zero-initialised layers ({_listed(layers)}) pass no gradient on: {train}"
+        return f"Likely cause: zero-initialised layers ({few(layers, SHOWN)}) pass no gradient on: {train}"
     if scales:
-        return f"Likely cause: the scales of norms are zero ({_listed(scales)}), so that their branches pass nothing on: {train}"
+        named = few(scales, SHOWN)
+        return f"Likely cause: the scales of norms are zero ({named}), so that their branches pass nothing on: {train}"
     if emptied:
         return (
-            f"Likely cause: no weight is left in {_listed(emptied)}, so that no path leads through the network: "
+            f"Likely cause: no weight is left in {few(emptied, SHOWN)}, so that no path leads through the network: "
             "keep more weights, or take more rounds (--prune-epochs)"
         )
     softmax, bounded = _functions(problem)
@@ -79,7 +81,8 @@ def likely_cause(problem: Problem, emptied: Sequence[str]) -> str:
         )
     if bounded:
         return (
-            f"Likely cause: saturated activations ({_listed(bounded)}), whose gradient is zero for large numbers, as in the gates"
+            f"Likely cause: saturated activations ({few(bounded, SHOWN)}), whose gradient is zero for large numbers, "
+            "as in the gates"
             " of squeeze-and-excitation: give smaller initial weights or trained ones (--weights), or take a method without"
             " gradients (--pruner mag)"
         )
@@ -134,8 +137,3 @@ class _Calls(TorchFunctionMode):
         if clips or name in BOUNDED or name == "glu":
             self.bounded[name] = None
         return func(*args, **kwargs)
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Join the first names, with the number of the others."""
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -43,14 +43,16 @@ def print_lines(lines: Iterable[str]) -> None:
         print(line)
 
 
-def pick_from(word: str, choices: Iterable[str]) -> str:
-    """Return the end of an error about a word that is no choice: `did you mean snip? choose from rand, snip`.
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Return the question `did you mean snip? `, with the choice that is most like `word`; "" where none is similar."""
+    near = difflib.get_close_matches(word.lower(), list(choices), 1)
+    return f"did you mean {near[0]}? " if near else ""
 
-    The question is left out where no choice is similar.
-    """
+
+def pick_from(word: str, choices: Iterable[str]) -> str:
+    """Return the end of an error about a word that is no choice: `did you mean snip? choose from rand, snip`."""
     choices = list(choices)
-    near = difflib.get_close_matches(word.lower(), choices, 1)
-    return f"{f'did you mean {near[0]}? ' if near else ''}choose from {', '.join(choices)}"
+    return f"{did_you_mean(word, choices)}choose from {', '.join(choices)}"
 
 
 def flag_of(name: str) -> str:

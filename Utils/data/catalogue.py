@@ -6,13 +6,13 @@ It is plain data and imports no torch. A new dataset takes two files: one with i
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from Utils.base.errors import Refused
+from Utils.base.text import did_you_mean
 
 AUGMENTATIONS = ("none", "crop-flip", "imagenet")
 SMALL = 64  # pixels on either side up to which images are held on the device as one tensor
@@ -190,12 +190,6 @@ def own_name(name: str) -> str:
     return next((own for own, entry in DATASETS.items() if name in entry.aliases), name)
 
 
-def nearest(name: str) -> str:
-    """Return a question that suggests the most similar named set; "" if none is similar."""
-    near = difflib.get_close_matches(name.lower(), named_sets(), 1)
-    return f"did you mean {near[0]}? " if near else ""
-
-
 def find(name: str) -> tuple[Entry, Facts | None]:
     """Return the entry of a dataset's name, and the facts that are known from the name alone; no file is read.
 
@@ -206,7 +200,7 @@ def find(name: str) -> tuple[Entry, Facts | None]:
     if entry is None or entry.pattern:
         entry = next((each for each in DATASETS.values() if each.pattern and each.pattern.fullmatch(name)), None)
     if entry is None:
-        raise Refused(f"dataset {name!r}: {nearest(name)}choose from {choices()}")
+        raise Refused(f"dataset {name!r}: {did_you_mean(name, named_sets())}choose from {choices()}")
     return entry, entry.parse(name) if entry.parse else entry.facts
 
 

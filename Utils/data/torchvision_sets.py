@@ -17,7 +17,8 @@ from torchvision import datasets
 from Utils.base.errors import Refused
 from Utils.base.network import bounded_network
 from Utils.base.tensor_files import tensors_alone
-from Utils.data.catalogue import choices, nearest
+from Utils.base.text import did_you_mean
+from Utils.data.catalogue import choices, named_sets
 from Utils.data.decoding import convert
 from Utils.data.download import folder_lock, missing
 from Utils.data.image_files import read_described
@@ -96,7 +97,8 @@ def open_pair(name: str, place: Place) -> tuple[Any, Any]:
 
 
 def _no_such_set(name: str) -> str:
-    return f"{name!r} is not a classification set with a training and a test part; {nearest(name)}choose from {choices()}"
+    near = did_you_mean(name, named_sets())
+    return f"{name!r} is not a classification set with a training and a test part; {near}choose from {choices()}"
 
 
 def _line(error: Exception) -> str:

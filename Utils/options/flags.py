@@ -6,13 +6,12 @@ Prefixes of flags keep their meaning, booleans accept True and False, and an err
 from __future__ import annotations
 
 import argparse
-import difflib
 import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from Utils.base.text import is_numeral, one_line, pick_from
+from Utils.base.text import did_you_mean, is_numeral, one_line, pick_from
 
 # Every flag of Synaptic-Flow. A prefix that selected one of them there selects the same one here, whatever flags are added.
 ANCESTOR_FLAGS = (
@@ -41,8 +40,8 @@ class Parser(argparse.ArgumentParser):
         """Write prefixes out and parse `args`; a word that is neither a flag nor the value of one is an error."""
         found, left = super().parse_known_args(self.expand(sys.argv[1:] if args is None else args), namespace)
         if flag := next((word.partition("=")[0] for word in left if word.startswith("-")), None):
-            near = difflib.get_close_matches(flag, self._option_string_actions, 1)
-            self.error(f"{flag} is no flag: {f'did you mean {near[0]}?' if near else '--help-all shows them all'}")
+            near = did_you_mean(flag, self._option_string_actions).strip()
+            self.error(f"{flag} is no flag: {near or '--help-all shows them all'}")
         if left:
             self.error(f"unrecognized word {left[0]!r}: it follows no flag that takes it")
         return found

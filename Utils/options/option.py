@@ -22,7 +22,7 @@ class Option:
         help: its line in the help.
         default: its value if it is not given and the experiment has no default of its own.
         parse: the function that reads one value from text; None for a switch.
-        choices: the texts that it accepts; None for every text that `parse` reads.
+        choices_in: the texts that it accepts, or the function that finds them; None for every text that `parse` reads.
         nargs: argparse's number of values.
         axis: for a list, the name of the option that takes one of its values in each cell of a grid.
         affects: the things that change with it.
@@ -37,7 +37,7 @@ class Option:
     help: str
     default: Any
     parse: Callable[[str], Any] | None
-    choices: tuple[str, ...] | None
+    choices_in: tuple[str, ...] | Callable[[], tuple[str, ...]] | None
     nargs: str | None
     axis: str | None
     affects: Affects
@@ -45,6 +45,11 @@ class Option:
     file: bool
     late: bool
     common: bool
+
+    @property
+    def choices(self) -> tuple[str, ...] | None:
+        """The texts that it accepts, looked up now; None for every text that `parse` reads."""
+        return self.choices_in() if callable(self.choices_in) else self.choices_in
 
     @property
     def flag(self) -> str:
@@ -79,7 +84,7 @@ def option(
     Python reserves.
     """
     declared = {
-        "part": part, "help": help, "default": default, "parse": parse, "choices": choices, "nargs": nargs, "axis": axis,
+        "part": part, "help": help, "default": default, "parse": parse, "choices_in": choices, "nargs": nargs, "axis": axis,
         "affects": PARTS[part].affects if affects is None else affects, "paces": paces, "file": file, "late": late,
         "common": common, "name": key,
     }  # fmt: skip
@@ -87,10 +92,9 @@ def option(
 
 
 def options_of(group: type) -> list[Option]:
-    """List the options that a dataclass declares, in its order, with their choices."""
+    """List the options that a dataclass declares, in its order."""
     found = []
     for declared in dataclasses.fields(group):
         if told := declared.metadata.get("option"):
-            choices = told["choices"]() if callable(told["choices"]) else told["choices"]
-            found.append(Option(**{**told, "choices": choices, "name": told["name"] or declared.name}))
+            found.append(Option(**{**told, "name": told["name"] or declared.name}))
     return found

@@ -22,28 +22,33 @@ GROUPS = (
 )  # fmt: skip
 
 
+@lru_cache
 def table() -> tuple[Option, ...]:
     """List all options, `--experiment` first."""
     found = [option for group in GROUPS for option in options_of(group)]
     return tuple(sorted(found, key=lambda option: option.part != "always"))
 
 
+@lru_cache
 def read_by(experiment: str) -> tuple[Option, ...]:
     """List the options that `experiment` reads."""
     reads = EXPERIMENTS[experiment].reads
     return tuple(o for o in table() if o.part == "always" or o.part in reads)
 
 
+@lru_cache
 def of_parts(*parts: str) -> tuple[str, ...]:
     """Name the options of these parts of the command line."""
     return tuple(o.name for o in table() if o.part in parts)
 
 
+@lru_cache
 def affecting(affects: Affects) -> tuple[str, ...]:
     """Name the options that affect any of these things."""
     return tuple(o.name for o in table() if affects & o.affects)
 
 
+@lru_cache
 def incidental() -> tuple[str, ...]:
     """Name the options that do not make two runs different; all others do, defaults included."""
     return tuple(o.name for o in table() if not o.affects & Affects.NAME)
