@@ -14,9 +14,8 @@ layer without live units, the outputs of the network, and channels that a layer 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -24,14 +23,18 @@ from torch_pruning import BasePruningFunc, DependencyGraph
 from torch_pruning.dependency import Group
 from torch_pruning.ops import OPTYPE
 
+from Models.difference import largest_difference
 from Models.effective import Paths
+from Models.flow import FAILURES
 from Models.layers import Identity2d
 from Models.masking import Prunable
-from Models.shapes import eval_mode
+from Models.wanted_channels import wanted_channels
+from Utils.base.errors import out_of_memory
 
 Places = dict[str, torch.Tensor]
 NORMS = nn.modules.batchnorm._BatchNorm
-ROUNDING = 1e-6  # of the terms of a sum that may be zero
+AGREE = 1e-5  # share of the largest output
+OWN = ("torch.nn.", "Models.")  # modules whose forward pass does not look at masks
 CUT = nn.Conv2d | nn.Linear | NORMS | Identity2d
 BETWEEN = {OPTYPE.ELEMENTWISE, OPTYPE.RESHAPE, OPTYPE.CONCAT}  # what may lie between the layers of a group
 
@@ -75,9 +78,45 @@ def picked(tensor: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
 def compact(model: nn.Module, prunables: Sequence[Prunable], paths: Paths, input_shape: tuple[int, ...]) -> Compact:
     """Build `model` without its dead units; `model` itself does not change. Masked weights must be zero.
 
+    Where torch-pruning misjudges which channels belong together, such as behind a pixel shuffle, the network that it has cut
+    fails or computes something else. Then each group of layers is cut by itself, and the groups that pass are cut together.
+
     Raises:
-        RuntimeError: torch-pruning cannot follow this network, or cut it.
+        RuntimeError: torch-pruning cannot follow this network, or cut it; the message names the layers.
     """
+    wanted = wanted_channels(model, prunables, paths, input_shape)
+    draws = torch.Generator().manual_seed(0)
+    images = torch.randn(2, *input_shape, generator=draws).to(next(model.parameters()).device)
+
+    def attempt(chosen: Collection[int] | None) -> tuple[Compact | None, list[str]]:
+        small, layers = _cut(model, prunables, wanted, input_shape, chosen)
+        return (small if _agree(model, small, images) else None), layers
+
+    small, layers = attempt(None)
+    if small is not None:
+        return small
+    sound = [place for place in range(len(layers)) if attempt([place])[0] is not None]
+    small, _ = attempt(sound)
+    if small is None:
+        raise RuntimeError(f"its layers {', '.join(layers)} cannot lose their dead units together")
+    return small
+
+
+def _agree(model: nn.Module, small: Compact | None, images: torch.Tensor) -> bool:
+    """Tell whether the cut network runs and computes what `model` does; None stands for one that could not be cut."""
+    try:
+        return small is not None and largest_difference(model, small.model, images) <= AGREE
+    except FAILURES as error:
+        if out_of_memory(error):
+            raise
+        return False
+
+
+def _cut(
+    model: nn.Module, prunables: Sequence[Prunable], wanted: Mapping[str, tuple[torch.Tensor, torch.Tensor]],
+    input_shape: tuple[int, ...], chosen: Collection[int] | None,
+) -> tuple[Compact | None, list[str]]:  # fmt: skip
+    """Cut the dead units of the `chosen` groups of layers, None for all; list the groups by the layer that each begins with."""
     index = _places_for_values(model, prunables)
     names = {module: name for name, module in index.named_modules()}
     example = torch.zeros(2, *input_shape, dtype=torch.float64, device=next(model.parameters()).device)
@@ -85,21 +124,31 @@ def compact(model: nn.Module, prunables: Sequence[Prunable], paths: Paths, input
         graph = DependencyGraph().build_dependency(
             index, example, customized_pruners={Identity2d: _IdentityCutter()}, verbose=False
         )
-    wanted = _wanted(model, prunables, paths, input_shape)
     cuts = []
     for group in graph.get_all_groups():
         if dead := _dead_channels(graph, group, names, wanted):
             cuts.append((group[0].dep.target.module, group[0].dep.handler, dead))
-    for module, handler, dead in cuts:
-        graph.get_pruning_group(module, handler, dead).prune()
-    return _with_values(index, model, prunables)
+    layers = [names[module] for module, _, _ in cuts]
+    try:
+        for place, cut in enumerate(cuts):
+            if chosen is None or place in chosen:
+                graph.get_pruning_group(*cut).prune()
+        return _with_values(index, model, prunables), layers
+    except FAILURES as error:
+        if out_of_memory(error):
+            raise
+        return None, layers
 
 
 def _places_for_values(model: nn.Module, prunables: Sequence[Prunable]) -> nn.Module:
     """Copy `model` without masks, each float tensor filled with its own flat places; float64 is exact below 2^53."""
+    for name, module in model.named_modules():
+        if held := [key for key, value in vars(module).items() if isinstance(value, torch.Tensor) and not value.is_leaf]:
+            raise RuntimeError(f"its layer {name} holds {held[0]}, a tensor computed from a parameter")
     index = copy.deepcopy(model).double()
     for p in prunables:
-        delattr(index.get_submodule(p.module_name), f"{p.param}_mask")
+        if type(p.module).__module__.startswith(OWN):  # others may multiply by their masks themselves
+            delattr(index.get_submodule(p.module_name), f"{p.param}_mask")
     with torch.no_grad():
         for tensor in index.state_dict().values():
             if tensor.is_floating_point():
@@ -107,76 +156,6 @@ def _places_for_values(model: nn.Module, prunables: Sequence[Prunable]) -> nn.Mo
     for tensor in index.parameters():
         tensor.requires_grad_()  # else the graph does not see it
     return index
-
-
-def _said(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, torch.Tensor]:
-    """Find the inputs of each layer, by its name, that are not zero in evaluation or in training: bool [inputs].
-
-    One batch is enough for the units that no path leads to, because their outputs are the same constant for every image.
-    """
-    heard: dict[str, torch.Tensor] = {}
-
-    def note(name: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            x = inputs[0].detach()
-            x = x.reshape(-1, x.shape[-1]) if isinstance(module, nn.Linear) else x.transpose(0, 1).flatten(1).t()
-            told = (x != 0).any(0)
-            heard[name] = told | heard.get(name, torch.zeros_like(told))
-
-        return hook
-
-    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    handles = [module.register_forward_pre_hook(note(name)) for name, module in layers]
-    handles += [module.register_forward_hook(_without_rounding) for module in model.modules() if isinstance(module, NORMS)]
-    images = torch.ones(2, *input_shape, device=next(model.parameters()).device)
-    try:
-        with eval_mode(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
-            for training in (False, True):
-                for module in model.modules():
-                    module.training = training and isinstance(module, NORMS)  # dropout would hide constants
-                torch.func.functional_call(model, {n: t.clone() for n, t in model.named_buffers()}, (images,))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return heard
-
-
-def _without_rounding(norm: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-    """Return the output of a norm with rounding errors removed, so that a channel that is exactly zero in theory is zero.
-
-    In training the output of a constant channel is its shift; in evaluation a sum far below its terms is zero.
-    """
-    x, shape = inputs[0], [-1 if d == 1 else 1 for d in range(output.dim())]
-    shift = torch.zeros_like(output) if norm.bias is None else norm.bias.view(shape)
-    if norm.training or norm.running_mean is None:
-        dims = [d for d in range(x.dim()) if d != 1]
-        low, high = x.amin(dims, keepdim=True), x.amax(dims, keepdim=True)
-        return torch.where(high - low <= ROUNDING * torch.maximum(high.abs(), low.abs()), shift, output)
-    scale = (norm.running_var + norm.eps).rsqrt() * (1.0 if norm.weight is None else norm.weight.abs())
-    terms = scale.view(shape) * (x.abs() + norm.running_mean.abs().view(shape)) + shift.abs()
-    return torch.where(output.abs() <= ROUNDING * terms, 0.0, output)
-
-
-def _wanted(
-    model: nn.Module, prunables: Sequence[Prunable], paths: Paths, input_shape: tuple[int, ...]
-) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Find the units and the inputs of each layer, by its name, that the layer needs: bool [units], bool [inputs]."""
-    masks = {p.name: p.mask for p in prunables}
-    wanted = {}
-    for name, said in _said(model, input_shape).items():
-        weight = f"{name}.weight" if name else "weight"
-        live = paths.live[weight].flatten(2) if paths.live[weight].dim() > 2 else paths.live[weight][..., None]
-        kept = (masks[weight] != 0).view(live.shape) if weight in masks else torch.ones_like(live)
-        units, inputs = live.any(2).any(1), live.any(2).any(0)
-        listening = kept.any(2) & paths.heard[weight][:, None]  # [units, inputs of a group]
-        if live.shape[1] == len(said):
-            inputs = inputs | (listening.any(0) & said)
-        elif live.shape[1] == 1 and len(units) == len(said):  # depthwise: a unit has an input of its own
-            inputs = units = units | (listening.any(1) & said)
-        else:  # other grouped layers are never cut
-            units, inputs = torch.ones_like(units), torch.ones_like(said)
-        wanted[name] = (units, inputs)
-    return wanted
 
 
 def _dead_channels(
@@ -199,6 +178,8 @@ def _dead_channels(
         listens = not isinstance(layer, Identity2d) and graph.is_in_channel_pruning_fn(item.dep.handler)
         listeners += listens
         mine = wanted[names[layer]][listens].tolist()
+        if max(item.idxs, default=0) >= len(mine):  # the graph misjudges the channels in between
+            return []
         stay |= {root for place, root in zip(item.idxs, item.root_idxs, strict=True) if mine[place]}
     dead = sorted(channels - stay)
     if not listeners:  # what the network puts out

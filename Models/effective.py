@@ -66,12 +66,13 @@ def find_paths(model: nn.Module, prunables: Sequence[Prunable], input_shape: tup
     unused = frozenset(leaves) - tape.used
     left = flow.left()
     live: dict[str, torch.Tensor] = {}
+    tensors, owners = dict(model.named_parameters()), _owners(model)
     for name in sorted(leaves, key=lambda n: n.endswith("bias")):  # a bias asks for its weight
-        kept = _kept(model.get_parameter(name), masks.get(name))
+        kept = _kept(tensors[name], masks.get(name))
         if name in unused:
             live[name] = torch.zeros_like(kept)
             continue
-        live[name] = kept & _on_path(model, name, gradients.get(name), kept, live, name in masks)
+        live[name] = kept & _on_path(owners[name], name, gradients.get(name), kept, live)
         if left is not None:
             live[name] = live[name] | (kept & (left > 0))
     return Paths({name: live[name] for name in leaves}, heard, unused)
@@ -87,24 +88,24 @@ def _kept(tensor: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     return torch.ones(tensor.shape, dtype=torch.bool, device=tensor.device) if mask is None else mask != 0
 
 
-def _owner(model: nn.Module, name: str) -> nn.Module:
-    return model.get_submodule(name.rpartition(".")[0])
-
-
-def _is_kernel(model: nn.Module, name: str) -> bool:
-    return name.endswith("weight") and isinstance(_owner(model, name), nn.modules.conv._ConvNd)
+def _owners(model: nn.Module) -> dict[str, nn.Module]:
+    """Find the module of each parameter, by full name."""
+    names = ((f"{name}." if name else "", module) for name, module in model.named_modules(remove_duplicate=False))
+    return {f"{prefix}{param}": module for prefix, module in names for param in module._parameters}
 
 
 def _leaves(model: nn.Module, masks: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Make the tensors that the connections are expanded from: one number for each kernel, and for parameters without gradients."""
-    leaves = {}
+    """Make the tensors that the connections are expanded from: of a kernel one number, and of parameters without gradients."""
+    leaves, owners = {}, _owners(model)
     for name, tensor in model.named_parameters():
         mask = masks.get(name)
-        asked = mask is not None or (name.endswith("weight") and isinstance(_owner(model, name), CONNECTING | NORMS | Identity2d))
+        is_weight, owner = name.endswith("weight"), owners[name]
+        kernel = is_weight and isinstance(owner, nn.modules.conv._ConvNd)
+        asked = mask is not None or (is_weight and isinstance(owner, CONNECTING | NORMS | Identity2d))
         if mask is not None:
-            leaf = (_any_tap(mask != 0) if _is_kernel(model, name) else mask != 0).to(torch.float32)
+            leaf = (_any_tap(mask != 0) if kernel else mask != 0).to(torch.float32)
         else:
-            shape = [*tensor.shape[:2], *[1] * (tensor.dim() - 2)] if _is_kernel(model, name) else tensor.shape
+            shape = [*tensor.shape[:2], *[1] * (tensor.dim() - 2)] if kernel else tensor.shape
             leaf = torch.ones(shape if asked else (), device=tensor.device)
         leaves[name] = leaf.requires_grad_(asked and torch.is_grad_enabled())
     return leaves
@@ -114,9 +115,7 @@ def _expanded(model: nn.Module, leaves: Mapping[str, torch.Tensor]) -> dict[str,
     return {name: leaves[name].expand(tensor.shape) for name, tensor in model.named_parameters()}
 
 
-def _gradients(
-    flow: Flow, leaves: Mapping[str, torch.Tensor]
-) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+def _gradients(flow: Flow, leaves: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Go back from the output: the gradients of `leaves`, and the units of each layer that the output depends on."""
     asked = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
     output = flow.output()
@@ -135,14 +134,14 @@ def _gradients(
 
 
 def _on_path(
-    model: nn.Module, name: str, gradient: torch.Tensor | None, kept: torch.Tensor, live: Mapping[str, torch.Tensor], masked: bool
+    owner: nn.Module, name: str, gradient: torch.Tensor | None, kept: torch.Tensor, live: Mapping[str, torch.Tensor]
 ) -> torch.Tensor:
     """Return the entries of a parameter on a path, from the gradient of its connections and the live entries of weights."""
-    owner, weight = _owner(model, name), f"{name.removesuffix('bias')}weight"
+    weight = f"{name.removesuffix('bias')}weight"
     if name.endswith("bias") and isinstance(owner, CONNECTING | NORMS) and weight in live:
         found = live[weight].flatten(1).any(1) if live[weight].dim() > 1 else live[weight]
         return torch.ones_like(kept) if getattr(owner, "transposed", False) else found
-    if gradient is None or (name.endswith("bias") and not masked):
+    if gradient is None or "bias" in name.rpartition(".")[2]:
         return torch.ones_like(kept)
     return (gradient != 0).expand(kept.shape)
 

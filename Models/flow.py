@@ -11,13 +11,16 @@ rule, or whose rule fails, all depend on all arguments.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 
-from Models.flow_rules import RULES, Companions, everything
+from Models.companions import Companions, everything
+from Models.flow_kinds import by_kind
+from Models.flow_rules import RULES
 from Models.operations import GATES, SAME, ZERO_KEEPING
-from Models.tape import Node, Source, Step, Tape
+from Models.tape import Node, Step, Tape, nodes_in
 from Utils.base.errors import out_of_memory
 
 FAILURES = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError, NotImplementedError)
@@ -48,8 +51,11 @@ class Flow(Companions):
         self.tape, self.strict, self.gated = tape, strict, False
         self.ends: list[tuple[str, torch.Tensor]] = []
         self.names = {node: name for name, node in tape.parameters.items()}
-        self._found: dict[Node, Any] = {node: connections[name] for name, node in tape.parameters.items()}
+        self._found: dict[Node, torch.Tensor | partial[torch.Tensor]] = {
+            node: connections[name] for name, node in tape.parameters.items()
+        }
         self._found[tape.image] = torch.ones(tape.image.shape, device=tape.image.device)
+        self._imaged = {tape.image}
         self._views: dict[Node, tuple[Any, torch.Tensor]] = {}
         for step in tape.steps:
             self._follow(step)
@@ -62,13 +68,17 @@ class Flow(Companions):
     def output(self) -> torch.Tensor | None:
         """Return the companion of the network's output; None if it cannot depend on the image."""
         node = self.tape.output
-        return None if node is None or node.root.source is not Source.IMAGE else self.of(node)
+        return None if node is None or not self.is_signal(node) else self.of(node)
+
+    def is_signal(self, node: Node) -> bool:
+        """Tell whether a tensor depends on the image by now."""
+        return node.root in self._imaged
 
     def of(self, node: Node) -> torch.Tensor | None:
         """Return the companion of a tensor; None for a constant."""
         if node.view is None:
             found = self._found.get(node)
-            if callable(found) and not isinstance(found, torch.Tensor):
+            if isinstance(found, partial):
                 found = self._found[node] = found()
             return found
         base = self.of(node.view[0])
@@ -100,9 +110,7 @@ class Flow(Companions):
                 raise
         return everything([base], node)
 
-    def _part(
-        self, node: Node, name: str, args: Any, kwargs: Mapping[str, Any], place: int, base: torch.Tensor
-    ) -> torch.Tensor:
+    def _part(self, node: Node, name: str, args: Any, kwargs: Mapping[str, Any], place: int, base: torch.Tensor) -> torch.Tensor:
         """Take one of several views; autograd lets such a view alone be written in place."""
         given = [*args, *kwargs.values()]
         if name == "unbind":
@@ -112,15 +120,18 @@ class Flow(Companions):
         start = sum(sizes[:place]) if isinstance(sizes, list | tuple) else sizes * place
         return base.narrow(dim, start, node.shape[dim])
 
-    def _write(self, node: Node, companion: torch.Tensor) -> None:
+    def _write(self, node: Node, companion: torch.Tensor, imaged: bool) -> None:
         """Make `companion`, which broadcasts, that of a tensor; through a view, of a part of the tensor that owns the memory."""
         companion = companion.expand(node.shape)
+        before = self.is_signal(node)
+        if imaged:
+            self._imaged.add(node.root)
         if node.view is None:
             self._found[node] = companion
             return
         root = node.root
         base = self.of(root)
-        whole = torch.zeros(root.shape, device=root.device) if base is None else base.clone()
+        whole = torch.zeros(root.shape, device=root.device) if base is None or before != imaged else base.clone()
         chain: list[Node] = []
         step = node
         while step.view is not None:
@@ -134,41 +145,37 @@ class Flow(Companions):
 
     def _follow(self, step: Step) -> None:
         """Find the companions of the results of one operation."""
-        nodes = [node for node in _nodes((step.args, step.kwargs)) if node.root.source is not Source.CONSTANT]
-        parts = [(node, part) for node in nodes if (part := self.of(node)) is not None]
+        parts = [(node, part) for node in nodes_in((step.args, step.kwargs)) if (part := self.of(node)) is not None]
         if not parts or not step.results:
             return
-        imaged = any(node.root.source is Source.IMAGE for node, _ in parts)
+        imaged = any(self.is_signal(node) for node, _ in parts)
         rule: Callable[..., Any] | None = RULES.get(step.name)
         try:
-            found = rule(self, step) if rule is not None else self.by_kind(step)
+            found = rule(self, step) if rule is not None else by_kind(self, step)
             found = found if isinstance(found, list) else [found]
             found = [part if part is None else part.expand(n.shape) for part, n in zip(found, step.results, strict=False)]
         except FAILURES as error:
             if out_of_memory(error):
                 raise
             found = [None]
-        found += [found[0] if n.shape == step.results[0].shape else None for n in step.results[len(found) :]]
-        for node, part in zip(step.results, found, strict=True):
+        shape = step.results[0].shape
+        for node in step.results[len(found) :]:  # such as a norm's statistics, which are seldom used
+            if imaged:
+                self._imaged.add(node)
+            self._found[node] = (
+                found[0] if node.shape == shape and found[0] is not None else partial(self._all, parts, imaged, node)
+            )
+        for node, part in zip(step.results, found, strict=False):
             if part is None:
-                part = self._all(parts, node)
+                part = self._all(parts, imaged, node)
             elif not imaged and step.name not in ZERO_KEEPING:
                 part = 1 + part - part.detach()
-            self._write(node, part)
+            self._write(node, part, imaged)
             passed = step.name in PASSED_ON and any(n.root.gate for n, _ in parts)
             node.root.gate = node.view is None and (passed or step.name in GATES)
 
-    def _all(self, parts: list[tuple[Node, torch.Tensor]], node: Node) -> torch.Tensor:
+    def _all(self, parts: list[tuple[Node, torch.Tensor]], imaged: bool, node: Node) -> torch.Tensor:
         """Return the companion of a result that depends on all arguments."""
-        signals = [part for n, part in parts if n.root.source is Source.IMAGE]
-        rest = [part for n, part in parts if n.root.source is Source.PARAMETER]
-        return everything(signals, node, rest) if signals else everything(rest, node)
-
-
-def _nodes(values: Any) -> list[Node]:
-    """Find the nodes in nested lists, tuples and dictionaries."""
-    if isinstance(values, Node):
-        return [values]
-    if isinstance(values, dict):
-        values = list(values.values())
-    return [node for value in values for node in _nodes(value)] if isinstance(values, list | tuple) else []
+        signals = [part for n, part in parts if imaged == self.is_signal(n)]
+        rest = [part for n, part in parts if imaged != self.is_signal(n)]
+        return everything(signals, node, rest)

@@ -1,4 +1,4 @@
-"""Lists of torch operations, by how results depend on arguments (for `Models/flow_rules.py`)."""
+"""Lists of torch operations, by how results depend on arguments (for `Models/flow_kinds.py`)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ PLACING = frozenset({
     "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d", "upsample_nearest1d",
     "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d",
     "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "_upsample_bilinear2d_aa",
-    "index_put", "_unsafe_index_put", "scatter_add", "index_add", "slice_scatter", "select_scatter", "diagonal_scatter",
+    "index_put", "_unsafe_index_put", "scatter_add", "scatter", "index_add",
+    "index_copy", "slice_scatter", "select_scatter", "diagonal_scatter",
     "block_diag", "diag_embed", "repeat_interleave", "unsafe_split", "unsafe_split_with_sizes", "copy",
 })  # fmt: skip
+# Of these the ones that read places from a tensor -> the argument with the places.
+INDEXED = {
+    "index": 1, "_unsafe_index": 1, "gather": 2, "take": 1, "index_select": 2, "repeat_interleave": -1, "index_put": 1,
+    "_unsafe_index_put": 1, "scatter_add": 2, "scatter": 2,
+    "index_add": 2, "index_copy": 2,
+}  # fmt: skip
 # Functions of one number in, one number out, that torch does not mark as such in each of its versions.
 POINTWISE = frozenset({
     "abs", "fill", "gelu", "glu", "hardswish", "heaviside", "log_sigmoid_forward", "masked_fill", "mish", "native_dropout",
@@ -42,3 +49,8 @@ AVERAGING = {
 ZERO_KEEPING = PLACING | {"mul", "div", "neg", "relu", "abs", "mm", "bmm", "convolution", "sum", "mean"}
 # Views that share all numbers of their tensor, which autograd would not follow.
 SAME = frozenset({"detach", "alias", "lift_fresh", "view_as"})
+# Operations that take no more than shape and type from a tensor.
+MAKING = frozenset({
+    "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "randint_like", "new_zeros", "new_ones",
+    "new_full", "new_empty", "new_empty_strided", "sym_size",
+})  # fmt: skip

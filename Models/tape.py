@@ -6,7 +6,7 @@ shape. All other operations run, because an index or a branch of the network may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -17,6 +17,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from Models.operations import MAKING
+from Models.result_shapes import RESULT_SHAPES
 from Models.shapes import eval_mode
 
 # Methods of a tensor that hand its numbers to Python or numpy.
@@ -39,7 +41,7 @@ class Node:
     Attributes:
         shape, stride, device: those of the tensor.
         view: for a view its parent, the operation, its arguments after the parent, and the place among the results.
-        source: for a tensor that owns its memory, what it depends on; a view has that of its `root`.
+        source: for a tensor that owns its memory, what it depends on at the end of the pass; a view has that of its `root`.
         value: the tensor itself, of a constant that an operation on the tape reads.
         gate: whether the numbers are those of a sigmoid or softmax, which are above zero everywhere.
     """
@@ -106,7 +108,7 @@ def record(model: nn.Module, input_shape: tuple[int, ...]) -> Tape:
     tensors = {name: t.detach() for name, t in model.named_parameters()}
     image = torch.ones(1, *input_shape, device=next(iter(tensors.values())).device)
     recorder = _Recorder(image, dict(model.named_parameters()), tensors)
-    buffers = {name: t.clone() for name, t in model.named_buffers()}
+    buffers = {name: t.clone() for name, t in model.named_buffers() if not name.endswith("_mask")}
     attributes = [(vars(module), dict(vars(module))) for module in model.modules()]
     fused = torch.backends.mha.get_fastpath_enabled()
     try:
@@ -134,6 +136,15 @@ def _tensors(values: Any) -> Iterator[torch.Tensor]:
         yield from _tensors(list(values.values()))
     elif hasattr(values, "__dataclass_fields__"):
         yield from _tensors(list(vars(values).values()))
+
+
+def nodes_in(values: Any) -> list[Node]:
+    """List the nodes in nested lists, tuples and dictionaries."""
+    if isinstance(values, Node):
+        return [values]
+    if isinstance(values, dict):
+        values = list(values.values())
+    return [node for value in values for node in nodes_in(value)] if isinstance(values, list | tuple) else []
 
 
 class _Leaving(TorchFunctionMode):
@@ -201,10 +212,10 @@ class _Recorder(TorchDispatchMode):
             return results
         roots = [self.node(t).root for t in _tensors((args, kwargs))]
         source = max((root.source for root in roots), default=Source.CONSTANT)
-        if source is Source.CONSTANT:
+        if source is Source.CONSTANT or func.overloadpacket.__name__ in MAKING:
             return func(*args, **kwargs)
         given, named = self._swapped(args), {name: self._swapped(value) for name, value in kwargs.items()}
-        shape = SHAPES.get(func.overloadpacket.__name__)
+        shape = RESULT_SHAPES.get(func.overloadpacket.__name__)
         if source is Source.IMAGE and shape is not None:
             results: Any = args[0].new_zeros(shape(*args))
         else:
@@ -218,33 +229,3 @@ class _Recorder(TorchDispatchMode):
             found.append(node)
         self.tape.steps.append(Step(func, given, named, found))
         return results
-
-
-def _convolved(x: torch.Tensor, weight: torch.Tensor, _bias: Any, stride: Any, padding: Any, dilation: Any,
-               transposed: bool, output_padding: Any, groups: int) -> list[int]:  # fmt: skip
-    """Return the shape of what a convolution returns."""
-    sizes = []
-    for d, (n, k) in enumerate(zip(x.shape[2:], weight.shape[2:], strict=True)):
-        s, p, w = (v[d] if len(v) > d else v[0] for v in (stride, padding, dilation))
-        reach = w * (k - 1) + 1
-        if transposed:
-            sizes.append((n - 1) * s - 2 * p + reach + (output_padding[d] if len(output_padding) > d else output_padding[0]))
-        else:
-            sizes.append((n + 2 * p - reach) // s + 1)
-    if x.shape[1] != (weight.shape[0] if transposed else weight.shape[1] * groups) or min(sizes, default=1) < 1:
-        raise RuntimeError(f"a convolution with weights {[*weight.shape]} does not fit maps {[*x.shape]}")
-    return [x.shape[0], weight.shape[1] * groups if transposed else weight.shape[0], *sizes]
-
-
-def _multiplied(a: torch.Tensor, b: torch.Tensor) -> list[int]:
-    """Return the shape of a product of two matrices, or of batches of them."""
-    if a.shape[-1] != b.shape[-2]:
-        raise RuntimeError(f"matrices {[*a.shape]} and {[*b.shape]} cannot be multiplied")
-    return [*a.shape[:-1], b.shape[-1]]
-
-
-# Operations that are not computed -> the shapes of their results.
-SHAPES: dict[str, Callable[..., list[int]]] = {
-    "convolution": _convolved, "mm": _multiplied, "bmm": _multiplied, "addmm": lambda _c, a, b, *_: _multiplied(a, b),
-    "baddbmm": lambda _c, a, b, *_: _multiplied(a, b),
-}  # fmt: skip

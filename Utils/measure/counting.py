@@ -14,7 +14,6 @@ from Models.effective import find_paths
 from Models.layers import Identity2d
 from Models.masking import Prunable
 from Models.shapes import outputs_for_one_image
-from Utils.base.errors import out_of_memory
 
 EFFECTIVE = ("effective", "effective_density", "effective_flops", "effective_macs", "units", "live_units")
 SUMS = (("params", "effective"), ("flops", "effective_flops"), ("macs", "effective_macs"))
@@ -135,21 +134,17 @@ def with_effective(
 ) -> pd.DataFrame:
     """Add the columns on live units to a compression table, for the present masks (see `Models/effective.py`).
 
-    An entry is effective if it touches only live units. Columns: `effective` entries, `effective_density` of the tensor,
-    `effective_flops`, `effective_macs`; for the weight of a convolution or linear layer also its `units` and `live_units`. All
-    are empty if the paths through the network cannot be followed.
+    An entry is effective if it touches only live units. Columns: `effective` entries, `effective_density` of the tensor, empty if
+    the forward pass in evaluation does not use it, `effective_flops`, `effective_macs`; for the weight of a convolution or linear
+    layer also its `units` and `live_units`.
     """
     rows: list[dict[str, Any]] = []
-    try:
-        live = find_paths(model, prunables, input_shape).live
-    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError) as error:
-        if out_of_memory(error):
-            raise
-        return table.assign(**dict.fromkeys(EFFECTIVE, float("nan")))
+    paths = find_paths(model, prunables, input_shape)
     for module, param, size, flops, macs in table[["module", "param", "size", "flops", "macs"]].itertuples(index=False):
-        entries = live[f"{module}.{param}" if module else param]
+        full = f"{module}.{param}" if module else param
+        entries = paths.live[full]
         count = int(entries.sum())
-        row = {"effective": count, "effective_density": count / size}
+        row = {"effective": count, "effective_density": float("nan") if full in paths.unused else count / size}
         row |= {"effective_flops": count * (flops // size), "effective_macs": count * (macs // size)}
         if param == "weight" and isinstance(model.get_submodule(module), nn.Conv2d | nn.Linear):
             row |= {"units": len(entries), "live_units": int(entries.flatten(1).any(1).sum())}
@@ -159,8 +154,14 @@ def with_effective(
 
 
 def uncounted(table: pd.DataFrame) -> list[str]:
-    """Name the layers whose weights are prunable but whose FLOPs could not be counted."""
-    return table.loc[table["prunable"] & (table["flops"] == 0), "module"].tolist()
+    """Name the layers whose weights are prunable and used, but whose FLOPs could not be counted."""
+    return table.loc[table["prunable"] & (table["flops"] == 0) & table["effective_density"].notna(), "module"].tolist()
+
+
+def unused(table: pd.DataFrame) -> dict[str, int]:
+    """Return the layers with prunable weights that the forward pass in evaluation does not use, and how many weights they have."""
+    rows = table[table["prunable"] & table["effective_density"].isna()]
+    return rows.groupby("module", sort=False)["size"].sum().to_dict()
 
 
 def _moments(score: torch.Tensor) -> tuple[float, ...]:
@@ -170,10 +171,10 @@ def _moments(score: torch.Tensor) -> tuple[float, ...]:
     return tuple(values.tolist())
 
 
-def totals(table: pd.DataFrame) -> dict[str, int | None]:
+def totals(table: pd.DataFrame) -> dict[str, int]:
     """Sum a compression table exactly: parameters, FLOPs and MACs, kept and in total.
 
-    MACs are those of multiplied weights. The sums over live units, `*_effective`, are None if paths could not be followed.
+    MACs are those of multiplied weights; `*_effective` are the sums over live units.
     """
     sums = {
         "params_kept": int(table["kept"].sum()),
@@ -183,18 +184,13 @@ def totals(table: pd.DataFrame) -> dict[str, int | None]:
         "macs_kept": int(table["kept_macs"].sum()),
         "macs_total": int(table["macs"].sum()),
     }
-    return sums | {f"{words[0]}_effective": _sum(table, words[1]) for words in SUMS}
+    return sums | {f"{words[0]}_effective": int(table[words[1]].sum()) for words in SUMS}
 
 
-def effective_density(table: pd.DataFrame) -> float | None:
-    """Return the share of the prunable weights that touch only live units; None if paths could not be followed."""
-    prunable = table[table["prunable"]]
-    count = _sum(prunable, "effective")
-    return None if count is None else count / int(prunable["size"].sum())
-
-
-def _sum(table: pd.DataFrame, column: str) -> int | None:
-    return None if table[column].isna().any() else int(table[column].sum())
+def effective_density(table: pd.DataFrame) -> float:
+    """Return the share of effective weights among the prunable weights that the forward pass in evaluation uses."""
+    used = table[table["prunable"] & table["effective_density"].notna()]
+    return int(used["effective"].sum()) / max(int(used["size"].sum()), 1)
 
 
 def emptied_layers(table: pd.DataFrame) -> list[str]:

@@ -12,7 +12,7 @@ from Utils.base.csv_files import as_named, read_csv
 from Utils.base.json_files import read_json
 from Utils.base.text import shown
 from Utils.compute.processes import decided
-from Utils.measure.counting import uncounted
+from Utils.measure.counting import uncounted, unused
 from Utils.runs import summary_keys
 from Utils.training.early_stopping import VALIDATION, kept_row
 
@@ -50,13 +50,12 @@ def print_pruning(table: pd.DataFrame, sums: Mapping[str, Any]) -> None:
     if "explored" in sums:
         print(f"Masks: moved {sums['mask_updates']} times; {sums['explored']:.4f} of the weights were active at some time")
     print_effective(sums)
-    unused = sums.get("unused_layers", [])
-    if unused:
-        print("NOTE: no image passes through these layers on its way to the output, but their weights count as prunable: "
-              f"{', '.join(unused)}; take them out of the network if nothing needs them")  # fmt: skip
-    if missed := [layer for layer in uncounted(table) if layer not in unused]:
-        why = "a function of the model uses their weights" if "unused_layers" in sums else "the network does not call them"
-        print(f"NOTE: the FLOPs of these layers are not counted, {why}: {', '.join(missed)}")
+    if idle := unused(table):
+        layers = ", ".join(f"{name} ({size} weights)" for name, size in idle.items())
+        print("NOTE: no image passes through these layers on its way to the output, but their weights count as prunable; "
+              f"the effective density leaves them out: {layers}; take them out of the network if nothing needs them")  # fmt: skip
+    if missed := uncounted(table):
+        print(f"NOTE: the FLOPs of these layers are not counted, a function of the model uses their weights: {', '.join(missed)}")
     if "thop" in sums:
         print_thop(sums["thop"], sums["macs_total"])
 
@@ -82,11 +81,9 @@ def print_thop(found: Mapping[str, Any], macs: int) -> None:
 
 
 def print_effective(sums: Mapping[str, Any]) -> None:
-    """Print the share of weights and FLOPs that touch live units; a note if paths could not be followed."""
-    if "effective_density" not in sums:
+    """Print the share of weights and FLOPs that touch live units."""
+    if sums.get("effective_density") is None:  # as in runs of earlier versions
         return
-    if sums["effective_density"] is None:
-        return print("NOTE: the effective density is not known: the paths through this network cannot be followed")
     flops, total = sums["flops_effective"], sums["flops_total"]
     of_flops = f", FLOPs {flops}/{total} ({flops / total:.4f})" if total else ""
     print(f"Effective (on a path from input to output): density {sums['effective_density']:.6f}{of_flops}")
