@@ -125,9 +125,13 @@ def _cut(
             index, example, customized_pruners={Identity2d: _IdentityCutter()}, verbose=False
         )
     cuts = []
-    for group in graph.get_all_groups():
-        if dead := _dead_channels(graph, group, names, wanted):
-            cuts.append((group[0].dep.target.module, group[0].dep.handler, dead))
+    try:
+        for group in graph.get_all_groups():
+            if dead := _dead_channels(graph, group, names, wanted):
+                cuts.append((group[0].dep.target.module, group[0].dep.handler, dead))
+    except FAILURES as error:  # the graph fails on its own groups, as of concatenated inputs: the others stay
+        if out_of_memory(error):
+            raise
     layers = [names[module] for module, _, _ in cuts]
     try:
         for place, cut in enumerate(cuts):

@@ -139,7 +139,7 @@ def _on_path(
     """Return the entries of a parameter on a path, from the gradient of its connections and the live entries of weights."""
     weight = f"{name.removesuffix('bias')}weight"
     if name.endswith("bias") and isinstance(owner, CONNECTING | NORMS) and weight in live:
-        found = live[weight].flatten(1).any(1) if live[weight].dim() > 1 else live[weight]
+        found = live[weight].flatten(1).any(1) if isinstance(owner, CONNECTING) else live[weight]
         return torch.ones_like(kept) if getattr(owner, "transposed", False) else found
     if gradient is None or "bias" in name.rpartition(".")[2]:
         return torch.ones_like(kept)

@@ -159,7 +159,7 @@ def uncounted(table: pd.DataFrame) -> list[str]:
 
 
 def unused(table: pd.DataFrame) -> dict[str, int]:
-    """Return the layers with prunable weights that the forward pass in evaluation does not use, and how many weights they have."""
+    """Count the prunable weights of each layer that the forward pass in evaluation does not use."""
     rows = table[table["prunable"] & table["effective_density"].isna()]
     return rows.groupby("module", sort=False)["size"].sum().to_dict()
 
