@@ -161,7 +161,7 @@ def test_a_gate_is_a_path_where_no_other_is_left():
     assert has_path(net, prunables, (2,))
     live = find_paths(net, prunables, (2,)).live
     assert live["layers.gate.weight"].int().tolist() == [[1, 0], [0, 0]] and live["layers.out.weight"].int().tolist() == [[1, 0]]
-    assert float((net(torch.ones(1, 2)) - net(-torch.ones(1, 2))).abs()) > 0
+    assert not torch.equal(net(torch.ones(1, 2)), net(-torch.ones(1, 2)))
 
 
 @pytest.mark.parametrize("function", [
@@ -192,16 +192,12 @@ def test_writing_in_place_through_views():
     assert found["0.weight"] == [[1], [1], [0]] and found["2.weight"] == [[0, 1, 1]]
 
 
-class Mystery(torch.autograd.Function):
-    """An operation that no rule knows."""
-
-    @staticmethod
-    def forward(ctx, x):
-        return torch.special.bessel_j0(torch.linalg.matrix_exp(x[:, :, None] * x[:, None])).sum(2)
+def mystery(x):
+    return torch.linalg.matrix_exp(x[:, :, None] * x[:, None]).sum(2)
 
 
 def test_what_no_rule_knows_passes_everything_on():
-    model = nn.Sequential(nn.Linear(1, 3), Lambda(Mystery.apply), nn.Linear(3, 2))
+    model = nn.Sequential(nn.Linear(1, 3), Lambda(mystery), nn.Linear(3, 2))
     found = live_of(model, (1,), **{"0": [[0], [1], [0]], "2": [[1, 0, 0], [0, 0, 0]]})
     assert found["0.weight"] == [[0], [1], [0]] and found["2.weight"] == [[1, 0, 0], [0, 0, 0]]
     assert live_of(model, (1,), **{"0": [[0], [0], [0]]})["2.weight"] == [[0, 0, 0], [0, 0, 0]]
