@@ -37,7 +37,7 @@ class Paths:
         live: for every parameter the entries on a path: bool, the parameter's shape. A bias, and a scale or shift of a norm, is
             live when its unit is.
         heard: for the weight of every layer that was used the units from which a path leads to the output: bool [units].
-        unused: the parameters that the forward pass in eval mode does not read.
+        unused: the parameters that the output in eval mode does not depend on, whatever the masks.
     """
 
     live: Mapping[str, torch.Tensor]
@@ -63,7 +63,7 @@ def find_paths(model: nn.Module, prunables: Sequence[Prunable], input_shape: tup
         if out_of_memory(error):
             raise
         return Paths({n: _kept(t, masks.get(n)) for n, t in model.named_parameters()}, {})
-    unused = frozenset(leaves) - tape.used
+    unused = frozenset(leaves) - tape.used()
     left = flow.left()
     live: dict[str, torch.Tensor] = {}
     tensors, owners = dict(model.named_parameters()), _owners(model)

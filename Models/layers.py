@@ -1,14 +1,55 @@
-"""Parts of several networks: the prunable identity, pooling over the whole map, the initialisations."""
+"""Layers: the kinds that have weights, the prunable identity, pooling over the whole map, the initialisations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 InputShape = tuple[int, int, int]
+CONVOLUTIONS = nn.modules.conv._ConvNd
+LAYERS = nn.Linear | CONVOLUTIONS | nn.Bilinear  # one weight each, called `weight`
+RECURRENT = nn.RNNBase | nn.RNNCellBase
+
+
+def weights_of(module: nn.Module) -> list[str]:
+    """Name the parameters of a layer that multiply what arrives there, in their order; none for other modules.
+
+    They are the weights of linear, bilinear and convolutional layers, transposed ones included, of recurrent layers and cells,
+    and of the input projections of attention. A weight that a parametrization computes is no parameter, and not among them.
+    """
+    own = [name for name, tensor in module._parameters.items() if tensor is not None]
+    if isinstance(module, LAYERS):
+        return [name for name in own if name == "weight"]
+    if isinstance(module, RECURRENT):
+        return [name for name in own if re.fullmatch(r"weight_(ih|hh|hr)(_l\d+)?(_reverse)?", name)]
+    if isinstance(module, nn.MultiheadAttention):
+        return [name for name in own if name.endswith("proj_weight")]
+    return []
+
+
+def biases_of(module: nn.Module) -> dict[str, str]:
+    """Map each bias of a layer with weights to the weight whose products it is added to."""
+    if isinstance(module, LAYERS):
+        return {} if module._parameters.get("bias") is None else {"bias": "weight"}
+    pairs = {name: name.replace("weight", "bias", 1) for name in weights_of(module)}
+    pairs |= {name: "in_proj_bias" for name in pairs if name == "q_proj_weight"}  # one bias for three projections
+    return {bias: weight for weight, bias in pairs.items() if module._parameters.get(bias) is not None}
+
+
+@contextmanager
+def without_cudnn() -> Iterator[None]:
+    """Let recurrent layers compute without cuDNN, whose kernels have no gradient in evaluation mode and no second derivatives."""
+    enabled = torch.backends.cudnn.enabled
+    try:
+        torch.backends.cudnn.enabled = False
+        yield
+    finally:
+        torch.backends.cudnn.enabled = enabled
 
 
 class Identity2d(nn.Module):

@@ -7,14 +7,14 @@ for every elementwise optimizer, and costs nothing in the forward.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableSequence, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from Models.execution import Uses, parameter_uses
-from Models.layers import Identity2d
+from Models.layers import LAYERS, Identity2d, biases_of, weights_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +50,16 @@ class Prunable:
         return getattr(self.module, f"{self.param}_mask")
 
 
-def _is_prunable(module: nn.Module, batchnorm: bool, residual: bool) -> bool:
-    kinds: tuple[type, ...] = (nn.Conv2d, nn.Linear)
-    if batchnorm:
-        kinds += (nn.BatchNorm1d, nn.BatchNorm2d)
-    if residual:
-        kinds += (Identity2d,)
-    return isinstance(module, kinds)
+def _prunable_parameters(module: nn.Module, bias: bool, batchnorm: bool, residual: bool) -> set[str]:
+    """Name the parameters of `module` that are prunable by these options."""
+    if (batchnorm and isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)) or (residual and isinstance(module, Identity2d)):
+        return {"weight", "bias"} if bias else {"weight"}
+    return {*weights_of(module), *(biases_of(module) if bias else ())}
 
 
 def _classifier(model: nn.Module, uses: Mapping[str, Uses]) -> nn.Parameter | None:
-    """Return the weight of the last Conv2d or Linear layer: that with the last use, or without any use the last declared."""
-    owned = {id(m.weight) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    """Return the weight of the last layer of `LAYERS`: that with the last use, or without any use the last declared."""
+    owned = {id(m._parameters.get("weight")) for m in model.modules() if isinstance(m, LAYERS)}
     weights = {name: tensor for name, tensor in model.named_parameters() if id(tensor) in owned}
     used = [name for name in weights if name in uses]
     last = max(used, key=lambda name: uses[name][1]) if used else next(reversed(weights), None)
@@ -79,9 +77,9 @@ def add_masks(
 ) -> list[Prunable]:
     """Register an all-ones mask for every prunable parameter of `model`; an existing mask keeps its values.
 
-    Prunable are the weights of Conv2d and Linear layers, with `batchnorm` those of BatchNorm, with `residual` those of
-    `Identity2d`, with `bias` the biases of all of these. `dense_classifier` leaves the last Conv2d or Linear layer out: with
-    `input_shape` the last one in the execution of one image, otherwise the last one declared.
+    Prunable are the weights that `Models.layers.weights_of` names, with `batchnorm` those of BatchNorm, with `residual` those of
+    `Identity2d`, with `bias` the biases of all of these. `dense_classifier` leaves the last linear, bilinear or convolutional
+    layer out: with `input_shape` the last one in the execution of one image, otherwise the last one declared.
 
     Returns:
         The prunable parameters in the order of `model.named_parameters()`; with `input_shape` they know their `uses`.
@@ -90,13 +88,12 @@ def add_masks(
     classifier = _classifier(model, uses) if dense_classifier else None
     found: list[Prunable] = []
     for module_name, module in model.named_modules():
-        dense = classifier is not None and getattr(module, "weight", None) is classifier
-        if dense or not _is_prunable(module, batchnorm, residual):
+        if classifier is not None and getattr(module, "weight", None) is classifier:
             continue
+        wanted = _prunable_parameters(module, bias, batchnorm, residual)
         for param, tensor in module.named_parameters(recurse=False):
             shared = any(tensor is other.weight for other in found)
-            wanted = param == "weight" or (param == "bias" and bias)
-            if shared or not wanted:
+            if shared or param not in wanted:
                 continue
             if not hasattr(module, f"{param}_mask"):
                 module.register_buffer(f"{param}_mask", torch.ones_like(tensor, requires_grad=False))
@@ -105,23 +102,18 @@ def add_masks(
     return found
 
 
-def only_recorded(prunables: Sequence[Prunable], masks: Mapping[str, torch.Tensor]) -> list[Prunable]:
-    """Return the prunables of which `masks` has the mask, by its full name; the others lose theirs.
+def keep_recorded(prunables: MutableSequence[Prunable], state: Mapping[str, torch.Tensor]) -> None:
+    """Make what has no mask in `state` unprunable, in place, so that a saved run has the prunables that it was made with.
 
-    A saved run thus has the prunables that it was made with, whatever counts as the last layer since. Without any mask of a
-    prunable in `masks`, all are returned.
+    It may have pruned fewer kinds of layers, or taken another one for the last. A state without any mask, such as that of a
+    densely trained network, says nothing and changes nothing.
     """
-    recorded = [p for p in prunables if f"{p.name}_mask" in masks]
-    for p in prunables if recorded else ():
-        if p not in recorded:
-            delattr(p.module, f"{p.param}_mask")
-    return recorded or list(prunables)
-
-
-def unused_modules(prunables: Sequence[Prunable]) -> list[str]:
-    """Name the modules of which the output for one image uses no prunable parameter; none if no image was traced."""
-    used = {p.module_name for p in prunables if p.uses}
-    return list(dict.fromkeys(p.module_name for p in prunables if used and p.module_name not in used))
+    strangers = [p for p in prunables if f"{p.name}_mask" not in state]
+    if len(strangers) == len(prunables):
+        return
+    for p in strangers:
+        delattr(p.module, f"{p.param}_mask")
+        prunables.remove(p)
 
 
 @torch.no_grad()

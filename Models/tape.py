@@ -88,7 +88,6 @@ class Tape:
         steps: the operations.
         leaving: nodes whose numbers became numbers of Python or numpy, where nothing can follow them.
         output: the network's first output; None where it puts out no tensor.
-        used: full names of the parameters that an operation read.
     """
 
     image: Node
@@ -96,7 +95,14 @@ class Tape:
     steps: list[Step] = field(default_factory=list)
     leaving: list[Node] = field(default_factory=list)
     output: Node | None = None
-    used: set[str] = field(default_factory=set)
+
+    def used(self) -> frozenset[str]:
+        """Return the full names of the parameters that the output, or a number that left the pass, was computed from."""
+        needed = {node.root for node in (*self.leaving, *([self.output] if self.output else []))}
+        for step in reversed(self.steps):
+            if any(node.root in needed for node in step.results):
+                needed.update(node.root for node in nodes_in((step.args, step.kwargs)))
+        return frozenset(name for name, node in self.parameters.items() if node in needed)
 
 
 def record(model: nn.Module, input_shape: tuple[int, ...]) -> Tape:
@@ -170,11 +176,9 @@ class _Recorder(TorchDispatchMode):
     def __init__(self, image: torch.Tensor, *parameters: Mapping[str, torch.Tensor]) -> None:
         super().__init__()
         self._nodes = WeakTensorKeyDictionary()
-        self._names: dict[Node, str] = {}
         self.tape = Tape(self._new(image, Source.IMAGE), {})
         for name, tensor in parameters[-1].items():
             node = self.tape.parameters[name] = self._new(tensor, Source.PARAMETER)
-            self._names[node] = name
             self._nodes[parameters[0][name]] = node  # a module may hold on to the parameter itself, as recurrent layers do
 
     def _new(self, tensor: torch.Tensor, source: Source = Source.CONSTANT, **more: Any) -> Node:
@@ -193,8 +197,6 @@ class _Recorder(TorchDispatchMode):
             node = self.node(value)
             if node.root.source is Source.CONSTANT:
                 node.value = value
-            elif node.root in self._names:
-                self.tape.used.add(self._names[node.root])
             return node
         if isinstance(value, list | tuple):
             return type(value)(self._swapped(v) for v in value)

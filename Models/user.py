@@ -16,11 +16,12 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from Models.layers import InputShape
+from Models.layers import InputShape, weights_of
 from Utils.base.errors import Refused
 from Utils.base.inputs import read_input
 from Utils.base.own_network import COPY, LARGEST
 
+PRUNABLE = "these are linear, convolutional, recurrent and attention layers without weight_norm or other parametrizations"
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
@@ -30,7 +31,7 @@ def network(name: str, input_shape: InputShape, num_classes: int) -> nn.Module:
     A wrapper that spreads a network over devices, as `nn.DataParallel`, is taken off, wherever it is.
 
     Raises:
-        Refused: no such file or function, an exception in it, or a result that is not a module with a Conv2d or Linear layer.
+        Refused: no such file or function, an exception in it, or a result that is not a module with weights that can be pruned.
     """
     stem, _, function_name = name.rpartition(".py:")
     file = os.path.abspath(os.path.expanduser(f"{stem}.py"))
@@ -48,8 +49,9 @@ def network(name: str, input_shape: InputShape, num_classes: int) -> nn.Module:
             _materialise(model, input_shape)
     if isinstance(model, torch.jit.ScriptModule):
         raise Refused(f"--model {name} returned a script, whose layers cannot be pruned: return it without torch.jit.script")
-    if not any(isinstance(module, nn.Conv2d | nn.Linear) for module in model.modules()):
-        raise Refused(f"--model {name} returned a {type(model).__name__} without any Conv2d or Linear layer: nothing to prune")
+    if not any(weights_of(module) for module in model.modules()):
+        kind = type(model).__name__
+        raise Refused(f"--model {name} returned a {kind} without any layer whose weights can be pruned; {PRUNABLE}")
     return model
 
 

@@ -228,7 +228,7 @@ MODELS = [
     (f"{T} --model net.py:nothing", 2, "NoneType"),
     (f"{T} --model net.py:raises", 2, "KeyError"),
     (f"{T} --model net.py:no_arguments", 2, "TypeError"),
-    (f"{T} --model net.py:empty", 2, "without any Conv2d or Linear"),
+    (f"{T} --model net.py:empty", 2, "without any layer whose weights"),
     (f"{T} --model net.py:wrong_classes", 2, "[1, 4], not into [1, 3]"),
     (f"{T} --model net.py:wrong_input", 2, "1x8x8"),
     (f"{T} --model net.py:pair", 2, "a tuple"),

@@ -23,7 +23,7 @@ class Layer(NamedTuple):
         name: full name of the parameter.
         shape: its shape.
         alive: the number of its entries that are not pruned.
-        weighs: whether it is the weight of a convolution or a linear layer; False for biases, norms and shortcuts.
+        weighs: whether it is the weight of a layer (`Models.layers.weights_of`); False for biases, norms and shortcuts.
         uses: the places of its first and its last use in the execution of one image; None if they are not known, or if the
             output does not depend on it.
     """

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from Models.layers import without_cudnn
 from Models.masking import Prunable
 from Utils.base.seeds import derive, generator
 
@@ -90,9 +91,7 @@ class Problem:
     def gradients(self, value: torch.Tensor, weights: Sequence[torch.Tensor], create_graph: bool = False) -> list[torch.Tensor]:
         """Return d value / d weights, masked; zeros for a weight that `value` does not depend on."""
         found = torch.autograd.grad(value, list(weights), create_graph=create_graph, allow_unused=True)
-        return [
-            torch.zeros_like(w) if g is None else g * p.mask for g, w, p in zip(found, weights, self.prunables, strict=True)
-        ]
+        return [torch.zeros_like(w) if g is None else g * p.mask for g, w, p in zip(found, weights, self.prunables, strict=True)]
 
     def ones(self, dtype: torch.dtype) -> torch.Tensor:
         """Return one image of ones, [1, C, H, W]."""
@@ -120,14 +119,3 @@ class Problem:
                     module.training = training
         if versions != [t._version for t in tensors]:
             raise RuntimeError("the pruner changed the model while scoring: scores must be computed on copies")
-
-
-@contextmanager
-def without_cudnn() -> Iterator[None]:
-    """Turn cuDNN off: its recurrent layers have no gradients in evaluation mode, and no second derivatives."""
-    before = torch.backends.cudnn.enabled
-    torch.backends.cudnn.enabled = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.enabled = before

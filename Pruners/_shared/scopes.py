@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import torch
-from torch import nn
 
+from Models.layers import weights_of
 from Models.masking import Prunable
 from Pruners._shared.distributions import DISTRIBUTIONS, Distribution, Layer
 from Pruners._shared.lookup import look_up
@@ -20,7 +20,7 @@ def layers_of(prunables: Sequence[Prunable]) -> list[Layer]:
     """Describe the layers of a network as they are now; the counts of their masks are read from the device."""
     return [
         Layer(p.name, tuple(p.weight.shape), int(torch.count_nonzero(p.mask)),
-              p.param == "weight" and isinstance(p.module, nn.Conv2d | nn.Linear), p.uses)
+              p.param in weights_of(p.module), p.uses)
         for p in prunables
     ]  # fmt: skip
 

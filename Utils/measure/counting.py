@@ -11,64 +11,68 @@ import torch
 from torch import nn
 
 from Models.effective import find_paths
-from Models.layers import Identity2d
+from Models.layers import CONVOLUTIONS, LAYERS, Identity2d, biases_of, weights_of
 from Models.masking import Prunable
+from Models.products import Products
 from Models.shapes import outputs_for_one_image
 
 EFFECTIVE = ("effective", "effective_density", "effective_flops", "effective_macs", "units", "live_units")
 SUMS = (("params", "effective"), ("flops", "effective_flops"), ("macs", "effective_macs"))
+LEFT_DENSE = "left_dense"
+PARAMETRIZED = "parametrizations"  # torch's name for the module that holds the tensors from which a weight is computed
 MOMENTS = ("score_mean", "score_var", "score_sum", "score_abs_mean", "score_abs_var", "score_abs_sum")
 NORMS = nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm2d
 
 
-def uses_per_entry(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
-    """Count the uses of each entry of a parameter for one image; the FLOPs of a parameter are this times its size.
+def count_uses(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[dict[str, int], dict[str, int]]:
+    """Count the multiply-adds of each parameter for one image as Synaptic-Flow does: one per use of an entry.
 
-    The count is Synaptic-Flow's: multiply-adds, one per weight and output position. A bias, a BatchNorm scale or shift and an
-    `Identity2d` multiplier count one per position too. Grouped convolutions count only the weights they have, and a shared weight
-    counts for every layer that uses it. Parameters that other modules or functions use count nothing.
+    A weight is used once per output position, that of a transposed convolution once per input position, that of a recurrent layer
+    once per step, whether a layer multiplies by it or a function of the model (see `Models/products.py`). A bias, a scale or
+    shift of a norm and an `Identity2d` multiplier count one per position too. Grouped convolutions count only the weights they
+    have, and a shared weight counts for every layer that uses it.
 
     Returns:
-        Full parameter name, as in `named_parameters()`, -> positions; the model does not change.
+        The FLOPs of each parameter that is used, by full name as in `named_parameters()`, and the MACs, which are those of the
+        weights alone. The model does not change.
     """
-    names = dict(model.named_parameters())
-    aliases = {n: n for n in names}
-    for name, tensor in model.named_parameters(remove_duplicate=False):
-        if name not in names:
-            aliases[name] = next(n for n, t in names.items() if t is tensor)
-    uses: dict[str, int] = {}
-    for name, module, shape in outputs_for_one_image(model, input_shape):
-        own = {p: f"{name}.{p}" if name else p for p, _ in module.named_parameters(recurse=False)}
-        if isinstance(module, nn.MultiheadAttention):  # it calls none of its modules
-            own |= {f"out_proj.{p}": f"{name}.out_proj.{p}" for p in ("weight", "bias")}
-        for full in own.values():
-            if full in aliases:
-                uses[aliases[full]] = uses.get(aliases[full], 0) + math.prod(shape) // _width(module, shape)
-    return uses
+    products = Products(model)
+    calls = outputs_for_one_image(model, input_shape, products.watch)
+    names = {id(tensor): name for name, tensor in model.named_parameters()}
+    flops = dict(products.macs)
+    for _, module, shape in calls:
+        positions = math.prod(shape) // _width(module, shape)
+        for param, tensor in module.named_parameters(recurse=False):
+            full = names[id(tensor)]
+            if full not in products.macs and (param == "bias" or not isinstance(module, LAYERS)):
+                flops[full] = flops.get(full, 0) + positions * tensor.numel()
+    for module in model.modules():
+        own = module._parameters
+        for bias, weight in biases_of(module).items():  # in recurrent layers, and where a function takes the layer's weight
+            multiplier, added = own.get(weight), own[bias]
+            if multiplier is not None and not flops.get(names[id(added)]):
+                uses = flops.get(names[id(multiplier)], 0) // multiplier.numel()
+                flops[names[id(added)]] = uses * added.numel()
+    return flops, products.macs
+
+
+def uses_per_entry(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
+    """Count the uses of each entry of a parameter for one image, by full name: its FLOPs divided by its size."""
+    sizes = {name: tensor.numel() for name, tensor in model.named_parameters()}
+    return {name: count // sizes[name] for name, count in count_uses(model, input_shape)[0].items()}
 
 
 def multiply_adds(model: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Count the MACs of all weights that are multiplied for one image (see `_is_multiplied`), as dense arithmetic."""
-    uses = uses_per_entry(model, input_shape)
-    weights = {id(p) for m in model.modules() for name, p in m.named_parameters(recurse=False) if _is_multiplied(m, name)}
-    return sum(p.numel() * uses.get(name, 0) for name, p in model.named_parameters() if id(p) in weights)
-
-
-def _is_multiplied(module: nn.Module, param: str) -> bool:
-    """Tell whether MACs count a parameter: a weight of a convolution, a linear layer, or attention's projections."""
-    if isinstance(module, nn.MultiheadAttention):
-        return param.endswith("proj_weight")
-    return param == "weight" and isinstance(module, nn.Conv2d | nn.Linear)
+    """Count the MACs of all weights that are multiplied for one image, as dense arithmetic."""
+    return sum(count_uses(model, input_shape)[1].values())
 
 
 def _width(module: nn.Module, shape: tuple[int, ...]) -> int:
     """Return the number of outputs of `module` at one position; more than all of them for a module that is not counted."""
-    if isinstance(module, nn.Linear):
+    if isinstance(module, nn.Linear | nn.Bilinear):
         return module.out_features
-    if isinstance(module, nn.modules.conv._ConvNd):
+    if isinstance(module, CONVOLUTIONS):
         return module.out_channels
-    if isinstance(module, nn.MultiheadAttention):
-        return module.embed_dim
     if isinstance(module, nn.LayerNorm):
         return math.prod(module.normalized_shape)
     if isinstance(module, NORMS | Identity2d):
@@ -82,11 +86,13 @@ def compression_table(
     """Return one row per parameter tensor: size, kept weights, FLOPs, and the moments of its last scores.
 
     Columns: module, param, shape, size, kept, density, flops, kept_flops, macs, kept_macs, prunable, `EFFECTIVE` (see
-    `with_effective`), and `MOMENTS` (with the population variance), which are empty for a tensor without scores.
+    `with_effective`), and `MOMENTS` (with the population variance), which are empty for a tensor without scores. There is a
+    column `LEFT_DENSE` too if some weights cannot be pruned: the share of such a tensor in all weights, empty for the others.
     """
     scored = {p.name: (p, s) for p, s in zip(prunables, scores, strict=True)}
-    uses = uses_per_entry(model, input_shape)
+    flops, macs = count_uses(model, input_shape)
     rows: list[dict[str, Any]] = []
+    dense, weights = [], 0
     for full, tensor in model.named_parameters():
         module_name, _, param = full.rpartition(".")
         module = model.get_submodule(module_name)
@@ -96,16 +102,35 @@ def compression_table(
             prunable, score = scored[full]
             kept = int(torch.count_nonzero(prunable.mask))
             moments = _moments(score)
-        used = uses.get(full, 0)
-        multiplies = used if _is_multiplied(module, param) else 0
+        works, multiplies = flops.get(full, 0), macs.get(full, 0)
         shape = "x".join(str(n) for n in tensor.shape)
         rows.append(
             {"module": module_name, "param": param, "shape": shape, "size": size, "kept": kept, "density": kept / size,
-             "flops": size * used, "kept_flops": kept * used, "macs": size * multiplies, "kept_macs": kept * multiplies,
+             "flops": works, "kept_flops": kept * works // size, "macs": multiplies, "kept_macs": kept * multiplies // size,
              "prunable": full in scored}
             | dict(zip(MOMENTS, moments, strict=True))
         )  # fmt: skip
-    return with_effective(pd.DataFrame(rows), model, prunables, input_shape)
+        dense.append(size if multiplies and param not in weights_of(module) and full not in scored else 0)
+        weights += size if multiplies or param in weights_of(module) else 0
+    table = with_effective(pd.DataFrame(rows), model, prunables, input_shape)
+    return table.assign(**{LEFT_DENSE: [size / weights if size else math.nan for size in dense]}) if any(dense) else table
+
+
+def left_dense(table: pd.DataFrame) -> dict[str, float]:
+    """Return the layers of a compression table whose weights cannot be pruned, each with its share of all weights.
+
+    These weights are computed from other tensors in each forward pass, or belong to a function of the model. A weight that a
+    module holds under a name of its own stands for itself.
+    """
+    shares: dict[str, float] = {}
+    if LEFT_DENSE not in table:
+        return shares
+    for module, param, share in table.loc[table[LEFT_DENSE] > 0, ["module", "param", LEFT_DENSE]].itertuples(index=False):
+        layer, parametrized, _ = f"{module}.".partition(f".{PARAMETRIZED}.")
+        full = f"{module}.{param}" if module else param
+        name = layer if parametrized else module if module and param.startswith("weight") else full
+        shares[name] = shares.get(name, 0.0) + share
+    return shares
 
 
 def with_kept_by_position(table: pd.DataFrame, layers: Mapping[str, int], cause: str) -> pd.DataFrame:
@@ -123,9 +148,7 @@ def kept_by_position(table: pd.DataFrame) -> dict[str, Any]:
     if "kept_by_position" not in table:
         return {"kept_by_position": 0}
     rows = table[table["kept_by_position"] > 0]
-    layers = {
-        f"{row.module}.{row.param}" if row.module else row.param: int(row.kept_by_position) for row in rows.itertuples()
-    }
+    layers = {f"{row.module}.{row.param}" if row.module else row.param: int(row.kept_by_position) for row in rows.itertuples()}
     return {"kept_by_position": sum(layers.values()), "zero_scores": {"layers": layers, "cause": str(rows["zero_cause"].iloc[0])}}
 
 
@@ -145,7 +168,7 @@ def with_effective(
         entries = paths.live[full]
         count = int(entries.sum())
         row = {"effective": count, "effective_density": float("nan") if full in paths.unused else count / size}
-        row |= {"effective_flops": count * (flops // size), "effective_macs": count * (macs // size)}
+        row |= {"effective_flops": count * flops // size, "effective_macs": count * macs // size}
         if param == "weight" and isinstance(model.get_submodule(module), nn.Conv2d | nn.Linear):
             row |= {"units": len(entries), "live_units": int(entries.flatten(1).any(1).sum())}
         rows.append(row)
@@ -194,6 +217,7 @@ def effective_density(table: pd.DataFrame) -> float:
 
 
 def emptied_layers(table: pd.DataFrame) -> list[str]:
-    """Name the layers that kept none of their weights."""
-    empty = table[table["prunable"] & (table["kept"] == 0) & (table["param"] == "weight")]
-    return empty["module"].tolist()
+    """Name the layers that kept none of their weights; of a layer with several weights, each that kept none."""
+    empty = table[table["prunable"] & (table["kept"] == 0) & table["param"].str.contains("weight")]
+    names = zip(empty["module"], empty["param"], strict=True)
+    return [module if param == "weight" else f"{module}.{param}" if module else param for module, param in names]

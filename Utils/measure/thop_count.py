@@ -1,9 +1,9 @@
 """thop's count of the MACs of the dense network, beside that of `counting.py`, with the reason of every difference.
 
-MACs here are multiplications by weights: those of Conv2d and Linear layers and of the projections of attention. thop applies a
-rule for the class of each module, which for a norm, an average or a softmax counts other arithmetic too. Masks change neither
-count. thop runs on a copy without values, on torch's `meta` device, so that the network, its `state_dict` and the random numbers
-do not change.
+MACs here are multiplications by weights, whether a layer or a function of the model computes them. thop applies
+a rule for the class of each module, which for a norm, an average or a softmax counts other arithmetic too. Masks change
+neither count. thop runs on a copy without values, on torch's `meta` device, so that the network, its `state_dict` and the
+random numbers do not change.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ REASONS: tuple[tuple[Any, str], ...] = (
 )
 SHARED = "the weight is shared: here all its uses count in the first layer, in thop each in its own"
 UNKNOWN = "thop has no rule for this class, or a function uses the weight instead of the layer"
-OTHER = "counted here are weights of Conv2d, Linear and attention's projections alone"
+OTHER = "counted here are multiplications by weights alone, a transposed convolution's at its input positions"
 FUNCTIONS = "thop counts products that functions compute outside of the layers that it has rules for"
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from Models.checkpoint_reader import Checkpoint, read_checkpoint
-from Models.masking import Prunable, apply_masks
+from Models.masking import Prunable, apply_masks, keep_recorded
 from Models.weights import copy_tensors
 from Pruners._shared.masks import kept_count
 from Utils.base.checksums import check_file
@@ -176,6 +176,8 @@ def _network(
     check_output(model, options, data)
     prunables = mask(model, options, data.input_shape)
     found = found.named_as(model, str(found.file)).with_masks_of_zeros([p.name for p in prunables])
+    if options.run:
+        keep_recorded(prunables, {f"{name}_mask": tensor for name, tensor in found.masks.items()})
     if not found.masks:
         raise Refused(f"{found.file} holds {found.form}: nothing in it is pruned")
     copy_tensors(model, found.tensors, str(found.file))

@@ -12,7 +12,7 @@ from Utils.base.csv_files import as_named, read_csv
 from Utils.base.json_files import read_json
 from Utils.base.text import shown
 from Utils.compute.processes import decided
-from Utils.measure.counting import uncounted, unused
+from Utils.measure.counting import left_dense, uncounted, unused
 from Utils.runs import summary_keys
 from Utils.training.early_stopping import VALIDATION, kept_row
 
@@ -55,7 +55,13 @@ def print_pruning(table: pd.DataFrame, sums: Mapping[str, Any]) -> None:
         print("NOTE: no image passes through these layers on its way to the output, but their weights count as prunable; "
               f"the effective density leaves them out: {layers}; take them out of the network if nothing needs them")  # fmt: skip
     if missed := uncounted(table):
-        print(f"NOTE: the FLOPs of these layers are not counted, a function of the model uses their weights: {', '.join(missed)}")
+        print(f"NOTE: nothing that depends on the image is multiplied by the weights of these layers: {', '.join(missed)}")
+    if shares := left_dense(table):
+        layers = ", ".join(f"{name} ({100 * share:.2f} %)" for name, share in shares.items())
+        print(
+            f"NOTE: left dense, with their share of all weights: {layers}. A parametrization (weight_norm, spectral_norm, "
+            "nn.utils.prune) or a function of the model computes with them, no layer that can be masked"
+        )
     if "thop" in sums:
         print_thop(sums["thop"], sums["macs_total"])
 

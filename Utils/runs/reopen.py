@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from Models.masking import only_recorded
+from Models.masking import keep_recorded
 from Models.weights import load_weights
 from Utils.base.checksums import check_file
 from Utils.base.errors import Refused
@@ -54,14 +54,13 @@ def reopen(folder: Path, options: Options) -> MaskedNetwork:
     model = build_model(saved, data)
     if saved.pretrained and hasattr(model, "transform_input"):
         model.transform_input = True  # torchvision's pretrained GoogLeNet and Inception rescale their input
-    prunables = mask(model, saved, data.input_shape)
+    prunables = mask(model, replace(saved, dense_classifier=False), data.input_shape)
     try:
         load_weights(model, folder / MODEL)
     except Refused as error:
         raise Refused(str(error).replace("--weights ", "", 1)) from error
     masks = {name: tensor for name, tensor in read_tensors(folder / MODEL).items() if name.endswith("_mask")}
-    if any(f"{p.name}_mask" not in masks for p in prunables):  # an earlier version took another layer for the last one
-        prunables = only_recorded(mask(model, replace(saved, dense_classifier=False), data.input_shape), masks)
+    keep_recorded(prunables, masks)
     model.load_state_dict(masks, strict=False)  # the weights are masked already; this sets the masks
     use_threads(model, saved, data.input_shape)
     return MaskedNetwork(model.to(device), prunables, data, device, saved)

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from Models.masking import keep_recorded
 from Utils.compute.clock import Clock
 from Utils.runs.earlier_checkpoints import in_stages
 from Utils.training.masked_network import MaskedNetwork
@@ -92,6 +93,9 @@ class Stages:
             clock.restore(saved["clock"])
         if network and self._whole:
             network.load(self._whole)
+        elif network:
+            for state in self._half.values():  # of a training, which is restored when its stage continues
+                keep_recorded(network.prunables, state["model"])
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """Return the result of stage `name`, made now unless the checkpoint has it.

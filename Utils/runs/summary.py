@@ -7,12 +7,11 @@ from typing import Any
 import pandas as pd
 import torch
 
-from Models.masking import unused_modules
 from Models.reach import has_path
 from Utils.compute.clock import Clock
 from Utils.compute.precision import Precision
 from Utils.data.dataset import Dataset
-from Utils.measure.counting import effective_density, emptied_layers, kept_by_position, totals
+from Utils.measure.counting import effective_density, emptied_layers, kept_by_position, left_dense, totals, unused
 from Utils.measure.thop_count import thop_summary
 from Utils.options.types import Options
 from Utils.runs import summary_keys
@@ -48,13 +47,20 @@ def pruning_summary(folder: RunFolder, network: MaskedNetwork, table: pd.DataFra
             "collapsed": not has_path(network.model, network.prunables, network.data.input_shape),
             "collapsed_layers": emptied_layers(table),
             **kept_by_position(table),
-            "unused_layers": unused_modules(network.prunables),
+            "unused_layers": list(unused(table)),
             **costs(clock),
             "precision": str(Precision.of(folder.options.quantization, network.device)),
             "inference": {},
         }
+        | left_dense_summary(table)
         | (thop_summary(table, network.model, network.data.input_shape) if folder.options.thop else {})
     )
+
+
+def left_dense_summary(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the layers whose weights cannot be pruned, with their shares of all weights; nothing if there are none."""
+    shares = left_dense(table)
+    return {"left_dense": shares, "left_dense_share": sum(shares.values())} if shares else {}
 
 
 def costs(clock: Clock) -> dict[str, Any]:

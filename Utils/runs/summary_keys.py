@@ -126,6 +126,7 @@ KEYS: tuple[Key, ...] = (
     Key("density_asked", NUMBER, "share"), Key("density", NUMBER, "share", twin="density_kept", report=Report(percent=True)),
     Key("effective_density", NUMBER, "share", report=Report(percent=True),
         label="effective density, which counts weights on a path from input to output alone"),
+    Key("left_dense", NUMBERS, "share"), Key("left_dense_share", NUMBER, "share"),
     Key("collapsed_layers", LIST, warning="LAYER COLLAPSE: no weight was kept in {}"),
     Key("unused_layers", LIST),
     Key("collapsed", FLAG, label="no path is left from the input to the output", report=Report(),
@@ -187,7 +188,8 @@ LAYER_COLUMNS: tuple[Column, ...] = (
     Column("macs"), Column("kept_macs"),
     *(Column(f"score_{name}") for name in ("var", "sum", "abs_mean", "abs_var")),
     Column("score_mean", printed=True, format=".4g"), Column("score_abs_sum", printed=True, format=".4g"),
-    Column("prunable", printed=True), Column("kept_by_position", printed=True), Column("zero_cause"),
+    Column("prunable", printed=True), Column("left_dense", printed=True, format=".4f"),
+    Column("kept_by_position", printed=True), Column("zero_cause"),
     *(Column(name) for name in ("effective_density", "effective_flops", "effective_macs", "units", "live_units")),
 )  # fmt: skip
 

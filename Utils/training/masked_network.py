@@ -11,7 +11,7 @@ from torch import nn
 
 import Pruners
 from Models import registry
-from Models.masking import Prunable, add_masks, apply_masks, load_state
+from Models.masking import Prunable, add_masks, apply_masks, keep_recorded, load_state
 from Pruners._shared.base import Pruner
 from Pruners._shared.loop import Unscorable, prune_loop, shuffle_masks
 from Pruners._shared.problem import Batch, Problem
@@ -67,7 +67,11 @@ class MaskedNetwork:
         return sum(int(torch.count_nonzero(p.mask)) for p in self.prunables)
 
     def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Load the weights and statistics of `state`, and its masks if it has any; then apply the masks to the weights."""
+        """Load the weights and statistics of `state`, and its masks if it has any; then apply the masks to the weights.
+
+        A parameter without a mask in a state that has masks is not prunable from then on (see `keep_recorded`).
+        """
+        keep_recorded(self.prunables, state)
         load_state(self.model, state)
         apply_masks(self.prunables)
 
@@ -164,12 +168,11 @@ def build_dense(options: Options, data: Dataset, device: torch.device) -> nn.Mod
 def mask(model: nn.Module, options: Options, input_shape: tuple[int, ...]) -> list[Prunable]:
     """Register a mask for everything that the options make prunable (`Models.masking.add_masks`).
 
-    One image of `input_shape` is traced where the order of the layers matters, and in a user's own network, which may have
-    layers that nothing uses.
+    One image of `input_shape` is traced where the order of the layers matters.
     """
     known = options.pruner in Pruners.names()  # the method of a saved run may be gone
     budgets = options.mask_distribution or (known and Pruners.load(options.pruner).distribution)
-    traced = options.dense_classifier or options.model_class == registry.USER or budgets
+    traced = options.dense_classifier or budgets
     return add_masks(
         model,
         bias=options.prune_bias,

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 import Pruners
+from Models.holding import broken_masks
 from Models.logits import check_train_mode
-from Models.registry import USER
+from Models.masking import Prunable
+from Models.registry import TORCHVISION, USER
 from Models.survivors import take_masks
 from Models.weights import load_weights
 from Pruners._shared.base import Pruner
@@ -27,6 +29,7 @@ from Utils.measure.counting import multiply_adds
 from Utils.options.types import Options
 from Utils.training.masked_network import MaskedNetwork, build_model, mask
 
+SHOWN = 3  # names in a message
 THREADS = torch.get_num_threads()  # the number of the machine or of OMP_NUM_THREADS
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 SMALL_STEP = 1 << 26  # multiply-adds of a training step's forward pass; below this number one thread is quicker
@@ -54,18 +57,35 @@ def prepare(options: Options, device: torch.device, data: Dataset) -> MaskedNetw
     check_output(model, options, data)
     found = load_weights(model, options.weights, dense=options.weights_dense) if options.weights else None
     prunables = mask(model, options, data.input_shape)
+    if options.model_class in (USER, TORCHVISION):
+        _check_masks(model, prunables, options, data.input_shape)
     notes = list(found.notes) if found else []
     if found and not options.weights_dense:
         notes += take_masks(model, prunables, found.masks, f"--weights {options.weights}")
     use_threads(model, options, data.input_shape)
     network = MaskedNetwork(model.to(device), prunables, data, device, options, subset, notes=notes)
     if not prunables:
-        raise Refused(f"--model {options.model}: no Conv2d or Linear layer is left to prune")
+        raise Refused(f"--model {options.model}: no layer is left whose weights can be pruned")
     layers = layers_of(prunables)
     if any(layer.alive < layer.size for layer in layers):
         network.survivors = [p.mask.clone() for p in prunables]
     check_budget(options, layers)
     return network
+
+
+def _check_masks(model: nn.Module, prunables: Sequence[Prunable], options: Options, input_shape: tuple[int, ...]) -> None:
+    """Refuse a network that changes masked weights in its forward pass.
+
+    Raises:
+        Refused: one line that names the first layers.
+    """
+    if broken := [name.removesuffix(".weight") for name in broken_masks(model, prunables, input_shape)]:
+        more = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
+        raise Refused(
+            f"--model {options.model}: the masks of {', '.join(broken[:SHOWN])}{more} would not hold, because the forward pass "
+            "changes the weight (as weight standardisation does): a masked weight is not zero in the product that uses it; "
+            "take layers that multiply by their weights as they are"
+        )
 
 
 def check_output(model: nn.Module, options: Options, data: Dataset) -> None:
