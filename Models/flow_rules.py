@@ -30,7 +30,7 @@ def _times(companions: Companions, step: Step) -> torch.Tensor | None:
 
 
 def _gated(companions: Companions, a: Node, b: Node) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Return the factors of a product of which one is a gate: ones for the gate itcompanions; None if none is, or both are."""
+    """Return the factors of a product of which one is a gate: ones for the gate itself; None if none is, or both are."""
     one, two = companions.signal(a), companions.signal(b)
     if one is None or two is None or a.root.gate == b.root.gate:
         return None
@@ -93,6 +93,22 @@ def _vector(companions: Companions, step: Step) -> torch.Tensor | None:
     return reached(rows.sum(-1)) if vector is None else product(rows, vector[:, None])[:, 0]
 
 
+def _trilinear(companions: Companions, step: Step) -> torch.Tensor | None:
+    """Rule for bilinear layers: the image passes in either argument where the weight may be other than zero."""
+    signals, factors = [], []
+    for node, places in zip(step.args[:3], step.args[3:6], strict=True):
+        if (part := companions.of(node)) is not None:
+            for place in sorted(places):
+                part = part.unsqueeze(place)
+            (signals if companions.is_signal(node) else factors).append(part)
+    if not signals:
+        return None
+    found = reached(total_of(signals))
+    for part in factors:
+        found = found * part
+    return reached(found.sum(step.args[6]))
+
+
 def _convolution(companions: Companions, step: Step) -> torch.Tensor | None:
     """Rule for convolutions; a kernel connects two channels at all its taps if it may be other than zero at any of them."""
     x, weight, _, stride, padding, dilation, transposed, output_padding, groups = step.args
@@ -139,7 +155,7 @@ def _windows(reach: torch.Tensor, size: Sequence[int], stride: Any, padding: Any
 
 
 def _batch_norm(companions: Companions, step: Step) -> torch.Tensor:
-    """Rule for batch norm: each number by itcompanions, or with the statistics of this image each channel."""
+    """Rule for batch norm: each number by itself, or with the statistics of this image each channel."""
     reach = companions.of(step.args[0])
     assert reach is not None
     if any(flag is True for flag in step.args[3:]):
@@ -181,7 +197,7 @@ def _attention(companions: Companions, step: Step) -> list[torch.Tensor | None] 
 Rule = Callable[[Companions, Step], Any]
 RULES: dict[str, Rule] = {
     "mul": _times, "div": _divided, "mm": _matrix, "bmm": _matrix, "addmm": _added_matrix, "baddbmm": _added_matrix,
-    "mv": _vector,
+    "mv": _vector, "_trilinear": _trilinear,
     "convolution": _convolution, "native_layer_norm": _layer_norm, "_fused_rms_norm": _layer_norm,
     "native_group_norm": _group_norm, **dict.fromkeys((
         "native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "_native_batch_norm_legit", "_batch_norm_with_update",

@@ -39,7 +39,7 @@ def broken_masks(model: nn.Module, prunables: Sequence[Prunable], input_shape: t
     weights = [p for p in prunables if p.param in weights_of(p.module)]
     changing = _Changing(model, {p.name for p in weights})
     try:
-        dry_run(model, input_shape, changing.watch)
+        dry_run(model, input_shape, watch=changing.watch)
         return _compare(model, weights, input_shape) if changing.found else []
     except Exception as error:
         if out_of_memory(error):

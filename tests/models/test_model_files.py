@@ -84,7 +84,7 @@ def test_user_network(user_file):
         ("", "no function"),
         ("flat", "images of 1x28x28: .*784"),
         ("wrong_classes", r"\[1, 11\], not into \[1, 10\]"),
-        ("pair", "without any layer whose weights"),
+        ("pair", "cannot take images of 1x28x28: LSTM"),
         ("nothing", "NoneType, not a torch.nn.Module"),
         ("empty", "without any layer whose weights"),
         ("raises", r"\(line 30\): KeyError: .*first"),

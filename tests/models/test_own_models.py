@@ -112,7 +112,7 @@ def test_a_layer_that_nothing_uses_is_named_as_such(command):
     )
     words = ["--experiment", "prune", "--model", "aux.py:Net", "--dataset", "synthetic:1x8x8:3:60"]
     done = command(*words, "--expid", "x")
-    assert done.status == 0 and "no image passes through these layers" in done.out and ": aux; " in done.out
+    assert done.status == 0 and "no image passes through these layers" in done.out and ": aux (192 weights); " in done.out
     assert "a function of the model" not in done.out
     assert json.loads(Path("Results/data/prune/x/summary.json").read_text())["unused_layers"] == ["aux"]
     done = command(*words, "--expid", "y", "--dense-classifier")
