@@ -89,7 +89,7 @@ class Several(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.heads, self.one, self.two, self.bare, self.down = nn.MultiheadAttention(4, 1), *(nn.Linear(4, 4, False) for _ in range(3)), nn.Conv1d(4, 2, 1)
+        self.heads, self.one, self.two, self.bare, self.down = nn.MultiheadAttention(4, 1), *(nn.Linear(4, 4, False) for _ in range(3)), nn.ConvTranspose1d(4, 2, 2, 2)
         self.two.weight = self.one.weight
 
     def forward(self, x):
@@ -99,19 +99,20 @@ class Several(nn.Module):
 
 
 def test_reasons():
-    """3 places of 4 numbers: 3 x (3 x 4 + 4) x 4 = 192 for attention's projections; 2 x 48 for the shared weight, whose first name is `one`."""
+    """3 places of 4 numbers: 3 x (3 x 4 + 4) x 4 = 192 for attention's projections; 2 x 48 for the shared weight, whose first name is `one`;
+    48 for the weight in a function; 3 places x 16 for the transposed convolution."""
     model = Several()
     table = table_of(model, (4, 1, 3))
-    assert table.groupby("module")["macs"].sum().to_dict() == {"heads": 144, "heads.out_proj": 48, "one": 96, "bare": 0, "down": 0}
-    count = ThopCount(192 + 81 + 48 + 48 + 24 + 48, {"heads": 192 + 81, "heads.out_proj": 0, "one": 48, "two": 48, "bare": 0, "down": 24}, 48)
+    assert table.groupby("module")["macs"].sum().to_dict() == {"heads": 144, "heads.out_proj": 48, "one": 96, "bare": 48, "down": 48}
+    count = ThopCount(192 + 81 + 48 + 48 + 96 + 48, {"heads": 192 + 81, "heads.out_proj": 0, "one": 48, "two": 48, "bare": 0, "down": 96}, 48)
     found = {row["module"]: (row["macs"], row["macs_thop"], row["reason"]) for row in differences(table, model, count)}
     assert found == {
         "heads": (192, 273, dict(thop_count.REASONS)[nn.MultiheadAttention]), "one": (96, 48, thop_count.SHARED), "two": (0, 48, thop_count.SHARED),
-        "down": (0, 24, thop_count.OTHER), "": (0, 48, thop_count.FUNCTIONS),
+        "bare": (48, 0, thop_count.UNKNOWN), "down": (48, 96, thop_count.OTHER), "": (0, 48, thop_count.FUNCTIONS),
     }  # fmt: skip
     unknown = ThopCount(0, {"heads": 192, "one": 96}, 0)
-    assert differences(table, model, unknown) == []
-    (row,) = differences(table, model, ThopCount(0, {"one": 96}, 0))
+    assert [row["module"] for row in differences(table, model, unknown)] == ["bare", "down"]
+    row, *_ = differences(table, model, ThopCount(0, {"one": 96}, 0))
     assert row["module"] == "heads" and row["reason"] == thop_count.UNKNOWN
 
 
