@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from Models.layers import weights_of
 from Models.masking import Prunable
 from Pruners._shared.homogeneous import BOUNDED, CLIPPED, Homogeneous, limits, plain_name
 from Pruners._shared.problem import Problem
@@ -68,6 +69,11 @@ def likely_cause(problem: Problem, emptied: Sequence[str]) -> str:
     if scales:
         named = few(scales, SHOWN)
         return f"Likely cause: the scales of norms are zero ({named}), so that their branches pass nothing on: {train}"
+    if zeros := _kept_zeros(problem):
+        return (
+            f"Likely cause: the weights are zero themselves ({few(zeros, SHOWN)}), as new biases are, and what an earlier pruning "
+            "removed if --weights-dense is given: train them first (--pre-epochs), keep fewer weights, or leave out that flag"
+        )
     if emptied:
         return (
             f"Likely cause: no weight is left in {few(emptied, SHOWN)}, so that no path leads through the network: "
@@ -101,11 +107,17 @@ def _zero_layers(model: nn.Module, emptied: Sequence[str]) -> tuple[list[str], l
     """Name the layers and the norms of which all weights are zero, without those that pruning emptied."""
     layers, scales = [], []
     for name, module in model.named_modules():
-        weight = module._parameters.get("weight")
-        full = f"{name}.weight" if name else "weight"
-        if weight is not None and full not in emptied and not bool(weight.detach().any()):
-            (layers if weight.dim() > 1 else scales).append(full)
+        for param in dict.fromkeys((*weights_of(module), "weight")):
+            weight = module._parameters.get(param)
+            full = f"{name}.{param}" if name else param
+            if weight is not None and full not in emptied and not bool(weight.detach().any()):
+                (layers if weight.dim() > 1 else scales).append(full)
     return layers, scales
+
+
+def _kept_zeros(problem: Problem) -> list[str]:
+    """Name the prunable parameters with kept weights that are zero themselves."""
+    return [p.name for p in problem.prunables if bool(((p.weight.detach() == 0) & (p.mask != 0)).any())]
 
 
 def _functions(problem: Problem) -> tuple[bool, list[str]]:

@@ -59,6 +59,8 @@ def test_training_goes_on_with_what_is_left(command, pruned, file):
 def test_weights_dense_takes_them_all(command, pruned, refused):
     out, masks, weights = run(command, "--weights", "zeros.pt", "--weights-dense")
     assert "are left" not in out and all(mask.all() for mask in masks.values()) and weights["1.weight"].count_nonzero() > 40
+    few = command(*DATA, "--expid", "few", "--weights", "zeros.pt", "--weights-dense", "--pruner", "mag", "--density", "0.5")
+    assert "KEPT BY POSITION: the scores of 48 kept weights" in few.out and "zero themselves (1.weight)" in few.out
     refused([*DATA, "--weights-dense"], "--weights-dense", "--weights FILE")
     options = parse([*DATA, "--weights", "zeros.pt", "--pre-epochs", "1"])
     cpu = torch.device("cpu")
