@@ -71,8 +71,8 @@ def likely_cause(problem: Problem, emptied: Sequence[str]) -> str:
         return f"Likely cause: the scales of norms are zero ({named}), so that their branches pass nothing on: {train}"
     if zeros := _kept_zeros(problem):
         return (
-            f"Likely cause: the weights are zero themselves ({few(zeros, SHOWN)}), as new biases are, and what an earlier pruning "
-            "removed if --weights-dense is given: train them first (--pre-epochs), keep fewer weights, or leave out that flag"
+            f"Likely cause: the weights are zero themselves ({few(zeros, SHOWN)}), as new biases are, and what an earlier pruning"
+            " removed if --weights-dense is given: train them first (--pre-epochs), keep fewer weights, or leave out that flag"
         )
     if emptied:
         return (
