@@ -22,7 +22,7 @@ def run(plan: Grid) -> None:
     """Run the cells that are not done, then write the report into the grid's folder.
 
     See `Utils.options.assignment.plan` for the cells. The report lists failed cells, and the command ends as a grid's does. As
-    long as cells are pending, as on a cluster, it does not write the report.
+    long as cells of this plan are pending, as on a cluster, it does not write the report.
 
     Raises:
         Refused: a cell is impossible; no file was written.
@@ -44,8 +44,9 @@ def _write_report(plan: Grid) -> None:
     folder = path_of(plan)
     if not (folder / "grid.csv").is_file():  # it could not be written; an error has said so
         return
-    states = read_grid(folder / "grid.csv")["status"]
-    left = int(states.isin(("pending", "running")).sum())
+    table = read_grid(folder / "grid.csv")
+    states, own = table["status"], table["cell"].isin([cell.name for cell in plan.cells])
+    left = int(states[own].isin(("pending", "running")).sum())
     if left:
         print(f"The report is written once all cells have ended: {left} are to come. The same command shows how far they are.")
     elif (states == "done").any():

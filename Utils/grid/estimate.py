@@ -18,6 +18,7 @@ from tqdm import tqdm
 from Models.masking import hold_masks
 from Pruners._shared.base import Pruner
 from Pruners._shared.problem import Problem
+from Utils.base.text import one_line
 from Utils.compute.device import choose_device, device_of
 from Utils.compute.precision import Precision
 from Utils.data.dataset import Dataset
@@ -97,7 +98,8 @@ def _at_once(plan: Grid) -> int:
 
 def estimate(cells: list[Cell], datasets: Datasets, jobs: int = 1) -> Estimate:
     """Estimate the cost of the `cells` if `jobs` processes share the CPU cores. Finished epochs do not count."""
-    found, costs, scores, reasons = Estimate(), {}, {}, {}
+    found, costs, scores = Estimate(), {}, {}
+    reasons: dict[tuple[object, ...], str] = {}  # by network if it cannot be trained, by method if it cannot be scored
     dense: set[str] = set()
     for cell in cells:
         options = cell.options
@@ -105,17 +107,17 @@ def estimate(cells: list[Cell], datasets: Datasets, jobs: int = 1) -> Estimate:
         data = datasets.open(options, torch.device("cpu"))
         network = tuple(str(getattr(options, name)) for name in NETWORK)
         method = (*network, options.pruner, options.prune_epochs, options.prune_dataset_ratio, options.prune_train_mode)
-        if method not in scores and network not in reasons:
+        if method not in scores and not reasons.keys() & {network, method}:
             try:
                 with _masked_network(options, device, data, jobs) as masked:
                     if network not in costs:
                         costs[network] = _train_and_test(masked)
                         found.measured.append(_line(options, costs[network]))
                     scores[method] = _score(masked, pruner) * (options.prune_epochs or pruner.rounds)
-            except Exception as error:  # a faulty network must not end a dry run
-                reasons[network] = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        if network in reasons:
-            found.unknown[cell.name] = reasons[network]
+            except Exception as error:  # a faulty network or method must not end a dry run
+                reasons[method if network in costs else network] = f"{type(error).__name__}: {one_line(str(error))}"
+        if reason := reasons.get(network) or reasons.get(method):
+            found.unknown[cell.name] = reason
             continue
         seconds = _cell_seconds(options, data, Costs(*costs[network], scores[method]))
         shared = _dense_seconds(options, data, Costs(*costs[network]), device, dense)
@@ -134,12 +136,12 @@ def _cell_seconds(options: Options, data: Dataset, costs: Costs) -> float:
 
 
 def _dense_seconds(options: Options, data: Dataset, costs: Costs, device: torch.device, dense: set[str]) -> float:
-    """Estimate the dense training of a cell; 0 if it is done, or was counted with an earlier cell (`dense`)."""
+    """Estimate the remaining dense training of a cell; 0 if it is done, or was counted with an earlier cell (`dense`)."""
     path = dense_path(options, device)
     if path is None or path.exists() or str(path) in dense:
         return 0.0
     dense.add(str(path))
-    return options.pre_epochs * _epoch(options, data, costs)
+    return max(options.pre_epochs - progress_of(path_of(options)).pre, 0) * _epoch(options, data, costs)
 
 
 def _epoch(options: Options, data: Dataset, costs: Costs) -> float:

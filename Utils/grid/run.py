@@ -104,7 +104,7 @@ def check_cells(plan: Grid, datasets: Datasets) -> None:
                     regrown.add(kind)  # the checks do not depend on the seed
                 continue
             data = datasets.open(options, CPU)
-            network = str([getattr(options, name) for name in of_parts("network", "model", "prunable")])
+            network = str([getattr(options, name) for name in of_parts("dataset", "image", "network", "model", "prunable")])
             if network not in layers:
                 layers[network] = layers_of(prepare(options, CPU, data).prunables)
             check_budget(options, layers[network])

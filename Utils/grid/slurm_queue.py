@@ -19,6 +19,7 @@ from Utils.base.errors import RunFailed
 STATES = {"RUNNING": "running", "COMPLETING": "running", "CONFIGURING": "running", "SUSPENDED": "running", "STOPPED": "running",
           "SIGNALING": "running", "STAGE_OUT": "running", "RESIZING": "running", "PENDING": "pending", "REQUEUED": "pending",
           "REQUEUE_HOLD": "pending", "REQUEUE_FED": "pending", "RESV_DEL_HOLD": "pending", "SPECIAL_EXIT": "pending"}  # fmt: skip
+RECORD = {"name": str, "job": str, "cells": list}  # the keys of the record of a submission
 ENDED = "its Slurm task ended without a result"
 
 
@@ -78,12 +79,24 @@ def outcomes(folder: Path, cells: Sequence[str]) -> dict[str, str]:
 
 
 def _records(folder: Path) -> list[dict[str, Any]]:
-    """Read all submissions of this grid, oldest first."""
+    """Read all submissions of this grid, oldest first.
+
+    Raises:
+        RunFailed: a file is no record of a submission.
+    """
     paths = sorted((folder / "slurm").glob("*.json"), key=lambda path: path.stat().st_mtime)
     try:
-        return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        return [_record(path) for path in paths]
     except (OSError, ValueError) as error:
         raise RunFailed(f"{folder / 'slurm'}: a record of a submission cannot be read: {error}") from error
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """Read one submission: its `name`, its `job`, and its `cells` in the order of their tasks."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(record, dict) or not all(isinstance(record.get(key), kind) for key, kind in RECORD.items()):
+        raise ValueError(f"{path.name} needs {', '.join(RECORD)}")
+    return record
 
 
 def _indices(task: str) -> list[int]:

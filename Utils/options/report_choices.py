@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from Utils.base.errors import Refused
 from Utils.base.text import pick_from
 
 TABLE = {"layer-compression": (int, float), "histogram-layers": list}  # keys of `[report]`
+LARGEST = 30  # the bound of a compression, which is that of `--layer-compression`
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ def check(table: Mapping[str, Any]) -> None:
         if name not in TABLE:
             raise Refused(f"[report] {name}: {pick_from(name, TABLE)}")
         if isinstance(value, bool) or not isinstance(value, TABLE[name]) or not _fits(value):
-            wanted = "a list of names of layers" if TABLE[name] is list else "a finite number"
+            wanted = "a list of names of layers" if TABLE[name] is list else f"a finite number from 0 to {LARGEST}"
             raise Refused(f"[report] {name} = {value!r}: {wanted} is expected")
 
 
 def _fits(value: Any) -> bool:
-    return all(isinstance(word, str) for word in value) if isinstance(value, list) else math.isfinite(value)
+    return all(isinstance(word, str) for word in value) if isinstance(value, list) else 0 <= value <= LARGEST

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -121,14 +121,15 @@ def _write_all(document: Document, blocks: Iterable[Any], write: Write) -> None:
 
 
 def _name_apart(sections: Sequence[Section]) -> None:
-    """Add a number to the names of blocks of one kind that have the same name."""
-    seen: Counter[tuple[type, str]] = Counter()
+    """Add a number to the name of each block that an earlier block of its kind has already."""
+    used: set[tuple[type, str]] = set()
     for section in sections:
         for index, block in enumerate(section.blocks):
             if name := getattr(block, "name", ""):
-                seen[type(block), name] += 1
-                number = seen[type(block), name]
-                section.blocks[index] = replace(block, name=f"{name}-{number}") if number > 1 else block
+                numbered = (f"{name}-{number}" for number in itertools.count(2))
+                unused = next(n for n in itertools.chain([name], numbered) if (type(block), n) not in used)
+                used.add((type(block), unused))
+                section.blocks[index] = replace(block, name=unused) if unused != name else block
 
 
 def _subjects(tables: Sequence[Group]) -> str:

@@ -96,3 +96,25 @@ def test_a_network_that_cannot_be_measured_is_named(command):
     done = command(*words, "--seed-list", "1", "--dry-run")
     assert done.status == 0 and "seed=1: could not be measured (AssertionError: no luck)" in done.out and "Time left" not in done.out
     assert not Path("Results").exists()
+
+
+def test_a_method_that_cannot_be_scored_leaves_the_others_known(timed, monkeypatch):
+    def score(masked, pruner):
+        if masked.options.pruner == "snip":
+            raise ValueError("no\nscores")
+        return 0.0
+
+    monkeypatch.setattr(module, "_score", score)
+    found = left("--pruner-list", "snip", "rand", "synflow", "--compression-list", "1", "2")
+    assert found.unknown == {f"pruner=snip,compression={c}": "ValueError: no scores" for c in (1, 2)}
+    assert found.total == pytest.approx(5 * (3 * EPOCH + 2 * PASS + INFERENCE))
+
+
+def test_epochs_of_an_unfinished_dense_training_do_not_count(timed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["--pruner-list", "mag", "--compression", "1", "--for", "mag:pre-epochs=10"]
+    whole = left(*words).total
+    folder = Path("Results/data/singleshot/g/pruner=mag")
+    folder.mkdir(parents=True)
+    (folder / "pre-train.csv").write_text("epoch,top1_accuracy,seconds\n0,1,0\n1,1,1\n2,1,1\n3,1,1\n")
+    assert whole - left(*words).total == pytest.approx(3 * EPOCH)

@@ -10,7 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from Experiments import assignment
 from Utils.base.errors import Refused
+from Utils.grid.grid_table import save_table
 from Utils.options.assignment import scaled
 from Utils.options.command_line import parse
 from Utils.options.presets import FOLDER, names
@@ -165,6 +167,27 @@ def test_a_preset_grows_and_its_recipe_stays(command, refused, written):
     assert command(*small, "--scale", "0.5").status == 0 and Path(GRID.parent, "mine-scale-0.5", "grid.csv").exists()
 
 
+def test_the_same_network_is_checked_on_each_dataset(refused):
+    """VGG11 halves its images five times: 3x32x32 fit, 3x8x8 do not."""
+    parts = [f'[[part]]\nname = "{name}"\ndataset = "synthetic:3x{side}x{side}:3:60"\n' for name, side in (("a", 32), ("b", 8))]
+    Path("mine.toml").write_text('[common]\nmodel = "vgg11"\npruner-list = ["rand"]\ncompression = 1\n' + "".join(parts))
+    refused(RUN, "cell part=b,pruner=dense: --model vgg11 cannot take images of 3x8x8")
+
+
+def test_a_pending_cell_of_an_earlier_command_does_not_hold_the_report_back(written, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(MINE)
+    plan = parse([*RUN, "--seed-list", "1"])
+    rows = [{"cell": cell.name, "status": "done"} for cell in plan.cells] + [{"cell": "part=a,seed=9", "status": "pending"}]
+    save_table(GRID, pd.DataFrame(rows))
+    assignment._write_report(plan)
+    assert written == [(GRID / "report", [GRID])] and not capsys.readouterr().out
+    rows[0]["status"] = "running"
+    save_table(GRID, pd.DataFrame(rows))
+    assignment._write_report(plan)
+    assert len(written) == 1 and "1 are to come" in capsys.readouterr().out
+
+
 def test_a_failed_cell_is_in_the_report(command, written):
     Path("mine.py").write_text("from torch import nn\ndef net(s, c):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, c), nn.BatchNorm1d(c))\n")
     Path("mine.toml").write_text(MINE.replace('model = "conv"', 'model = "mine.py:net"\ntrain-batch-size = 1'))
@@ -178,6 +201,7 @@ def test_a_failed_cell_is_in_the_report(command, written):
     ('title = "Mine"', "titel = 3", ["mine.toml", "titel", "title, description"]),
     ('title = "Mine"', "title = ", ["mine.toml", "no TOML", "line 2"]),
     ("layer-compression = 0.5", "layer-compression = inf", ["mine.toml", "[report]"]),
+    ("layer-compression = 0.5", f"layer-compression = {'9' * 400}", ["mine.toml", "[report]", "from 0 to 30"]),
     ('name = "b"', 'name = "a"', ["mine.toml, part 2", "a already"]),
     ('name = "b"', "", ["mine.toml, part 2", "name = None"]),
     ('name = "b"', 'name = "../b"', ["mine.toml, part 2", "'../b'"]),

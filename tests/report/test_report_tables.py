@@ -14,8 +14,9 @@ from Utils.base.csv_files import inert
 from Utils.options.command_line import parse
 from Utils.options.resolve import with_rounds
 from Utils.report import findings
-from Utils.report.blocks import command, command_of, slug
+from Utils.report.blocks import Data, Section, command, command_of, slug
 from Utils.report.captions import shown_compression
+from Utils.report.document import _name_apart
 from Utils.report.groups import groups
 from Utils.report.missing import missing
 from Utils.report.pivot import pivot, plus_minus
@@ -208,3 +209,10 @@ def test_formulas_in_tables_are_text(text, safe):
 def test_file_names_are_short_and_apart():
     long, longer = "x" * 100, "x" * 101
     assert slug("A b", "0.5/c") == "a-b-0.5-c" and slug(long) != slug(longer) and len(slug(long)) < 100
+
+
+def test_no_two_blocks_of_a_kind_have_one_name():
+    blocks = [Data(name, "", None) for name in ("run", "run-2", "run", "run-2", "run")]
+    sections = [Section("a", blocks[:3]), Section("b", blocks[3:])]
+    _name_apart(sections)
+    assert [block.name for section in sections for block in section.blocks] == ["run", "run-2", "run-3", "run-2-2", "run-4"]

@@ -62,9 +62,14 @@ def test_no_answer_is_not_taken_for_no_tasks(program):
     program("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1")
     with pytest.raises(RunFailed, match=r"^squeue: slurm_load_jobs error: Unable to contact slurm controller \(connect failure\)$"):
         slurm.queued(FOLDER)
-    (FOLDER / "slurm" / "a.json").write_text("{")
-    with pytest.raises(RunFailed, match="record"):
-        slurm.queued(FOLDER)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"name": "a", "job": 12, "cells": []}'])
+def test_what_is_no_record_of_a_submission_is_named(program, text):
+    (FOLDER / "slurm").mkdir(parents=True)
+    (FOLDER / "slurm" / "a.json").write_text(text)
+    with pytest.raises(RunFailed, match="a record of a submission cannot be read"):
+        slurm.waiting(FOLDER)
 
 
 @pytest.mark.parametrize(("log", "why"), [
