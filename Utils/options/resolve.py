@@ -193,7 +193,8 @@ def differences(saved: Mapping[str, Any], asked: Mapping[str, Any], *, but: Coll
     changes = [f"{k} {saved.get(k)!r} there, {asked[k]!r} asked" for k in names]
     before, now = _contents(saved), _contents(asked)
     files = [file for file in now if before.get(file) != now[file] and (file in before or file != asked.get("dataset"))]
-    return changes + [f"SHA-256 of {file} {_short(before.get(file))} there, {_short(now[file])} asked" for file in files]
+    pairs = ((file, short_digest(before.get(file)), short_digest(now[file])) for file in files)
+    return changes + [f"SHA-256 of {file} {there} there, {asked_for} asked" for file, there, asked_for in pairs]
 
 
 def untold(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
@@ -219,7 +220,8 @@ def _contents(options: Mapping[str, Any]) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _short(digest: str | None) -> str:
+def short_digest(digest: str | None) -> str:
+    """Shorten a SHA-256 for a reader."""
     return f"{str(digest)[:12]}..." if digest else "not known"
 
 

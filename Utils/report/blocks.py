@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from Models import registry
-from Utils.options.experiments import DEFAULT
+from Utils.options.experiments import DEFAULT, EXPERIMENTS
 from Utils.options.table import defaults, incidental, read_by
 from Utils.report.collect import Collection, Run
 from Utils.report.recipes import rounds_of
@@ -151,9 +151,18 @@ def slug(*words: object) -> str:
 
 
 def command(options: Mapping[str, Any], **changes: Any) -> str:
-    """Return the command line of a run with `changes`; None leaves an option out, a list is given as a list."""
+    """Return the command line of a run with `changes`; None leaves an option out, a list is given as a list.
+
+    The budget of a multishot run is its number of levels with its share per level, if it has one and `changes` gives no
+    compression; else with its compression.
+    """
     experiment = changes.get("experiment") or options.get("experiment", DEFAULT)
     usual, words = defaults(experiment), ["python", "main.py"]
+    asked = dict(options) | changes
+    if "levels" in EXPERIMENTS[experiment].reads:
+        asked = {"level_list": [options.get("level") or 1]} | asked
+        by_compression = changes.get("compression") is not None or not asked.get("prune_amount")
+        asked["prune_amount" if by_compression else "compression"] = None
     left_out = {*incidental(), "expid", "density", "sparsity", "level"} - set(changes)
     if options.get("model_class") == registry.USER:
         left_out.add("model_class")  # the name of the file implies it
@@ -162,7 +171,7 @@ def command(options: Mapping[str, Any], **changes: Any) -> str:
     if experiment != DEFAULT:
         words += ["--experiment", experiment]
     for option in read_by(experiment):
-        value = changes.get(option.name) if option.name in changes else options.get(option.name)
+        value = asked.get(option.name)
         if option.name == "experiment" or option.name in left_out or value in (None, (), [], "", usual.get(option.name)):
             continue
         if option.parse is None:

@@ -11,7 +11,8 @@ from Utils.report.groups import Group
 
 def described(group: Group, trained: bool = True) -> str:
     """Return settings and n, the end of a caption."""
-    spread = "mean ± standard deviation over seeds" if group.table.duplicated(["pruner", "compression"]).any() else "one seed"
+    done = group.table[group.table["status"] == "done"]
+    spread = "mean ± standard deviation over seeds" if done.duplicated(["pruner", "compression"]).any() else "one seed"
     recipe = f"{group.recipe}; " if trained and group.recipe else ""
     text = f"{recipe}{spread}, {group.n()}."
     return text[0].upper() + text[1:]
@@ -35,6 +36,6 @@ def compression_curves(group: Group, column: str, name: str, label: str, log: bo
 
 def shown_compression(group: Group, asked: float | None) -> float | None:
     """Choose the compression whose layers are shown: the one asked for if the group has it, else the middle one, if any."""
-    found = sorted({float(run["compression"]) for run in group.runs if run.done})
+    found = sorted({run.compression for run in group.runs if run.done})
     near = [c for c in found if asked is not None and abs(c - asked) < 1e-6]
     return near[0] if near else found[(len(found) - 1) // 2] if found else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,8 +22,8 @@ from Utils.runs.validate import check_options, is_number
 DEPTH = 4  # folders below a named one that are searched for runs
 PRUNING = of_kind("pruning")  # experiments whose runs are the rows of the tables
 STUDIES = of_kind("study")
-# The keys of `args.json` that are not part of the recipe.
-BESIDE = ("expid", "argv", "commit", "dirty", "versions", "device", "machine", "continued", "part", "place")
+# The keys of `args.json` that are not part of the recipe; `contents` counts with the files that other options name.
+NOT_RECIPE = ("expid", "argv", "commit", "dirty", "versions", "device", "machine", "continued", "part", "place", "contents")
 SETTINGS = ("title", "description", "preset", "scale", "report")  # the keys with which an assignment's grid describes its report
 
 
@@ -55,9 +56,25 @@ class Run:
         return self.status == "done"
 
     @property
+    def compression(self) -> float:
+        """The compression, rounded, so that it is the same however it was given; 0 for a dense network."""
+        return round(float(self["compression"] or 0.0), 9)
+
+    @property
     def recipe(self) -> dict[str, Any]:
         """The options that make two runs different."""
-        return {k: v for k, v in self.options.items() if k not in (*incidental(), *BESIDE)}
+        return {k: v for k, v in self.options.items() if k not in (*incidental(), *NOT_RECIPE)}
+
+    @property
+    def contents(self) -> dict[str, str]:
+        """The SHA-256 of each file that an option names."""
+        found = self["contents"]
+        return {str(file): str(digest) for file, digest in found.items()} if isinstance(found, Mapping) else {}
+
+    @property
+    def identity(self) -> str:
+        """The recipe and the contents of its files, seed included: the numbers of two runs that share it are the same."""
+        return json.dumps([self.recipe, self.contents], sort_keys=True, default=str)
 
     @property
     def grid(self) -> str:
@@ -93,6 +110,7 @@ class Collection:
     settings: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     unreadable: bool = False
+    _by_identity: dict[str, Run] = field(default_factory=dict, repr=False)
 
     @property
     def done(self) -> list[Run]:
@@ -101,15 +119,21 @@ class Collection:
 
     def add(self, folder: Path) -> None:
         """Sort one run folder in; an unusable one is left out with its reason, without an error."""
-        run = _read(folder)
+        self.sort_in(_read(folder))
+
+    def sort_in(self, run: Run) -> None:
+        """Sort a run in by its experiment and status."""
+        folder = run.folder
         self.notes += run.notes
         experiment = str(run["experiment"] or "")
         if not run.done:
             self.left_out.append((folder, f"{run.status}{f': {run.reason}' if run.reason else ''}"))
-        if experiment in PRUNING and (twin := self._twin(run)):
-            self.left_out.append((folder, f"the same run as {twin.folder}, which counts once"))
-        elif experiment in PRUNING:
-            self.runs.append(run)
+        if experiment in PRUNING:
+            twin = self._by_identity.setdefault(run.identity, run) if run.done else run
+            if twin is run:
+                self.runs.append(run)
+            else:  # its numbers are the same, not a second sample
+                self.left_out.append((folder, f"the same run as {twin.folder}, which counts once"))
         elif run.done and experiment == "trace":
             self.traces.append(run)
         elif run.done and experiment == "regrow":
@@ -118,10 +142,6 @@ class Collection:
             self.studies.append(run)
         elif run.done and experiment not in ("report", "assignment"):
             self.left_out.append((folder, f"a report has no section for --experiment {experiment}"))
-
-    def _twin(self, run: Run) -> Run | None:
-        """Find a finished run with the same options, seed included: its numbers are the same, not a second sample."""
-        return next((r for r in self.done if run.done and r.recipe == run.recipe), None)
 
 
 def collect(names: Iterable[str | Path]) -> Collection:

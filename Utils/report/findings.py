@@ -128,7 +128,7 @@ def emptied(group: Group) -> list[str]:
     found: dict[tuple[str, float], dict[str, None]] = {}
     for run in (r for r in group.runs if r.done):
         for layer in run.summary.get("collapsed_layers") or ():
-            found.setdefault((str(run["pruner"]), float(run["compression"])), {})[str(layer)] = None
+            found.setdefault((str(run["pruner"]), run.compression), {})[str(layer)] = None
     return [
         f"{pruner} at compression {compression:.6g} keeps nothing of {', '.join(layers)}."
         for (pruner, compression), layers in sorted(found.items())

@@ -14,7 +14,7 @@ from Utils.figures.style import in_order
 from Utils.options.experiments import DEFAULT
 from Utils.options.table import defaults
 from Utils.report.collect import Collection, Run
-from Utils.report.recipes import DENSE, NETWORK, SPLIT, differences, distance, text_of, unmixed
+from Utils.report.recipes import DENSE, NETWORK, SPLIT, differences, distance, separate_settings, text_of
 from Utils.runs.saved import last_part, shortened
 from Utils.runs.summary_keys import flags, report_columns, value_at
 
@@ -94,7 +94,7 @@ class Group:
         runs = self.all if runs is None else runs
         cells: dict[Hashable, int] = {}
         for run in (r for r in runs if r.done):
-            cell = (run["pruner"], run["compression"])
+            cell = (run["pruner"], run.compression)
             cells[cell] = cells.get(cell, 0) + 1
         low, high = min(cells.values(), default=0), max(cells.values(), default=0)
         return f"n\u00a0=\u00a0{low}" if low == high else f"n\u00a0=\u00a0{low} to {high}"
@@ -114,7 +114,7 @@ def groups(collection: Collection) -> list[Group]:
     for run in (r for r in collection.runs if r["pruner"] != DENSE):
         key = {name: run[name] for name in SPLIT}
         found.setdefault(_hashable(key), Group(key)).runs.append(run)
-    tables = [Group(group.key, own, name=name) for group in found.values() for name, own in unmixed(group.runs)]
+    tables = [Group(group.key, own, name=name) for group in found.values() for name, own in separate_settings(group.runs)]
     dense = [run for run in collection.runs if run["pruner"] == DENSE]
     for group in tables:
         group.dense = _dense_of(group, dense)
@@ -122,7 +122,7 @@ def groups(collection: Collection) -> list[Group]:
     alone: dict[Hashable, Group] = {}
     for run in (r for r in dense if r.folder not in used):
         alone.setdefault(_network(run.options), Group({name: run[name] for name in SPLIT})).dense.append(run)
-    tables += [Group(group.key, dense=own, name=name) for group in alone.values() for name, own in unmixed(group.dense)]
+    tables += [Group(group.key, dense=own, name=name) for group in alone.values() for name, own in separate_settings(group.dense)]
     return sorted(tables, key=lambda group: len(group.label.split(", ")))
 
 
@@ -133,7 +133,7 @@ def _dense_of(group: Group, dense: Sequence[Run]) -> list[Run]:
     """
     same = [run for run in dense if _network(run.options) == _network(group.key)]
     grids = {run.grid for run in group.runs} - {""}
-    parts = unmixed([run for run in same if run.grid in grids] or same)
+    parts = separate_settings([run for run in same if run.grid in grids] or same)
     return min((own for _, own in parts), key=lambda own: min((distance(own[0], run) for run in group.runs if own), default=0))
 
 
@@ -167,7 +167,7 @@ def row(run: Run) -> dict[str, Any]:
         "folder": str(run.folder),
         "status": run.status,
         "pruner": run["pruner"],
-        "compression": round(float(run["compression"] or 0.0), 9),
+        "compression": run.compression,
         "seed": run["seed"],
         "flops_ratio": flops / total if flops is not None and total else None,
     }

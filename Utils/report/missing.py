@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from Utils.base.text import flag_of
+from Utils.options.experiments import DEFAULT, EXPERIMENTS
 from Utils.report.blocks import Missing, Section, command_of
 from Utils.report.collect import Collection, Run
 from Utils.report.groups import DENSE, Group
@@ -28,7 +29,9 @@ def missing(collection: Collection, groups: Sequence[Group], sections: Sequence[
     if "Trace of one inference step" not in titles:
         found.append(Missing("a trace of one inference step", command_of(run, **traced)))
     if "Mixed precision" not in titles:
-        other = command_of(run, quantization=not run["quantization"])
+        trains = "train" in EXPERIMENTS[run["experiment"]].reads
+        experiment = run["experiment"] if trains else DEFAULT  # without training, the other command would be the run itself
+        other = command_of(run, experiment=experiment, quantization=not run["quantization"])
         found.append(Missing("training time and memory with and without mixed precision", other))
     if "Weight histograms" not in titles:
         found.append(Missing("weight histograms, for which a saved network is needed", command_of(run, experiment="singleshot")))
@@ -44,7 +47,7 @@ def _of_group(group: Group) -> list[Missing]:
     if not trained:
         found.append(Missing(f"accuracies: {group.label} was pruned and not trained", command_of(run, experiment="singleshot")))
     elif not (any(r.done for r in group.dense) or group.key["quantization"]):
-        dense = dict.fromkeys(("compression", "prune_epochs", "pre_epochs"))
+        dense = dict.fromkeys(("compression", "prune_amount", "prune_epochs", "pre_epochs"))
         found.append(Missing(f"the dense network beside {group.label}", command_of(run, pruner=DENSE, **dense)))
     found += _holes(group, run)
     counts = table.groupby(["pruner", "compression"]).size()
@@ -57,8 +60,8 @@ def _of_group(group: Group) -> list[Missing]:
 
 def _holes(group: Group, run: Run) -> list[Missing]:
     """List the cells of the table that have no finished run."""
-    done = {(r["pruner"], float(r["compression"])) for r in group.runs if r.done}
-    compressions = sorted({float(r["compression"]) for r in group.runs})
+    done = {(r["pruner"], r.compression) for r in group.runs if r.done}
+    compressions = sorted({r.compression for r in group.runs})
     holes = [(m, c) for m in group.methods for c in compressions if (m, c) not in done]
     return [
         Missing(f"{method} at compression {compression:.6g} for {group.label}",
@@ -73,7 +76,7 @@ def _like(group: Group, method: str) -> Run | None:
 
 def _lists(group: Group) -> dict[str, object]:
     """Return the grid of a table as options."""
-    compressions = sorted({float(r["compression"]) for r in group.runs})
+    compressions = sorted({run.compression for run in group.runs})
     return {"pruner": None, "pruner_list": group.methods, "compression": None, "compression_list": compressions}
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import Pruners
 from Utils.options.parts import Affects
+from Utils.options.resolve import short_digest
 from Utils.options.table import affecting, of_parts, table
 from Utils.report.collect import Run
 
@@ -16,7 +17,7 @@ NETWORK = ("experiment", "model_class", "model", "dataset", "image_size", "pretr
 SPLIT = (*NETWORK, "dense_classifier", "prune_bias", "prune_batchnorm", "prune_residual", "mask_scope", "compact", "level",
          "rewind_epoch", "no_rewind", "shuffle", "reinitialize", "invert")  # fmt: skip
 VARIED = ("pruner", "compression", "density", "sparsity", "seed")  # the options that vary within a table
-QUIET = set(affecting(Affects.NAME)) - set(affecting(Affects.RESULT))  # options that change no accuracy
+WITHOUT_EFFECT_ON_ACCURACY = set(affecting(Affects.NAME)) - set(affecting(Affects.RESULT))
 PRUNING = set(of_parts("prune", "updates", "levels"))  # options without effect on a dense network
 Tell = Callable[[Run], str]
 
@@ -24,7 +25,7 @@ Tell = Callable[[Run], str]
 def recipe_names(runs: Iterable[Run]) -> list[str]:
     """Name the options that runs of one table should share; otherwise a reader compares recipes, not methods."""
     order = [o.name for o in table()]
-    there = {name for run in runs for name in run.recipe} - {*SPLIT, *VARIED, *QUIET}
+    there = {name for run in runs for name in run.recipe} - {*SPLIT, *VARIED, *WITHOUT_EFFECT_ON_ACCURACY}
     return sorted(there, key=lambda name: (order.index(name) if name in order else len(order), name))
 
 
@@ -47,12 +48,14 @@ def differences(runs: Sequence[Run]) -> list[str]:
     return lines
 
 
-def unmixed(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
+def separate_settings(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
     """Split runs into named parts if a cell occurs twice, made in two ways: means must not mix them.
 
-    Grids are separated first, then recipes, then all other differences. Runs with the same options are never among `runs`.
+    Grids are separated first, then recipes, then all other options, then the contents of files. Runs that are the same in all of
+    these are never among `runs`.
     """
-    return _unmixed(list(runs), "", (lambda runs: _grid, _telling(QUIET), _telling(())))
+    ways = (lambda runs: _grid, _by_options_except(WITHOUT_EFFECT_ON_ACCURACY), _by_options_except(()), _by_contents)
+    return _separate_settings(list(runs), "", ways)
 
 
 def distance(one: Run, other: Run) -> int:
@@ -72,22 +75,22 @@ def rounds_of(pruner: str) -> int | None:
     return Pruners.load(pruner).rounds if pruner in Pruners.names() else None
 
 
-def _unmixed(runs: list[Run], name: str, ways: Sequence[Callable[[list[Run]], Tell]]) -> list[tuple[str, list[Run]]]:
-    cells = [(run["pruner"], run["compression"], run["seed"]) for run in runs if run.done]
+def _separate_settings(runs: list[Run], name: str, ways: Sequence[Callable[[list[Run]], Tell]]) -> list[tuple[str, list[Run]]]:
+    cells = [(run["pruner"], run.compression, run["seed"]) for run in runs if run.done]
     if len(set(cells)) == len(cells) or not ways:
         return [(name, runs)]
     tell, parts = ways[0](runs), {}
     for run in runs:
         parts.setdefault(tell(run), []).append(run)
     words = {word: ", ".join(filter(None, (name, word if len(parts) > 1 else ""))) for word in parts}
-    return [part for word, own in parts.items() for part in _unmixed(own, words[word], ways[1:])]
+    return [part for word, own in parts.items() for part in _separate_settings(own, words[word], ways[1:])]
 
 
 def _grid(run: Run) -> str:
     return f"grid {run.grid}" if run.grid else "single runs"
 
 
-def _telling(left_out: Sequence[str]) -> Callable[[list[Run]], Tell]:
+def _by_options_except(left_out: Collection[str]) -> Callable[[list[Run]], Tell]:
     """Return a way to distinguish runs: by the values of all differing options except those in `left_out`."""
 
     def way(runs: list[Run]) -> Tell:
@@ -96,6 +99,13 @@ def _telling(left_out: Sequence[str]) -> Callable[[list[Run]], Tell]:
         return lambda run: ", ".join(f"{name.replace('_', ' ')} {value_of(run, name)}" for name in differing)
 
     return way
+
+
+def _by_contents(runs: list[Run]) -> Tell:
+    """Return a way to distinguish runs: by the contents of the files that differ."""
+    files = dict.fromkeys(file for run in runs for file in run.contents)
+    differing = [file for file in files if len({run.contents.get(file) for run in runs}) > 1]
+    return lambda run: ", ".join(f"SHA-256 of {file} {short_digest(run.contents.get(file))}" for file in differing)
 
 
 def _by_method(runs: Iterable[Run], value: Callable[[Run], str]) -> dict[str, str]:

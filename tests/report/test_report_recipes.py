@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from dataclasses import replace
 
 import pytest
 from reports import collection, made
 
 from Utils.options.command_line import parse
+from Utils.options.table import defaults
 from Utils.report import findings
 from Utils.report.blocks import command_of
+from Utils.report.captions import described
+from Utils.report.collect import Collection, Run
 from Utils.report.groups import groups
 from Utils.report.missing import missing
 from Utils.report.pivot import statistics
 from Utils.report.sections.accuracy import accuracy
+from Utils.report.sections.regrowth import regrowth
+from Utils.report.sections.settings import settings
 from Utils.report.sections.tradeoff import tradeoff
 
 
@@ -72,3 +79,82 @@ def test_the_command_for_more_seeds_makes_every_method_in_its_own_way():
     assert "--pruner-list mag snip synflow" in item.command and item.command.endswith("--for mag:pre-epochs=200")
     assert "--pre-epochs" not in item.command
     parse(shlex.split(item.command)[2:])
+
+
+TRAINED_BY_LEVEL = {"pre_epochs": 2, "post_epochs": 2, "level": 3}
+
+
+@pytest.mark.parametrize(("experiment", "changes"), [
+    ("singleshot", {}), ("prune", {}), ("multishot", TRAINED_BY_LEVEL), ("multishot", TRAINED_BY_LEVEL | {"prune_amount": 0.2}),
+])  # fmt: skip
+def test_every_command_for_a_missing_result_is_one_that_the_program_takes(experiment, changes):
+    usual = {name: value for name, value in defaults(experiment).items() if name not in ("pruner", "compression", "seed")}
+    made_by = usual | {"model_class": "default", "prune_epochs": 1, "experiment": experiment} | changes
+    runs = [Run(run.folder, made_by | {"pruner": run["pruner"], "compression": run["compression"], "seed": 1, "argv": []}, run.summary, "done")
+            for run in (made("mag", 0.3), made("snip", 0.5), made("snip", 0.3))]  # fmt: skip
+    wanted = missing(collection(*runs), groups(collection(*runs)), [])
+    assert "mag at compression 0.5" in " ".join(item.what for item in wanted)
+    for item in wanted:
+        found = parse(shlex.split(item.command)[2:])
+        cell = getattr(found, "cells", [type("Cell", (), {"options": found})])[-1].options
+        if "at compression 0.5" in item.what:
+            assert (cell.experiment, cell.pruner, cell.compression, cell.level) == (experiment, "mag", 0.5, changes.get("level"))
+        if "mixed precision" in item.what:
+            assert cell.quantization and cell.reads("train")
+            assert cell.prune_amount == changes.get("prune_amount") and cell.level == changes.get("level")
+
+
+def test_a_compression_is_one_number_however_it_was_given():
+    """0.1 + 0.2 is 0.30000000000000004."""
+    group = group_of(made("snip", 0.1 + 0.2), made("snip", 0.3, seed=2), made("mag", 0.3))
+    assert {run.compression for run in group.runs} == set(group.table["compression"]) == {0.3}
+    assert group.n() == "n\u00a0=\u00a01 to 2"
+    assert not any("at compression" in item.what for item in missing(collection(*group.runs), [group], []))
+
+
+def test_unfinished_runs_are_no_seeds_of_a_caption():
+    group = group_of(made("snip"), made("snip", seed=2, status="failed"))
+    assert described(group, False) == "One seed, n\u00a0=\u00a01."
+
+
+def test_contents_of_files_are_named_and_are_no_option():
+    first, second = ({"weights": "w.pt", "contents": {"w.pt": letter * 64}} for letter in "ab")
+    tables = groups(collection(made("snip", **first), made("mag", **second)))
+    (group,) = tables
+    assert not group.differences and "contents" not in group.label
+    rows = settings(tables).blocks[1].text.to_dict("records")
+    assert [(row["option"], row["value"]) for row in rows] == [("SHA-256 of w.pt", "aaaaaaaaaaaa..."), ("SHA-256 of w.pt", "bbbbbbbbbbbb...")]
+    apart = groups(collection(made("snip", **first), made("snip", top1=10.0, **second)))
+    assert sorted(table.name for table in apart) == ["SHA-256 of w.pt aaaaaaaaaaaa...", "SHA-256 of w.pt bbbbbbbbbbbb..."]
+
+
+def test_a_twin_has_the_same_options_and_files():
+    run = made("snip", contents={"w.pt": "a"}, folder="one")
+    found = Collection()
+    again = [replace(run, folder=run.folder.with_name("two")), made("snip", contents={"w.pt": "b"}), made("snip", seed=2), made("snip", status="failed")]
+    for one in (run, *again):
+        found.sort_in(one)
+    assert found.runs == [run, *again[1:]]
+    assert found.left_out[0] == (again[0].folder, f"the same run as {run.folder}, which counts once")
+
+
+def test_networks_of_one_kind_are_pooled_over_seeds_and_others_have_tables_of_their_own(tmp_path):
+    found = Collection()
+    for pruner, seed, top1 in (("mag", 1, 90.0), ("mag", 2, 92.0), ("snip", 1, 50.0)):
+        start = tmp_path / f"{pruner}-{seed}"
+        start.mkdir()
+        (start / "args.json").write_text(json.dumps({"pruner": pruner, "compression": 2.0, "seed": seed}))
+        for choice in ("uniform", "ssim"):
+            folder = tmp_path / f"{pruner}-{seed}-{choice}"
+            folder.mkdir()
+            (folder / "regrow.json").write_text("{}")
+            (folder / "regrow.csv").write_text(f"network,sparsity,kept,val_top1,test_top1\nstart,0.99,1,{top1},{top1}\nregrown,0.98,2,{top1},{top1}\n")
+            options = {"experiment": "regrow", "model_class": "default", "model": "fc", "dataset": "mnist", "lr": 0.1, "seed": seed,
+                       "regrow_start": str(start / "model.pt"), "regrow_allocation": choice, "regrow_selection": "saliency"}  # fmt: skip
+            found.regrown.append(Run(folder, options | {"regrow_init": "zero", "regrow_finetune_epochs": 1}, {}, "done"))
+    mag, snip = regrowth(found).blocks
+    assert mag.data.loc[0, ["test_top1_mean", "n"]].tolist() == [91.0, 2] and snip.data.loc[0, ["test_top1_mean", "n"]].tolist() == [50.0, 1]
+    assert "regrown from mag at compression 2 to sparsity 0.98" in mag.caption and "regrown from snip" in snip.caption and mag.name != snip.name
+    found.regrown = found.regrown[:4]
+    (mag,) = regrowth(found).blocks
+    assert "regrown to sparsity 0.98" in mag.caption

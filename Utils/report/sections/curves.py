@@ -18,8 +18,8 @@ def training_curves(groups: list[Group]) -> Section | None:
     """Make the section: the training after pruning, all methods of one compression and the dense network in a figure."""
     section = Section("Training curves")
     for group in groups:
-        for compression in sorted({float(run["compression"] or 0) for run in group.runs}) or [0.0]:
-            own = [run for run in group.all if run["pruner"] == DENSE or float(run["compression"] or 0) == compression]
+        for compression in sorted({run.compression for run in group.runs}) or [0.0]:
+            own = [run for run in group.all if run["pruner"] == DENSE or run.compression == compression]
             tables = [table for run in own if (table := _rows(run)) is not None]
             if tables:
                 section.blocks.append(_figure(group, compression, own, pd.concat(tables, ignore_index=True)))

@@ -26,7 +26,7 @@ def histograms(groups: list[Group], choices: Choices) -> Section | None:
     for group in groups:
         compression = shown_compression(group, choices.layer_compression)
         for method in group.methods if compression is not None else ():
-            own = (r for r in group.runs if r["pruner"] == method and float(r["compression"]) == compression)
+            own = (r for r in group.runs if r["pruner"] == method and r.compression == compression)
             run = next((r for r in sorted(own, key=lambda r: r["seed"]) if r.done and r.file(MODEL)), None)
             if run is None:
                 continue
@@ -51,7 +51,7 @@ def _chosen(layers: list[Layer], name: str) -> list[list[Layer]]:
 
 
 def _of(group: Group, run: Run, found: list[Layer], choices: Choices) -> list[Block]:
-    at = f"{run['pruner']} at compression {run['compression']:.6g}, {group.label}"
+    at = f"{run['pruner']} at compression {run.compression:.6g}, {group.label}"
     kept, size = sum(layer.kept for layer in found), sum(layer.size for layer in found)
     words = f"{at}, seed {run['seed']}: {kept:,} of {size:,} weights are kept (sparsity {percent(1 - kept / size)})"
     stem = slug("weights", str(run["pruner"]), group.label)

@@ -83,7 +83,7 @@ def _tables(group: Group) -> pd.DataFrame:
             columns = table[[c.name for c in _columns() if c.name in table or not c.report.table]]
         except (ValueError, KeyError, OSError):
             continue
-        place = {"pruner": str(run["pruner"]), "compression": float(run["compression"]), "seed": run["seed"]}
+        place = {"pruner": str(run["pruner"]), "compression": run.compression, "seed": run["seed"]}
         tables.append(columns.assign(layer=table["module"].fillna("").replace("", "(network)"), **place))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 

@@ -22,7 +22,7 @@ def _levels(group: Group, run: Run) -> list[Block]:
         table = read_table(run.folder / "levels.csv")
     except (ValueError, OSError):
         return []
-    words = f"{run['pruner']} to compression {float(run['compression']):.6g}, seed {run['seed']}"
+    words = f"{run['pruner']} to compression {run.compression:.6g}, seed {run['seed']}"
     caption = f"{group.label}, {words}: density and accuracy of every level. {group.recipe.capitalize()}; n = 1."
     text = table.map(lambda v: f"{v:.6g}" if isinstance(v, float) else str(v))
     return [Table(slug("levels", run["pruner"], group.label, run["seed"]), caption, text, table)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -23,25 +24,41 @@ VALUES = {"val_top1": "validation top-1 (%)", "test_top1": "test top-1 (%)"}
 
 
 def regrowth(collection: Collection) -> Section | None:
-    """Make the section: a table of networks and one of layers for all runs that regrew the same network equally far."""
+    """Make the section: tables of networks and of layers for all runs that regrew networks of one kind equally far.
+
+    Networks of one kind differ in their seeds alone: one method pruned them to one compression (see `_start`).
+    """
     section = Section("Regrowth")
-    found: dict[Hashable, list[Run]] = {}
+    found: dict[Hashable, dict[str, list[Run]]] = {}
     for run in collection.regrown:
-        found.setdefault(tuple(str(run[name]) for name in ALIKE), []).append(run)
-    for runs in found.values():
-        section.blocks += _of(runs)
+        alike = tuple(str(run[name]) for name in ALIKE)
+        found.setdefault(alike, {}).setdefault(_start(run), []).append(run)
+    for starts in found.values():
+        for start, runs in starts.items():
+            section.blocks += _of(runs, start if len(starts) > 1 else "")
     return section if section.blocks else None
 
 
-def _of(runs: Sequence[Run]) -> list[Block]:
+def _start(run: Run) -> str:
+    """Describe the network that a run regrew: its method and compression; the file's name if no run saved it."""
+    file = Path(str(run["regrow_start"]))
+    try:
+        options = read_json(file.parent / "args.json")
+        return f"{options['pruner']} at compression {float(options['compression']):.6g}"
+    except (Refused, OSError, KeyError, TypeError, ValueError):
+        return str(file)
+
+
+def _of(runs: Sequence[Run], start: str) -> list[Block]:
+    """Return the blocks of a table; `start` names the networks that were regrown, if others have tables of their own."""
     rows = [table for run in runs if (table := _table(run, ROWS)) is not None]
     if not rows:
         return []
     first = runs[0]
     label = f"{first['model_class']} {shortened(last_part(str(first['model'])))} on {shortened(last_part(str(first['dataset'])))}"
-    table = pd.concat(rows, ignore_index=True).drop_duplicates(["network", "seed"])  # allocations share their rivals
+    table = pd.concat(rows, ignore_index=True).drop_duplicates(["network", "seed", "start"])  # allocations share their rivals
     sparsity = table.loc[table["role"] == REGROWN, "sparsity"].iloc[0]
-    label = f"{label}, regrown to sparsity {sparsity:.4g}"
+    label = f"{label}, regrown{f' from {start}' if start else ''} to sparsity {sparsity:.4g}"
     seeds = len(set(table["seed"]))
     caption = (
         f"{label}: what the sparse network, the same fine-tuning without regrowth, plain pruning to the same sparsity and "
@@ -62,9 +79,10 @@ def _of(runs: Sequence[Run]) -> list[Block]:
 
 
 def _table(run: Run, name: str) -> pd.DataFrame | None:
-    """Read a table of a run, with its seed and with networks named by their method; None if it cannot be read."""
+    """Read a table of a run, with its seed and start, and with networks named by their method; None if it cannot be read."""
     try:
-        table = as_named(read_csv(run.folder / name)).assign(seed=run["seed"])
+        start = Path(str(run["regrow_start"])).resolve()
+        table = as_named(read_csv(run.folder / name)).assign(seed=run["seed"], start=str(start))
         table["role"] = table["network"]
         chosen = read_json(run.folder / JSON).get("replay")
         table.loc[table["role"] == REGROWN, "network"] = f"{REGROWN}, {_choice(run, replayed=bool(chosen))}"

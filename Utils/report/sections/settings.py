@@ -6,14 +6,15 @@ from typing import Any
 
 import pandas as pd
 
+from Utils.options.resolve import short_digest
 from Utils.options.table import incidental
 from Utils.report.blocks import Block, Note, Section, Table
-from Utils.report.collect import BESIDE, Run
+from Utils.report.collect import NOT_RECIPE, Run
 from Utils.report.groups import Group
 from Utils.report.recipes import text_of
 
 # Options that vary within the tables, or that name places.
-VARIED = {"pruner", "compression", "density", "sparsity", "seed", *BESIDE, *incidental()}
+VARIED = {"pruner", "compression", "density", "sparsity", "seed", *NOT_RECIPE, *incidental()}
 
 
 def settings(groups: list[Group]) -> Section:
@@ -21,23 +22,30 @@ def settings(groups: list[Group]) -> Section:
 
     Else each value is listed with the tables or methods that have it.
     """
-    runs = [(run, group) for group in groups for run in group.all]
-    names = dict.fromkeys(name for run, _ in runs for name in run.options if name not in VARIED)
+    runs = [(_words(run), _place(run, group)) for group in groups for run in group.all]
     shared, rows = [], []
-    for name in names:
+    for name in dict.fromkeys(name for words, _ in runs for name in words):
         values: dict[str, list[str]] = {}
-        for run, group in runs:
-            if name in run.options and (name, run[name]) != ("scale", 1):
-                values.setdefault(_word(run[name]), []).append(_place(run, group))
+        for words, place in runs:
+            if name in words:
+                values.setdefault(words[name], []).append(place)
         if len(values) < 2:
-            shared += [f"{name.replace('_', ' ')}: {value}" for value in values]
+            shared += [f"{name}: {value}" for value in values]
             continue
         for value, whose in values.items():
-            rows.append({"option": name.replace("_", " "), "value": value, "for": _whose(whose, groups)})
+            rows.append({"option": name, "value": value, "for": _whose(whose, groups)})
     blocks: list[Block] = [Note(f"All runs have {'; '.join(shared)}.")] if shared else []
     if rows:
         blocks.append(Table("settings-that-differ", "Options that are not the same for all runs.", pd.DataFrame(rows), words=3))
     return Section("Settings", blocks)
+
+
+def _words(run: Run) -> dict[str, str]:
+    """Return the options of a run and the contents of its files, as words for a reader."""
+    names = (name for name in run.options if name not in VARIED and (name, run[name]) != ("scale", 1))
+    return {name.replace("_", " "): _word(run[name]) for name in names} | {
+        f"SHA-256 of {file}": short_digest(digest) for file, digest in run.contents.items()
+    }
 
 
 def _whose(whose: list[str], groups: list[Group]) -> str:

@@ -37,7 +37,7 @@ def traces(collection: Collection) -> Section | None:
 
 def _of_run(run: Run) -> list[Block]:
     model, dataset = (last_part(str(run[name])) for name in ("model", "dataset"))
-    at = "" if run["pruner"] == DENSE else f" at compression {float(run['compression'] or 0):.6g}"
+    at = "" if run["pruner"] == DENSE else f" at compression {run.compression:.6g}"
     title = f"{model} on {dataset}, {run['pruner']}{at}, seed {run['seed']}"
     try:
         check_file(run.folder / "trace.json")
