@@ -60,19 +60,20 @@ def _run(argv: Sequence[str] | None, out: streams.Shown) -> int:
 
 
 def _dispatch(command: Command) -> None:
+    from Utils.options.experiments import module_of
     from Utils.options.types import Assignment, Grid, Listing  # late, as the help does not need them
 
     if isinstance(command, Listing):
         import_module("Utils.options.listing").print_list(command.what)
     elif isinstance(command, Assignment):
-        import_module("Experiments.assignment").run(command)
+        module_of(command.experiment).run(command)
     elif isinstance(command, Grid):
         import_module("Utils.grid.under_torchrun" if torchrun.launched()[1] > 1 else "Utils.grid.run").run(command)
     elif command.dry_run:
         import_module("Utils.grid.run").show(command)
     else:
         with torchrun.process_group(command.no_cuda):
-            import_module(f"Experiments.{command.experiment.replace('-', '_')}").run(command)
+            module_of(command.experiment).run(command)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from tqdm import tqdm
 from Utils.base.errors import Refused, RunFailed
 from Utils.base.files import writable
 from Utils.base.text import print_lines
-from Utils.grid.status import Group, Standing, groups_of, seconds_left
+from Utils.grid.status import Group, RunProgress, groups_of, seconds_left
 from Utils.options.types import Options
 
 EXPERIMENT = {
@@ -64,7 +64,7 @@ def _time_left(group: Group) -> str:
     return left + (f" ({unknown})" if unknown else "")
 
 
-def _row(row: Standing) -> dict[str, object]:
+def _row(row: RunProgress) -> dict[str, object]:
     summary, total = row.state.summary, row.total
     spent = summary.get("seconds")
     top1 = summary.get("top1_last")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
-from importlib import import_module
 from typing import NamedTuple
 
 from Utils.base.errors import Refused, RunFailed
 from Utils.base.locks import is_locked
+from Utils.base.text import one_line
 from Utils.compute.device import device_of
 from Utils.data.open_set import Datasets
+from Utils.options.experiments import module_of
 from Utils.options.failures import failure
 from Utils.options.types import Options
 from Utils.runs.folder import Busy, RunFolder
@@ -53,7 +54,7 @@ def run_cell(options: Options, datasets: Datasets | None = None, *, quiet: bool 
 
 def _run(options: Options, datasets: Datasets | None) -> Outcome:
     try:
-        import_module(f"Experiments.{options.experiment.replace('-', '_')}").run(options, datasets)
+        module_of(options.experiment).run(options, datasets)
     except Busy:
         return Outcome("busy")
     except RunFailed as error:  # the run has noted this in its folder, if that could be written
@@ -72,4 +73,4 @@ def record_failure(options: Options, reason: str) -> Outcome:
             if folder.resume(goes_on=False) is None:
                 folder.begin(device_of(options))
             folder.finish(failed_summary(folder, reason))
-    return Outcome("failed", " ".join(reason.split()))
+    return Outcome("failed", one_line(reason))

@@ -37,7 +37,7 @@ from Utils.training.set_up import load_pruner, prepare
 
 STEPS, LONG = 3, 1.0  # the number of timed calls, and the seconds after which no further call begins
 SCORED = 64  # images of the timed scoring pass
-MADE_OF = (
+ESTIMATE_NOTE = (
     "measured here and now on random images: steps times epochs, rounds of scoring, evaluation and inference times; dense "
     "training once for all cells that share it; reading and augmenting images and starting processes come on top"
 )
@@ -88,7 +88,7 @@ def print_estimate(plan: Grid, states: Mapping[str, State], datasets: Datasets) 
         seconds = max(found.total / at_once, found.longest)
         computing = tqdm.format_interval(found.total)
         print(f"Time left: about {tqdm.format_interval(seconds)} ({computing} of computing, {at_once} at a time)")
-        print(f"  {MADE_OF}")
+        print(f"  {ESTIMATE_NOTE}")
 
 
 def _at_once(plan: Grid) -> int:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from Utils.base.csv_files import read_csv, write_csv
 from Utils.base.files import sha256
+from Utils.base.text import one_line
 from Utils.runs.manifest import OwnFiles
 from Utils.runs.run_files import alone_in
 from Utils.runs.summary_keys import flat
@@ -57,7 +58,7 @@ def _update(own: OwnFiles, cell: str, key: str, content: Mapping[str, Any]) -> N
     try:
         frame = read_grid(path)
     except (OSError, ValueError) as error:
-        return print(f"NOTE: {path} cannot be read ({' '.join(str(error).split())}); the grid's own command writes it again")
+        return print(f"NOTE: {path} cannot be read ({one_line(str(error))}); the grid's own command writes it again")
     rows = frame.index[frame["cell"] == cell] if "cell" in frame else []
     if not len(rows):
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from Utils.grid.estimate import print_estimate
 from Utils.grid.grid_folder import State, begin_grid, check_grid_folder, read_states, state_of, write_grid
 from Utils.grid.tables import save_tables
 from Utils.grid.workers import Workers
+from Utils.options.experiments import module_of
 from Utils.options.table import of_parts
 from Utils.options.types import Cell, Grid, Options
 from Utils.runs.dense_cache import dense_path
@@ -42,14 +42,8 @@ def run(plan: Grid) -> None:
         Refused: a cell is impossible; no file was written.
         RunFailed: some cells failed; the others are done.
     """
-    if plan.no_save:
-        raise Refused("--no-save: a grid is the folder that it writes")
-    folder = path_of(plan)
-    datasets = Datasets()
-    check_writable(folder)
-    check_grid_folder(folder, plan)
-    OwnFiles(folder).check(GRID)
-    check_cells(plan, datasets)
+    folder, datasets = path_of(plan), Datasets()
+    check_grid(plan, datasets)
     queued = _in_queue(plan, folder)  # read before the folders, so that a cell that ends meanwhile counts as done, not as lost
     states = read_states(plan, queued)
     if plan.dry_run:
@@ -81,7 +75,22 @@ def show(options: Options) -> None:
     print(f"{path_of(options)}: {state.status}")
 
 
-def check_cells(plan: Grid, datasets: Datasets) -> None:
+def check_grid(plan: Grid, datasets: Datasets) -> None:
+    """Refuse a grid whose folder cannot be written or holds something else, or one of whose cells is impossible.
+
+    Raises:
+        Refused: no file was written.
+    """
+    if plan.no_save:
+        raise Refused("--no-save: a grid is the folder that it writes")
+    folder = path_of(plan)
+    check_writable(folder)
+    check_grid_folder(folder, plan)
+    OwnFiles(folder).check(GRID)
+    _check_cells(plan, datasets)
+
+
+def _check_cells(plan: Grid, datasets: Datasets) -> None:
     """Refuse the first cell with impossible options, shape or budget; each network is built, and the data read, once."""
     layers: dict[str, list[Layer]] = {}
     regrown: set[str] = set()
@@ -100,7 +109,7 @@ def check_cells(plan: Grid, datasets: Datasets) -> None:
             if pruner is None:  # its network is that of a saved run
                 kind = str({k: v for k, v in options.record().items() if k not in ("seed", "split_seed", "expid")})
                 if options.experiment == "regrow" and kind not in regrown and not (folder / "summary.json").exists():
-                    _experiment(options).check(options, datasets)
+                    module_of(options.experiment).check(options, datasets)  # as its `run` would
                     regrown.add(kind)  # the checks do not depend on the seed
                 continue
             data = datasets.open(options, CPU)
@@ -114,11 +123,6 @@ def check_cells(plan: Grid, datasets: Datasets) -> None:
             raise Refused(f"cell {cell.name}: {error}") from error
     for note in sorted(notes - {""}):
         print(note)
-
-
-def _experiment(options: Options) -> Any:
-    """Return the module of an experiment on saved runs; its `check(options, datasets)` refuses what `run` would refuse."""
-    return import_module(f"Experiments.{options.experiment.replace('-', '_')}")
 
 
 def _in_turn(cells: Sequence[Cell], datasets: Datasets) -> Iterator[tuple[Cell, Outcome]]:
@@ -200,4 +204,4 @@ def _in_queue(plan: Grid, folder: Path) -> dict[str, State]:
     from Utils.grid import slurm
 
     slurm.check(plan)
-    return {name: State(status, reason.replace("None", "")) for name, (status, reason) in slurm.waiting(folder).items()}
+    return {name: State(status, reason) for name, (status, reason) in slurm.waiting(folder).items()}

@@ -27,10 +27,10 @@ from Utils.base.errors import Refused, RunFailed
 from Utils.base.files import linked
 from Utils.base.json_files import write_json
 from Utils.base.packages import require
-from Utils.grid.slurm_queue import one_line, outcomes, queued, waiting
+from Utils.grid.slurm_queue import message_of, outcomes, waiting
 from Utils.options.types import Cell, Options
 
-__all__ = ["CellTask", "check", "outcomes", "queued", "submit", "waiting"]
+__all__ = ["CellTask", "check", "outcomes", "submit", "waiting"]
 PROJECT = Path(__file__).resolve().parents[2]
 FLAGS = {"partition": "--slurm-partition", "time": "--slurm-time", "mem": "--slurm-memory", "cpus_per_task": "--slurm-cpus",
          "gpus_per_node": "--slurm-gpus", "gpus": "--slurm-gpus"}  # fmt: skip
@@ -104,9 +104,9 @@ def check(options: Options) -> None:
         if shutil.which(program) is None:
             raise Refused(f"--launcher slurm: {program} is not on PATH; run it on a machine of the cluster that submits jobs")
     for name, _ in options.slurm_option:
-        if flag := FLAGS.get(name.replace("-", "_")):
+        if flag := FLAGS.get(name):
             raise Refused(f"--slurm-option {name}: say it with {flag}")
-        if name.replace("-", "_") in OURS:
+        if name in OURS:
             raise Refused(f"--slurm-option {name}: a grid sets this itself")
 
 
@@ -196,7 +196,7 @@ def _sbatch(cells: Sequence[Cell], folder: Path, options: Options) -> str:
         with _environment(given), contextlib.redirect_stderr(io.StringIO()):  # submitit also prints the errors that it raises
             return executor.submit_array(tasks)[0].job_id.partition("_")[0]
     except RuntimeError as error:
-        message = one_line(str(error))
+        message = message_of(str(error))
         raise (RunFailed if UNREACHABLE.search(message) else Refused)(f"sbatch: {message}") from error
 
 

@@ -20,20 +20,14 @@ STATES = {"RUNNING": "running", "COMPLETING": "running", "CONFIGURING": "running
           "SIGNALING": "running", "STAGE_OUT": "running", "RESIZING": "running", "PENDING": "pending", "REQUEUED": "pending",
           "REQUEUE_HOLD": "pending", "REQUEUE_FED": "pending", "RESV_DEL_HOLD": "pending", "SPECIAL_EXIT": "pending"}  # fmt: skip
 RECORD = {"name": str, "job": str, "cells": list}  # the keys of the record of a submission
+NO_REASON = "None"  # squeue's word, mostly for a running task
 ENDED = "its Slurm task ended without a result"
 
 
-def queued(folder: Path) -> dict[str, str]:
-    """Return the grid's cells that Slurm still has, each with `pending` or `running`.
-
-    Raises:
-        RunFailed: squeue does not answer, so that the cells are unknown.
-    """
-    return {cell: state for cell, (state, _) in waiting(folder).items()}
-
-
 def waiting(folder: Path) -> dict[str, tuple[str, str]]:
-    """Return the same with Slurm's reason: `Resources`, `PartitionTimeLimit` (never starts), `None` for a running task.
+    """Return the grid's cells that Slurm still has, each with `pending` or `running` and Slurm's reason.
+
+    Reasons are such as `Resources` and `PartitionTimeLimit`, with which a task never starts; a running task has none, "".
 
     Raises:
         RunFailed: squeue does not answer, so that the cells are unknown.
@@ -48,13 +42,13 @@ def waiting(folder: Path) -> dict[str, tuple[str, str]]:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RunFailed(f"squeue, which knows the cells that {folder / 'slurm'} submitted, failed: {error}") from error
     if done.returncode:
-        raise RunFailed(f"squeue: {one_line(done.stderr)}")
+        raise RunFailed(f"squeue: {message_of(done.stderr)}")
     found: dict[str, tuple[str, str]] = {}
     for task, state, name, reason in (line.split("|", 3) for line in done.stdout.splitlines() if line.count("|") >= 3):
         for index in _indices(task) if state in STATES and name in records else ():
             cell = records[name][index]
             if found.get(cell, ("pending", ""))[0] == "pending":  # of two submissions, the running one counts
-                found[cell] = STATES[state], reason
+                found[cell] = STATES[state], reason if reason != NO_REASON else ""
     return found
 
 
@@ -68,7 +62,7 @@ def outcomes(folder: Path, cells: Sequence[str]) -> dict[str, str]:
         for index, cell in enumerate(record["cells"]):
             task = record["job"] + (f"_{index}" if len(record["cells"]) > 1 else "")
             logs[cell] = task, folder / "slurm" / record["name"] / f"{task}_0_log.err"
-    found = {cell: _last_words(logs[cell][1]) for cell in cells if cell in logs}
+    found = {cell: _reason_in_log(logs[cell][1]) for cell in cells if cell in logs}
     if unknown := {logs[cell][0]: cell for cell, why in found.items() if not why}:
         command = ["sacct", "-X", "-n", "-P", "-o", "JobID,State", "-j", ",".join(unknown)]
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # accounting may be off
@@ -108,7 +102,7 @@ def _indices(task: str) -> list[int]:
     return [i for first, last in spans for i in range(int(first), int(last or first) + 1)] or [0]
 
 
-def _last_words(log: Path) -> str:
+def _reason_in_log(log: Path) -> str:
     """Read the reason why a task ended from the end of its standard error, where Slurm writes too; "" if there is none."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace")[-8000:].splitlines()
@@ -128,7 +122,7 @@ def _last_words(log: Path) -> str:
     return f"{ENDED}: {said[-1][:200]}" if said else ""
 
 
-def one_line(message: str) -> str:
+def message_of(message: str) -> str:
     """Put a message of one of Slurm's programs on one line, without the program's name."""
     lines = (re.sub(r"^\w+: (error|fatal): ", "", line.strip()) for line in message.splitlines())
     return "; ".join(line for line in lines if line) or "no reason given"

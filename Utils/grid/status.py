@@ -19,7 +19,7 @@ Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunProgress:
     """One run: its name, its state, its progress, and the work that it has to do (see `Utils.runs.progress.work_of`)."""
 
     name: str
@@ -43,7 +43,7 @@ class Group:
     """The cells of a grid, or the single runs among the folders; single runs have no common `folder`."""
 
     folder: Path | None
-    rows: list[Standing] = field(default_factory=list)
+    rows: list[RunProgress] = field(default_factory=list)
 
     def count(self, status: str) -> int:
         """Count the runs with this status."""
@@ -69,7 +69,7 @@ def groups_of(folders: Iterable[str | Path]) -> tuple[list[Group], dict[Path, Ex
             if isinstance(options.get("cells"), list):
                 grids.append(Group(folder, _cells(folder, options)))
             else:
-                single.rows.append(Standing(str(folder), state_of(folder), progress_of(folder), work_of(options)))
+                single.rows.append(RunProgress(str(folder), state_of(folder), progress_of(folder), work_of(options)))
         except (Refused, OSError) as error:
             bad[folder] = error
     return grids + ([single] if single.rows else []), bad
@@ -84,7 +84,7 @@ def _check(options: Mapping[str, Any]) -> None:
         check_options(options, str(options["experiment"]))
 
 
-def _cells(folder: Path, grid: Mapping[str, Any]) -> list[Standing]:
+def _cells(folder: Path, grid: Mapping[str, Any]) -> list[RunProgress]:
     """Return the cells that a grid's `args.json` names; for a cell that has not begun, its work is read from there."""
     known = grid.get("work") if isinstance(grid.get("work"), dict) else {}
     rows = []
@@ -101,11 +101,11 @@ def _cells(folder: Path, grid: Mapping[str, Any]) -> list[Standing]:
             state = State("failed", str(error))
         except OSError as error:
             state = State("failed", f"cannot be read: {error.strerror or error}")
-        rows.append(Standing(name, state, progress, work if isinstance(work, dict) else {}))
+        rows.append(RunProgress(name, state, progress, work if isinstance(work, dict) else {}))
     return rows
 
 
-def seconds_left(rows: Sequence[Standing]) -> tuple[float | None, str]:
+def seconds_left(rows: Sequence[RunProgress]) -> tuple[float | None, str]:
     """Estimate the seconds of computing that running and pending runs still need, from the epochs measured among `rows`.
 
     Returns:
@@ -130,7 +130,7 @@ def seconds_left(rows: Sequence[Standing]) -> tuple[float | None, str]:
     return sum(known) if known else None, reasons
 
 
-def _epochs_left(row: Standing, dense: set[Key]) -> int | None:
+def _epochs_left(row: RunProgress, dense: set[Key]) -> int | None:
     """Return the epochs that a run still trains, without a dense training that is done or was counted before."""
     if row.total is None:
         return None
@@ -142,12 +142,12 @@ def _epochs_left(row: Standing, dense: set[Key]) -> int | None:
     return left
 
 
-def _dense(row: Standing) -> Key:
+def _dense(row: RunProgress) -> Key:
     """Return the options that cells with a common dense training share."""
     return tuple(str(value) for name, value in sorted(row.work.items()) if name != "post_epochs")
 
 
-def _paces(rows: Iterable[Standing]) -> dict[Key, float]:
+def _paces(rows: Iterable[RunProgress]) -> dict[Key, float]:
     """Return the seconds of an epoch by `pace`: its training, and its evaluation if finished runs tell it."""
     trained: dict[Key, list[tuple[float, int]]] = {}
     tested: dict[Key, list[tuple[float, int]]] = {}

@@ -82,5 +82,10 @@ def save_tables(plan: Grid, folder: Path, states: Mapping[str, State], earlier: 
     for name, state in failed.items():
         print(f"FAILED {name}: {state.reason}")
     if failed:
-        first = ", ".join(list(failed)[:3]) + ", ..." * (len(failed) > 3)
-        raise RunFailed(f"{len(failed)} of {len(states)} cells failed: {first}")
+        raise failed_cells(list(failed), len(states))
+
+
+def failed_cells(names: Sequence[str], count: int) -> RunFailed:
+    """Return the error of a grid of `count` cells in which those of these `names` failed; it has the first three names."""
+    first = ", ".join(names[:3]) + ", ..." * (len(names) > 3)
+    return RunFailed(f"{len(names)} of {count} cells failed: {first}")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import import_module
 
-from Utils.base.errors import Refused, RunFailed
+from Utils.base.errors import RunFailed
 from Utils.compute import processes
 from Utils.compute.torchrun import process_group
 from Utils.data.open_set import Datasets
-from Utils.grid import run as alone
-from Utils.grid.grid_folder import begin_grid, check_grid_folder, read_states, state_of
-from Utils.grid.tables import save_tables
+from Utils.grid.grid_folder import begin_grid, read_states, state_of
+from Utils.grid.run import check_grid
+from Utils.grid.tables import failed_cells, save_tables
+from Utils.options.experiments import module_of
 from Utils.options.types import Grid
-from Utils.runs.folder import check_writable
-from Utils.runs.manifest import GRID, OwnFiles
 from Utils.runs.places import path_of
 from Utils.training.phase import Diverged
 
@@ -40,8 +38,8 @@ def run(plan: Grid) -> None:
 
 def _run_cells(plan: Grid) -> None:
     datasets = Datasets()
-    processes.decided(lambda: _check(plan, datasets))
-    experiment = import_module(f"Experiments.{plan.experiment.replace('-', '_')}")
+    processes.decided(lambda: check_grid(plan, datasets))
+    experiment = module_of(plan.experiment)
     failed = []
     for number, cell in enumerate(plan.cells, 1):
         folder = path_of(cell.options)
@@ -56,13 +54,4 @@ def _run_cells(plan: Grid) -> None:
             print(f"FAILED {cell.name}: {error}")
             failed.append(cell.name)
     if failed:
-        raise RunFailed(f"{len(failed)} of {len(plan.cells)} cells failed: {', '.join(failed[:3])}{', ...' * (len(failed) > 3)}")
-
-
-def _check(plan: Grid, datasets: Datasets) -> None:
-    if plan.no_save:
-        raise Refused("--no-save: a grid is the folder that it writes")
-    check_writable(path_of(plan))
-    check_grid_folder(path_of(plan), plan)
-    OwnFiles(path_of(plan)).check(GRID)
-    alone.check_cells(plan, datasets)
+        raise failed_cells(failed, len(plan.cells))

@@ -86,7 +86,7 @@ class Workers:
             if worker.cell and (worker.connection in ready or worker.process.sentinel in ready):
                 cell, outcome = worker.take()
                 if outcome is None:
-                    outcome = record_failure(cell.options, worker.epitaph())
+                    outcome = record_failure(cell.options, worker.cause_of_death())
                     self._workers[slot] = _Worker(slot, self.jobs)
                 yield cell, outcome
 
@@ -117,7 +117,8 @@ class _Worker:
             self.process.join()
             return cell, None
 
-    def epitaph(self) -> str:
+    def cause_of_death(self) -> str:
+        """Say how the process ended."""
         code = self.process.exitcode or 0
         return f"its worker process died ({f'signal {-code}' if code < 0 else f'exit status {code}'})"
 

@@ -11,8 +11,9 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parents[2] / "Experiments"
@@ -111,6 +112,11 @@ def _names(pattern: str) -> Iterator[str]:
 
 
 EXPERIMENTS = read_experiments()
+
+
+def module_of(name: str) -> ModuleType:
+    """Import the module of an experiment; its `run` runs it."""
+    return import_module(f"Experiments.{name.replace('-', '_')}")
 
 
 def of_kind(kind: str) -> tuple[str, ...]:

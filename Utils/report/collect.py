@@ -12,6 +12,7 @@ from typing import Any
 
 from Utils.base.errors import Refused, RunFailed
 from Utils.base.json_files import read_json
+from Utils.base.text import one_line
 from Utils.grid.grid_folder import state_of
 from Utils.options.experiments import of_kind
 from Utils.options.report_choices import check
@@ -240,9 +241,9 @@ def _read(folder: Path) -> Run:
         state = state_of(folder)
         check_options(options, str(options["experiment"]))
     except Refused as error:
-        return Run(folder, {}, {}, "damaged", " ".join(str(error).split()))
+        return Run(folder, {}, {}, "damaged", one_line(str(error)))
     if options["experiment"] in PRUNING and options.get("compression") is None:  # without it, it has no place in any table
         status = "damaged" if state.status == "done" else state.status
         return Run(folder, {}, {}, status, "args.json: no compression")
     summary = state.summary if state.status == "done" else {}
-    return Run(folder, options, summary, state.status, " ".join(state.reason.split()), state.notes)
+    return Run(folder, options, summary, state.status, one_line(state.reason), state.notes)

@@ -11,7 +11,7 @@ import pytest
 from Utils.base.json_files import read_json
 from Utils.base.locks import Lock
 from Utils.grid.grid_folder import State
-from Utils.grid.status import Standing, groups_of, seconds_left
+from Utils.grid.status import RunProgress, groups_of, seconds_left
 from Utils.runs.progress import epochs_of, progress_of
 
 BASE = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--post-epochs", "3", "--prune-epochs", "1", "--expid", "g"]
@@ -108,7 +108,7 @@ def test_epochs_in_all(work, epochs):
 
 
 def test_nothing_noted_is_unknown(tmp_path):
-    rows = [Standing("x", State("pending"), progress_of(tmp_path), {})]
+    rows = [RunProgress("x", State("pending"), progress_of(tmp_path), {})]
     assert seconds_left(rows) == (None, "1 run unknown, nobody noted what they train")
 
 
