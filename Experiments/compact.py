@@ -20,7 +20,7 @@ from Models.compact import Compact
 from Models.masking import apply_masks
 from Models.shapes import eval_mode
 from Utils.base.errors import Refused, RunFailed, out_of_memory
-from Utils.base.text import print_lines, shown
+from Utils.base.text import one_line, print_lines, shown
 from Utils.compact.comparison import LARGE, Agreement, agreement, kept_units, latencies, sizes, state_file
 from Utils.compact.export import Exported, export, has_onnx
 from Utils.compact.trained import compacted
@@ -68,7 +68,7 @@ def _failure(error: Exception, options: Options) -> Exception:
     """Return the reason why a run has no compact network; a user's own network may raise anything."""
     if options.verbose:
         traceback.print_exception(error)
-    text = " ".join(str(error).split())
+    text = one_line(str(error))
     if isinstance(error, Refused | RunFailed):
         return (Refused if isinstance(error, Refused) else RunFailed)(text)
     if out_of_memory(error):

@@ -9,6 +9,7 @@ from torch import nn
 
 from Models.shapes import dry_run
 from Utils.base.errors import Refused
+from Utils.base.text import one_line
 
 SHOWN = 4  # parts of an output that a line describes
 
@@ -19,7 +20,7 @@ def check_shape(model: nn.Module, input_shape: tuple[int, ...], num_classes: int
     try:
         output = dry_run(model, input_shape)
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(str(error)) or type(error).__name__
         raise Refused(f"--model {name} cannot take {images}: {reason}") from error
     wanted = [1, num_classes]
     if not _fits(output, wanted):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from Utils.base.errors import Refused
-from Utils.base.text import did_you_mean, pick_from
+from Utils.base.text import did_you_mean, one_line, pick_from
 
 if TYPE_CHECKING:
     from torch import nn
@@ -122,7 +122,7 @@ def build(
     except Refused:
         raise
     except (ValueError, ArithmeticError, IndexError, AssertionError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(str(error)) or type(error).__name__
         raise Refused(f"--model {name} cannot be built for images of {_text(input_shape)}: {reason}") from error
     model = model.to("cpu", torch.float32)
     check_shape(model, input_shape, num_classes, name)

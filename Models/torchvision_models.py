@@ -16,6 +16,7 @@ from Models.layers import InputShape
 from Utils.base.errors import Refused
 from Utils.base.network import bounded_network
 from Utils.base.tensor_files import tensors_alone
+from Utils.base.text import one_line
 
 
 def names() -> list[str]:
@@ -82,7 +83,7 @@ def _pretrained(builder: str, num_classes: int, download: bool) -> nn.Module:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 def replace_first_conv(model: nn.Module, channels: int, *, average: bool = False) -> nn.Conv2d:

@@ -20,6 +20,7 @@ from Models.layers import InputShape, weights_of
 from Utils.base.errors import Refused
 from Utils.base.inputs import read_input
 from Utils.base.own_network import COPY, LARGEST
+from Utils.base.text import one_line
 
 PRUNABLE = "these are linear, convolutional, recurrent and attention layers without weight_norm or other parametrizations"
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -131,7 +132,7 @@ def _refusing(name: str, file: str) -> Iterator[None]:
         if isinstance(error, SyntaxError) and error.filename == file:
             lines.append(error.lineno)
         where = f" (line {lines[-1]})" if lines else ""
-        message = _relative_import(error, file) or " ".join(f"{type(error).__name__}: {error}".split())
+        message = _relative_import(error, file) or one_line(f"{type(error).__name__}: {error}")
         raise Refused(f"--model {name} failed{where}: {message}") from error
 
 

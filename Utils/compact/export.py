@@ -18,6 +18,8 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from Utils.base.text import one_line
+
 INPUT, OUTPUT, BATCH = "images", "outputs", "batch"
 CLOSE = 1e-5  # share of the largest output
 
@@ -70,7 +72,7 @@ def export(model: nn.Module, images: torch.Tensor, onnx: bool) -> Exported:
 
 def _text(error: Exception) -> str:
     """Return the beginning of the error, in one line."""
-    line = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    line = f"{type(error).__name__}: {one_line(str(error))}"
     return line if len(line) <= 200 else f"{line[:197]}..."
 
 

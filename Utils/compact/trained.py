@@ -16,6 +16,7 @@ from Models.masking import Prunable
 from Models.reach import has_path
 from Utils.base.errors import RunFailed, out_of_memory
 from Utils.base.seeds import generator
+from Utils.base.text import one_line
 from Utils.compute.clock import Clock
 from Utils.data.dataset import Dataset
 from Utils.measure.counting import multiply_adds
@@ -40,7 +41,7 @@ def compacted(model: nn.Module, prunables: Sequence[Prunable], data: Dataset) ->
     except (RuntimeError, ArithmeticError, ValueError, AttributeError, AssertionError, LookupError, TypeError) as error:
         if out_of_memory(error):
             raise
-        raise RunFailed(f"the network cannot be compacted: {' '.join(str(error).split())}") from error
+        raise RunFailed(f"the network cannot be compacted: {one_line(str(error))}") from error
     if not difference <= TOLERANCE:
         raise RunFailed(f"the network cannot be compacted: the small one's outputs differ by {difference:.1e} of the largest")
     return small

@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from Utils.base.errors import Refused, status_of
+from Utils.base.text import one_line
 from Utils.compute.processes import share
 
 INIT_METHOD = "env://"  # torchrun sets the environment variables
@@ -106,7 +107,7 @@ def _give_way(error: BaseException) -> None:
     if isinstance(error, SystemExit):  # from `decided`: rank 0 has refused or failed
         first, status = 0, status_of(error)
     else:
-        first, status, _ = _note(status_of(error), " ".join(str(error).split()))
+        first, status, _ = _note(status_of(error), one_line(str(error)))
     if first == rank:
         return
     if first == 0:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from Utils.base.errors import Refused
+from Utils.base.text import one_line
 
 _SIGNATURES = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"RIFF": "WebP"}
 _DAMAGED = (  # what Pillow raises on spoilt or unknown files
@@ -72,7 +73,7 @@ def convert(image: Image.Image, place: str, upright: bool = True) -> Image.Image
 
 def _refusal(error: Exception, place: str, content: bytes = b"") -> Refused:
     """Return the message for what Pillow raised on a spoilt or unknown file."""
-    why, advice = " ".join(str(error).split()), "remove or replace it"
+    why, advice = one_line(str(error)), "remove or replace it"
     if isinstance(error, UnidentifiedImageError):
         kind = next((kind for signature, kind in _SIGNATURES.items() if content.startswith(signature)), None)
         why = f"it is damaged, or a kind of {kind} that Pillow does not know" if kind else "it is no image"

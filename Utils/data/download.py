@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from Utils.base.errors import Refused
 from Utils.base.network import PATIENCE, PatientOpener
+from Utils.base.text import one_line
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -121,7 +122,7 @@ def _stream(url: str, part: Path, opener: PatientOpener) -> str:
 
 
 def _one_line(error: object) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(str(error)) or type(error).__name__
 
 
 def missing(title: str, files: Sequence[str], looked: Sequence[Path], why: str) -> Refused:

@@ -17,7 +17,7 @@ from torchvision import datasets
 from Utils.base.errors import Refused
 from Utils.base.network import bounded_network
 from Utils.base.tensor_files import tensors_alone
-from Utils.base.text import did_you_mean
+from Utils.base.text import did_you_mean, one_line
 from Utils.data.catalogue import choices, named_sets
 from Utils.data.decoding import convert
 from Utils.data.download import folder_lock, missing
@@ -102,7 +102,7 @@ def _no_such_set(name: str) -> str:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(str(error)) or type(error).__name__
 
 
 def _takes(set_class: type, name: str) -> bool:

@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from Utils.base.text import one_line
 from Utils.measure.counting import NORMS
 
 COLUMN = "macs_thop"
@@ -129,7 +130,7 @@ def thop_summary(table: pd.DataFrame, model: nn.Module, input_shape: tuple[int, 
         count = count_by_thop(model, input_shape)
         return {"thop": {"version": version(PACKAGE), "macs": count.total, "differences": differences(table, model, count)}}
     except Exception as error:  # a failed comparison must not end the run of a trained network
-        return {"thop": {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}}
+        return {"thop": {"error": f"{type(error).__name__}: {one_line(str(error))}"}}
 
 
 def differences(table: pd.DataFrame, model: nn.Module, count: ThopCount) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from Utils.base.errors import Refused
 from Utils.base.inputs import read_input
-from Utils.base.text import pick_from
+from Utils.base.text import one_line, pick_from
 from Utils.options.flags import Parser
 from Utils.options.option import Option
 from Utils.options.parser import build_parser
@@ -140,7 +140,7 @@ class _Reader(Parser):
     """The command line's parser for the words of a file: it raises an error instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
-        raise Refused(" ".join(message.split()))
+        raise Refused(one_line(message))
 
 
 def _words(option: Option, value: Any, where: str) -> list[str]:

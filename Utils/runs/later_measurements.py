@@ -9,6 +9,7 @@ from typing import Any
 
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
+from Utils.base.text import one_line
 from Utils.options.experiments import EXPERIMENTS
 from Utils.runs.manifest import OwnFiles
 from Utils.runs.run_files import alone_in
@@ -73,7 +74,7 @@ def later_numbers(folder: Path) -> tuple[dict[str, Any], list[str]]:
         try:
             numbers |= read(file) if file.exists() else {}
         except Refused as error:
-            notes.append(f"NOTE: {' '.join(str(error).split())}; {instead}")
+            notes.append(f"NOTE: {one_line(str(error))}; {instead}")
     return numbers, notes
 
 

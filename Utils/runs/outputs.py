@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import pandas as pd
 import torch
 
+from Utils.base.text import one_line
 from Utils.compute.clock import Clock
 from Utils.compute.precision import Precision
 from Utils.compute.processes import is_first
@@ -104,7 +105,7 @@ def _trace_summary(folder: RunFolder) -> dict[str, Any]:
     try:
         step = measure(folder.path / "trace.json").summary
     except Exception as error:  # a failed summary must not end the run of a trained network
-        print(f"NOTE: {folder.path / 'trace.json'} cannot be summed up: {type(error).__name__}: {' '.join(str(error).split())}")
+        print(f"NOTE: {folder.path / 'trace.json'} cannot be summed up: {type(error).__name__}: {one_line(str(error))}")
         return {}
     busy, convolution = step["busy"], step["convolution"]["forward"]
     return {
