@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from Pruners._shared.base import Pruner
 
+DENSE = "dense"  # the method that keeps every weight
+
 
 def names() -> tuple[str, ...]:
     """List the names that `--pruner` takes, from the names of the files; none is imported, so that this needs no torch.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from Utils.options.table import defaults
-from Utils.report.collect import Collection, Run
+from Utils.report.collect import Collection
+from Utils.report.report_run import Run
 
 SINGLE = defaults("singleshot") | {"model_class": "default", "density": 1.0, "sparsity": 0.0, "prune_epochs": 1}
 

@@ -1,8 +1,7 @@
 """Figures of runs against compression or FLOPs: accuracy, time, cost; a line per method, a band over its seeds.
 
 All take `runs`, a row per run: `pruner` (`dense` for an unpruned network), `compression` (log10 of total over kept), `seed`, the
-columns drawn, and, if known, `collapsed`. `methods` are all methods of the document that the figure is part of (see
-`Utils.figures.style.looks`).
+columns drawn, and, if known, `collapsed`.
 """
 
 from __future__ import annotations
@@ -17,27 +16,25 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from Utils.figures.style import DENSE, GREY, Look, in_order, label_axes, legend_below, looks, make_panels
+from Pruners import DENSE
+from Utils.figures.style import GREY, Look, band_label, in_order, label_axes, legend_below, looks, make_panels
 
-TOP = "α = log₁₀ ρ"
+ALPHA_LABEL = "α = log₁₀ ρ"
+ACCURACY = "last-epoch top-1 (%)"
 APART = 0.065  # share of the axis' length: the least distance of two labels on top
 
 
-def accuracy_figure(
-    runs: pd.DataFrame, title: str, value_label: str = "last-epoch top-1 (%)", methods: Sequence[str] = ()
-) -> Figure:
+def accuracy_figure(runs: pd.DataFrame, title: str) -> Figure:
     """Draw `accuracy` (percent) against the compression ratio; every line starts at the dense network if there is one."""
-    return _against_compression(runs, "accuracy", title, value_label, methods)
+    return _against_compression(runs, "accuracy", title, ACCURACY)
 
 
-def compression_figure(
-    runs: pd.DataFrame, column: str, title: str, ylabel: str, log: bool = False, methods: Sequence[str] = ()
-) -> Figure:
+def compression_figure(runs: pd.DataFrame, column: str, title: str, ylabel: str, log: bool = False) -> Figure:
     """Draw any `column`, such as seconds or FLOPs, against the compression ratio.
 
     The axis begins at zero, or is logarithmic with `log`.
     """
-    figure = _against_compression(runs, column, title, ylabel, methods)
+    figure = _against_compression(runs, column, title, ylabel)
     axes = figure.axes[0]
     if log:
         axes.set_yscale("log")
@@ -47,16 +44,16 @@ def compression_figure(
     return figure
 
 
-def _against_compression(runs: pd.DataFrame, column: str, title: str, ylabel: str, methods: Sequence[str]) -> Figure:
+def _against_compression(runs: pd.DataFrame, column: str, title: str, ylabel: str) -> Figure:
     points = _points(runs, column)
     points["x"] = 10 ** points["compression"]
-    figure, axes = _draw(points, title, looks([*methods, *runs["pruner"]]))
+    figure, axes = _draw(points, title, looks(runs["pruner"]))
     label_axes(axes, "compression ratio ρ = total / kept weights (log axis)", ylabel)
     low, high = _limits(points["x"])
     axes.set_xlim(low, high)
     _set_ticks(axes, [tick for tick in log_ticks(low, high) if tick >= 1])
     top = axes.secondary_xaxis("top")
-    top.set_xlabel(TOP, fontsize=9)
+    top.set_xlabel(ALPHA_LABEL, fontsize=9)
     top.tick_params(labelsize=8)
     shown = _spread(sorted(points["compression"].unique()), APART * math.log10(high / low))
     top.xaxis.set_major_locator(FixedLocator([10**alpha for alpha in shown]))
@@ -65,12 +62,12 @@ def _against_compression(runs: pd.DataFrame, column: str, title: str, ylabel: st
     return figure
 
 
-def flops_accuracy_figure(runs: pd.DataFrame, title: str, methods: Sequence[str] = ()) -> Figure:
+def flops_accuracy_figure(runs: pd.DataFrame, title: str) -> Figure:
     """Draw `accuracy` against the mean `flops_ratio` (kept over total), as `accuracy_figure` does; few FLOPs lie right."""
     points = _points(runs, "accuracy").rename(columns={"flops_ratio": "x"})
     points["x"] = points["x"].where(points["x"] > 0)  # zero has no place on a logarithmic axis
-    figure, axes = _draw(points, title, looks([*methods, *runs["pruner"]]))
-    label_axes(axes, "FLOPs kept (% of dense, log axis, fewer to the right)", "last-epoch top-1 (%)")
+    figure, axes = _draw(points, title, looks(runs["pruner"]))
+    label_axes(axes, "FLOPs kept (% of dense, log axis, fewer to the right)", ACCURACY)
     low, high = _limits(points["x"].dropna())
     axes.set_xlim(high, low)
     _set_ticks(axes, log_ticks(low, high), 100)
@@ -113,8 +110,7 @@ def _draw(points: pd.DataFrame, title: str, look: dict[str, Look]) -> tuple[Figu
         labels.append("hollow: collapsed")
     if (points["n"] > 1).any():
         handles.append(Patch(facecolor=GREY, alpha=0.3))
-        seeds = sorted(set(points.loc[points["n"] > 0, "n"]))
-        labels.append(f"min to max of {seeds[0]}" + (f" to {seeds[-1]} seeds" if len(seeds) > 1 else " seeds"))
+        labels.append(band_label(points.loc[points["n"] > 0, "n"]))
     legend_below(figure, handles, labels)
     return figure, axes
 

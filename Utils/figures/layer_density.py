@@ -15,7 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from Utils.figures.style import BLACK, DENSE, FAINT, GREY, LIGHT, VERMILION, VIRIDIS, Look, in_order, legend_below, looks, wrapped
+from Pruners import DENSE
+from Utils.figures.style import BLACK, FAINT, GREY, LIGHT, VERMILION, VIRIDIS, Look, in_order, legend_below, looks, wrapped
 
 LOWEST = 1e-4  # the end of the colour scale; lower densities have the same colour
 PRINTED = 40  # the most rows with room for a number in each cell
@@ -85,13 +86,12 @@ def density_text(value: float) -> str:
     return f"{value:.2g}" if value < 0.01 else f"{value:.3g}"
 
 
-def layer_bars(table: pd.DataFrame, title: str, ylabel: str, methods: Sequence[str] = ()) -> Figure:
+def layer_bars(table: pd.DataFrame, title: str, ylabel: str) -> Figure:
     """Draw a row per layer: the kept numbers of each method (columns) as dots, the dense layer as a bar.
 
-    The axis is logarithmic; layers that keep no weight stand at its left end, hollow. `ylabel` names the value; `methods` are
-    those of the whole document.
+    The axis is logarithmic; layers that keep no weight stand at its left end, hollow. `ylabel` names the value.
     """
-    present, look = in_order(table.columns), looks([*methods, *table.columns])
+    present, look = in_order(table.columns), looks(table.columns)
     names, rows = _names(table), len(table)
     row = 0.28 if rows <= 24 else 0.18
     figure = Figure((max(5.6, 0.068 * max(len(n) for n in names) + 4.2), row * rows + 1.2), layout="constrained")

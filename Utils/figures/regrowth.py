@@ -6,9 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from Utils.figures.style import BLUE, GREEN, GREY, ORANGE, PALE_BLUE, VERMILION, label_axes, make_panels
-
-MANY = 12  # with more layers than this, names stand upright
+from Utils.figures.style import BLUE, GREEN, GREY, ORANGE, PALE_BLUE, VERMILION, label_axes, make_panels, name_ticks
 
 
 def regrow_figure(rows: pd.DataFrame, layers: pd.DataFrame, episodes: pd.DataFrame | None, title: str) -> Figure:
@@ -24,10 +22,10 @@ def regrow_figure(rows: pd.DataFrame, layers: pd.DataFrame, episodes: pd.DataFra
     axes[1].bar(places + 0.2, last["density_after"], 0.4, color=BLUE, label="after")
     axes[1].legend(fontsize=8)
     label_axes(axes[1], "layer", "density", "What the layers kept")
-    _names(axes[1], first["layer"])
+    name_ticks(axes[1], first["layer"])
     axes[2].bar(places, layers.groupby("layer", sort=False)["allocated"].sum(), 0.6, color=GREEN)
     label_axes(axes[2], "layer", "weights", "Regrown weights, and SSIM")
-    _names(axes[2], first["layer"])
+    name_ticks(axes[2], first["layer"])
     if first["ssim"].notna().any():
         twin = axes[2].twinx()
         twin.plot(places, first["ssim"], "o", color=VERMILION, markersize=5)
@@ -60,7 +58,7 @@ def layers_figure(table: pd.DataFrame, title: str) -> Figure:
     axes[2].bar(np.arange(len(order)), order["final_improvement"], 0.6, color=np.where(order["equal"], BLUE, ORANGE))
     axes[2].axhline(0, color=GREY, linewidth=0.8)
     label_axes(axes[2], "layer, by rising SSIM", "points of top-1", "Improvement by layer")
-    _names(axes[2], order["layer"])
+    name_ticks(axes[2], order["layer"])
     sizes = 20 + 280 * known["capacity"] / max(known["capacity"].max(), 1)
     axes[3].scatter(known["ssim"], known["final_improvement"], s=sizes, color=GREEN, alpha=0.6)
     label_axes(axes[3], "SSIM", "points of top-1", "Area: capacity")
@@ -84,10 +82,6 @@ def _search(axes, episodes: pd.DataFrame) -> None:
         axes.plot(part["episode"], 100 * part["best"], "-", color=VERMILION, label="best" if step == 1 else None)
     axes.legend(fontsize=8)
     label_axes(axes, "episode", "validation top-1 (%)", "Search")
-
-
-def _names(axes, names: pd.Series) -> None:
-    axes.set_xticks(np.arange(len(names)), names, rotation=90 if len(names) > MANY else 45, fontsize=7)
 
 
 def bench_figure(table: pd.DataFrame, title: str) -> Figure:

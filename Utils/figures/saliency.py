@@ -11,9 +11,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from Utils.figures.style import BLUE, COLOURS, VIRIDIS, label_axes, make_panels
-
-MANY = 12  # with more layers than this, names stand upright
+from Utils.figures.style import BLUE, COLOURS, VIRIDIS, label_axes, make_panels, name_ticks
 
 
 def saliency_figure(
@@ -36,7 +34,8 @@ def saliency_figure(
     axes[0].errorbar(places, layers["mean"], [low, layers["std"]], fmt="o", color=BLUE, capsize=3, markersize=4)
     axes[0].set_yscale("log" if positive else "linear")
     label_axes(axes[0], "layer", "saliency", "Mean and deviation by layer")
-    _names(axes[0], layers["layer"])
+    name_ticks(axes[0], layers["layer"])
+    axes[0].grid(False, axis="x")
     grid = classes.pivot_table(index="class", columns="layer", values="mean", sort=False)
     for i, name in enumerate(grid.columns):
         axes[1].plot(grid.index, grid[name], "o-", color=COLOURS[i % len(COLOURS)], markersize=3, linewidth=1, label=name)
@@ -48,7 +47,7 @@ def saliency_figure(
     axes[2].imshow(shown, aspect="auto", cmap=VIRIDIS, vmin=0, vmax=1, interpolation="nearest")
     label_axes(axes[2], "layer", "class", "Of each layer's largest")
     axes[2].set_yticks(np.arange(len(grid)), grid.index, fontsize=7)
-    _names(axes[2], pd.Series(grid.columns))
+    name_ticks(axes[2], pd.Series(grid.columns))
     axes[2].grid(False)
     _weights(axes[3], maps, columns)
     return figure
@@ -69,8 +68,3 @@ def _weights(axes: Axes, maps: Mapping[int, torch.Tensor], columns: Mapping[str,
     axes.set_yticks(np.arange(len(labels)), labels, fontsize=7)
     label_axes(axes, "kept weights, layer after layer (averaged)", "class", "By class and weight")
     axes.grid(False)
-
-
-def _names(axes: Axes, names: pd.Series) -> None:
-    axes.set_xticks(np.arange(len(names)), names, rotation=90 if len(names) > MANY else 45, fontsize=7)
-    axes.grid(False, axis="x")

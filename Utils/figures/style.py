@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 import Pruners
+from Pruners import DENSE
 
 # Okabe and Ito's colours, which people with any colour vision can distinguish. Each colour of a method has its own marker.
 # Yellow is hard to see as a line on white, so it is only used to fill areas.
@@ -32,6 +33,7 @@ GREY, PALE, LIGHT, FAINT = "#808080", "#D0D0D0", "#E5E5E5", "#EFEFEF"
 WIDTH, HEIGHT = 3.9, 3.5  # inches of one panel
 SETTINGS = {"pdf.fonttype": 42, "svg.hashsalt": "figure"}  # text can be searched and edited; ids are the same each time
 UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+MANY = 12  # with more names than this below an axis, they stand upright
 RESOLUTION = 200  # dots per inch of a PNG
 
 
@@ -58,7 +60,6 @@ class Look:
         return Line2D([], [], linestyle=linestyle, linewidth=1.5, **self.marked(7, hollow))
 
 
-DENSE = "dense"
 INDIGO, WINE = "#332288", "#661100"  # dark colours of Tol's, for methods beyond those of the papers
 NAMED = {
     DENSE: Look(BLACK, "*"), "rand": Look(ORANGE, "v"), "mag": Look(GREEN, "^"), "snip": Look(VERMILION, "s"),
@@ -72,8 +73,7 @@ REMAINING = tuple(Look(SPARE_COLOURS[i % 8], SPARE_MARKERS[(i + i // 8) % 8]) fo
 def looks(methods: Iterable[str]) -> dict[str, Look]:
     """Return colour and marker of each method: fixed for the papers' five and for every other method of `Pruners/`.
 
-    Further names get the remaining looks, in alphabetical order of `methods`. Figures that belong together should therefore be
-    given the methods of all of them.
+    Further names get the remaining looks, in alphabetical order of `methods`.
     """
     known = [name for name in Pruners.names() if name not in NAMED]
     others = [*known, *sorted(set(methods) - set(known) - set(NAMED))]
@@ -99,6 +99,17 @@ def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str
                            title=title or None, title_fontsize=9, columnspacing=1.4)  # fmt: skip
     for text in legend.get_texts():
         text.set_parse_math(False)
+
+
+def name_ticks(axes: Axes, names: Sequence[str]) -> None:
+    """Write the names of layers below an axis, one at each whole number; many stand upright."""
+    axes.set_xticks(np.arange(len(names)), names, rotation=90 if len(names) > MANY else 45, fontsize=7)
+
+
+def band_label(seeds: Iterable[int]) -> str:
+    """Say in a legend what a band shows; `seeds` are the numbers of seeds of its points."""
+    numbers = sorted(set(seeds))
+    return f"min to max of {numbers[0]}" + (f" to {numbers[-1]} seeds" if len(numbers) > 1 else " seeds")
 
 
 def make_panels(count: int, title: str, **sharing: bool) -> tuple[Figure, list[Axes]]:

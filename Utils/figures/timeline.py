@@ -14,13 +14,25 @@ from matplotlib.patches import Patch
 
 from Utils.figures import style
 from Utils.trace import intervals
-from Utils.trace import kernel_classes as of
 from Utils.trace.events import OP, Event
+from Utils.trace.kernel_classes import (
+    BACKWARD,
+    CLASSES,
+    CONVOLUTION,
+    CONVOLUTIONS,
+    COPIES,
+    ELEMENTWISE,
+    LOSS,
+    MATMUL,
+    NORM,
+    OTHER,
+    POOLING,
+)
 from Utils.trace.step import Step
 
 COLOURS = {
-    of.CONVOLUTION: style.BLUE, of.BACKWARD: style.SKY, of.MATMUL: style.PURPLE, of.NORM: style.ORANGE, of.POOLING: style.YELLOW,
-    of.LOSS: style.BLACK, of.ELEMENTWISE: style.GREEN, of.COPIES: style.VERMILION, of.OTHER: style.GREY,
+    CONVOLUTION: style.BLUE, BACKWARD: style.SKY, MATMUL: style.PURPLE, NORM: style.ORANGE, POOLING: style.YELLOW,
+    LOSS: style.BLACK, ELEMENTWISE: style.GREEN, COPIES: style.VERMILION, OTHER: style.GREY,
 }  # fmt: skip
 IDLE, EARLIER = style.FAINT, style.PALE
 WIDTH = 11.0  # inches
@@ -45,7 +57,7 @@ def timeline_figure(step: Step, layers: pd.DataFrame, title: str) -> Figure:
     _draw_rows(panels[0], step, rows, layers)
     if left_out:
         panels[0].set_xlabel(f"{panels[0].get_xlabel()}; {left_out} rows in which less ran are not shown")
-    shown = [name for name in of.CLASSES if any((e.work or of.OTHER) == name for _, events, _ in rows for e in events)]
+    shown = [name for name in CLASSES if any((e.work or OTHER) == name for _, events, _ in rows for e in events)]
     colours = {name: COLOURS[name] for name in shown} | {"idle": IDLE} | ({"earlier step": EARLIER} if step.foreign else {})
     handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, frameon=False,
@@ -89,8 +101,8 @@ def _draw_rows(axes: Axes, step: Step, rows: Sequence[tuple[str, list[Event], li
         axes.broken_barh([(0, wall)], (place - HEIGHT / 2, HEIGHT), color=IDLE, linewidth=0)
         before = intervals.clip(intervals.spans(earlier), step.start, step.end) - step.start
         axes.add_collection(_bars(before, place, EARLIER, wall))
-        for name in reversed(of.CLASSES):
-            own = intervals.clip(intervals.spans(e for e in events if (e.work or of.OTHER) == name), step.start, step.end)
+        for name in reversed(CLASSES):
+            own = intervals.clip(intervals.spans(e for e in events if (e.work or OTHER) == name), step.start, step.end)
             axes.add_collection(_bars(own - step.start, place, COLOURS[name], wall))
     if step.marked_end < step.end:
         axes.axvline((step.marked_end - step.start) / 1e6, color="black", linewidth=0.8, linestyle="--")
@@ -109,7 +121,7 @@ def _draw_rows(axes: Axes, step: Step, rows: Sequence[tuple[str, list[Event], li
 
 def _has_layers(events: Sequence[Event], step: Step) -> bool:
     """Tell whether the row is one that layers are timed in."""
-    return any(e.work in of.CONVOLUTIONS and (e.kind == OP) != step.on_device for e in events)
+    return any(e.work in CONVOLUTIONS and (e.kind == OP) != step.on_device for e in events)
 
 
 def _bars(times: np.ndarray, place: int, colour: str, wall: float) -> PolyCollection:
@@ -148,7 +160,7 @@ def _draw_layers(axes: Axes, layers: pd.DataFrame) -> None:
         first = layers["layer"].min() + (own["layer"] - layers["layer"].min()) // group * group
         times = own["time_us"].groupby(first).max() if group > 1 else own.set_index("layer")["time_us"]
         places = times.index + (group - 1) / 2 + (index - (len(passes) - 1) / 2) * width
-        axes.bar(places, times, width, color=COLOURS[of.CONVOLUTION if name == "forward" else of.BACKWARD], label=name)
+        axes.bar(places, times, width, color=COLOURS[CONVOLUTION if name == "forward" else BACKWARD], label=name)
     grouped = f"layer; the longest of {group} neighbours" if group > 1 else "layer"
     axes.set(xlabel=grouped, ylabel="convolution (µs)", xlim=(layers["layer"].min() - 0.7, layers["layer"].max() + 0.7))
     axes.tick_params(labelsize=9)

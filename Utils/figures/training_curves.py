@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from Utils.figures.style import GREY, Look, in_order, label_axes, legend_below, looks, wrapped
+from Utils.figures.style import GREY, Look, band_label, in_order, label_axes, legend_below, looks, wrapped
 
 PANELS = {"train_loss": "train loss", "test_loss": "test loss", "top1_accuracy": "top-1 (%)"}
 SIZE = (5.6, 6.6)  # inches: panels below each other fit a phone or a column
@@ -19,18 +17,17 @@ MARKS = 8  # markers along a line of many epochs
 WIDE = 100  # times the smallest loss; with a larger range the axis is logarithmic
 
 
-def curves_figure(curves: pd.DataFrame, title: str, methods: Sequence[str] = ()) -> Figure:
+def curves_figure(curves: pd.DataFrame, title: str) -> Figure:
     """Draw panels of train loss, test loss and top-1 accuracy: the mean of each method, and a band over its seeds.
 
     Args:
         curves: `pruner, seed, epoch, train_loss, test_loss, top1_accuracy`; epoch 0 is before training and has no train loss.
         title: the title of the figure.
-        methods: all methods of the document that the figure is part of (see `Utils.figures.style.looks`).
     """
     figure = Figure(SIZE, layout="constrained")
     figure.suptitle(wrapped(title, SIZE[0], 11), fontsize=11, parse_math=False)
     panels = figure.subplots(len(PANELS), 1, sharex=True)
-    present, look = in_order(curves["pruner"]), looks([*methods, *curves["pruner"]])
+    present, look = in_order(curves["pruner"]), looks(curves["pruner"])
     for axes, (column, name) in zip(panels, PANELS.items(), strict=True):
         values = curves.assign(value=curves[column].astype(float).where(np.isfinite(curves[column].astype(float))))
         for index, method in enumerate(present):
@@ -45,10 +42,10 @@ def curves_figure(curves: pd.DataFrame, title: str, methods: Sequence[str] = ())
     panels[-1].set_xlabel("epoch", fontsize=10)
     figure.align_ylabels(panels)
     handles, labels = [look[m].handle() for m in present], list(present)
-    seeds = sorted(set(curves.groupby("pruner")["seed"].nunique()))
-    if seeds and seeds[-1] > 1:
+    seeds = curves.groupby("pruner")["seed"].nunique()
+    if (seeds > 1).any():
         handles.append(Patch(facecolor=GREY, alpha=0.3))
-        labels.append(f"min to max of {seeds[0]}" + (f" to {seeds[-1]} seeds" if len(seeds) > 1 else " seeds"))
+        labels.append(band_label(seeds))
     if handles:
         legend_below(figure, handles, labels)
     return figure

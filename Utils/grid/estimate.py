@@ -26,6 +26,7 @@ from Utils.data.open_set import Datasets
 from Utils.grid.grid_folder import State
 from Utils.grid.workers import cores
 from Utils.measure.inference_time import ENOUGH, PASSES, REPEATS, WARM_UP
+from Utils.options.table import of_step_time
 from Utils.options.types import Cell, Grid, Options
 from Utils.runs.dense_cache import dense_path
 from Utils.runs.places import path_of
@@ -41,9 +42,6 @@ ESTIMATE_NOTE = (
     "measured here and now on random images: steps times epochs, rounds of scoring, evaluation and inference times; dense "
     "training once for all cells that share it; reading and augmenting images and starting processes come on top"
 )
-# The options that a step's time depends on, besides the data's shape.
-NETWORK = ("dataset", "image_size", "model", "model_class", "weights", "optimizer", "train_batch_size", "test_batch_size",
-           "quantization")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def estimate(cells: list[Cell], datasets: Datasets, jobs: int = 1) -> Estimate:
         options = cell.options
         pruner, device = load_pruner(options), choose_device(options)
         data = datasets.open(options, torch.device("cpu"))
-        network = tuple(str(getattr(options, name)) for name in NETWORK)
+        network = tuple(str(getattr(options, name)) for name in of_step_time())
         method = (*network, options.pruner, options.prune_epochs, options.prune_dataset_ratio, options.prune_train_mode)
         if method not in scores and not reasons.keys() & {network, method}:
             try:

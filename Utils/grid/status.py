@@ -11,6 +11,7 @@ from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
 from Utils.grid.grid_folder import State, state_of
 from Utils.options.experiments import EXPERIMENTS
+from Utils.options.table import of_step_time
 from Utils.runs.manifest import LOG
 from Utils.runs.progress import Progress, epochs_of, progress_of, work_of
 from Utils.runs.validate import check_options
@@ -34,8 +35,8 @@ class RunProgress:
 
     @property
     def pace(self) -> Key:
-        """The options that determine the time of an epoch: network, dataset, precision, batch size."""
-        return tuple(str(self.work.get(k)) for k in ("model", "model_class", "dataset", "quantization", "train_batch_size"))
+        """The options that determine the time of an epoch, as far as `work` has them."""
+        return tuple(str(self.work.get(name)) for name in of_step_time())
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from Pruners import DENSE
 from Utils.base.errors import RunFailed
 from Utils.grid.grid_folder import State, varying, write_grid
 from Utils.options.types import Grid
@@ -51,7 +52,7 @@ def write_ablation(own: OwnFiles, frame: pd.DataFrame, axes: Sequence[str]) -> p
     plain = cells.loc[cells["ablate"] == "none", [*pairs, ACCURACY]].rename(columns={ACCURACY: "plain"})
     joined = cells.merge(plain, on=pairs) if pairs else cells.merge(plain, how="cross")
     if "pruner" in joined:
-        joined = joined[joined["pruner"] != "dense"]
+        joined = joined[joined["pruner"] != DENSE]
     if joined.empty:
         return None
     joined["delta"] = joined[ACCURACY] - joined["plain"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from Pruners import DENSE
 from Utils.base.errors import Refused
 from Utils.options.grid import expand
 from Utils.options.presets import EXPERIMENT, Part, Preset, names, read_preset
@@ -14,14 +15,15 @@ from Utils.options.resolve import identity, resolve
 from Utils.options.table import defaults, incidental
 from Utils.options.types import Assignment, Cell, Grid
 
+# The keys of the grid's `args.json` that describe its report; `preset` is the preset's name, `report` its table.
+OF_REPORT = ("preset", "title", "description", "report", "scale")
 EPOCHS = ("pre_epochs", "post_epochs", "lr_drops")  # the options that `--scale` multiplies
 
 
 def plan(given: Mapping[str, Any]) -> Assignment:
     """Make the grid of `--experiment assignment`.
 
-    Besides the options that were given, its `args.json` keeps `preset` (its name), `title`, `description`, `report` (the preset's
-    table), `scale` and `parts`.
+    Besides the options that were given, its `args.json` keeps the keys `OF_REPORT` and `parts`.
 
     Raises:
         Refused: there is no such preset, or it is not valid; the line names the file, the part and the flag.
@@ -44,8 +46,8 @@ def plan(given: Mapping[str, Any]) -> Assignment:
             raise Refused(f"{preset.word}, part {part.name}: dense = false leaves no cell")
         cells += own
         parts[part.name] = identity(grid)
-    facts = {"preset": preset.name, "title": preset.title, "description": preset.description, "report": preset.report}
-    recorded = options.record() | facts | {"expid": name, "parts": parts}
+    facts = (preset.name, preset.title, preset.description, preset.report, options.scale)
+    recorded = options.record() | dict(zip(OF_REPORT, facts, strict=True)) | {"expid": name, "parts": parts}
     return Assignment.of(recorded, cells, parts=parts)
 
 
@@ -68,7 +70,7 @@ def _wanted(part: Part, cell: Cell) -> bool:
 
     A part with `dense = false` leaves out the dense network, unless its `pruner-list` names it.
     """
-    return part.dense or cell.values.get("pruner") != "dense" or "dense" in part.lists.get("pruner", ())
+    return part.dense or cell.values.get("pruner") != DENSE or DENSE in part.lists.get("pruner", ())
 
 
 def _cell(part: str, cell: Cell, grid: str) -> Cell:

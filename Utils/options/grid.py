@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from Pruners import DENSE
 from Utils.base.errors import Refused
 from Utils.base.text import flag_of, pick_from
 from Utils.options.experiments import DEFAULT, EXPERIMENTS
@@ -43,12 +44,12 @@ def expand(given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> Grid
     _check_lists(shared, lists)
     pruners = [*lists.get("pruner", [given.get("pruner", defaults(experiment).get("pruner", ""))])]
     trains = "dense" in EXPERIMENTS[experiment].reads
-    overrides = _overrides(given, [*pruners, "dense"] if trains else pruners, lists)
+    overrides = _overrides(given, [*pruners, DENSE] if trains else pruners, lists)
     axes = [o.axis for o in table() if o.axis in lists]
     cells: dict[str, Cell] = {}
     combinations = _combinations(axes, lists, trains)
-    if trains and pruners == ["dense"]:
-        combinations = (values for values in combinations if values.get("pruner") == "dense")
+    if trains and pruners == [DENSE]:
+        combinations = (values for values in combinations if values.get("pruner") == DENSE)
     for values in combinations:
         cell = _cell(shared, values, overrides)
         if cells.setdefault(cell.name, cell).values != cell.values:
@@ -142,11 +143,11 @@ def _combinations(axes: Sequence[str], lists: Mapping[str, Sequence[Any]], train
     order = [o.axis for o in table() if o.axis in axes or (trains and o.axis == "pruner")]
     if trains:
         kept = [a for a in order if a in ("model", "pruner", "seed")]
-        for combination in itertools.product(*(["dense"] if a == "pruner" else lists[a] for a in kept)):
+        for combination in itertools.product(*([DENSE] if a == "pruner" else lists[a] for a in kept)):
             yield dict(zip(kept, combination, strict=True))
     for combination in itertools.product(*(lists[a] for a in axes)):
         values = dict(zip(axes, combination, strict=True))
-        if values.get("pruner") == "dense":
+        if values.get("pruner") == DENSE:
             values = {a: v for a, v in values.items() if a in ("model", "pruner", "seed")}
         yield values
 
@@ -154,7 +155,7 @@ def _combinations(axes: Sequence[str], lists: Mapping[str, Sequence[Any]], train
 def _cell(shared: Mapping[str, Any], values: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]) -> Cell:
     pruner = values.get("pruner", shared.get("pruner", "rand"))
     given = dict(shared)
-    if pruner == "dense":
+    if pruner == DENSE:
         given = {k: v for k, v in shared.items() if k not in (*BUDGET, *ABLATIONS.values())}
     given |= {axis: value for axis, value in values.items() if axis != "ablate"} | overrides.get(pruner, {})
     if turned_on := ABLATIONS[values.get("ablate", "none")]:

@@ -27,6 +27,7 @@ class Option:
         axis: for a list, the name of the option that takes one of its values in each cell of a grid.
         affects: the things that change with it.
         paces: whether the time of a run depends on it; a grid's `args.json` keeps it for the cells that have not begun.
+        step_time: whether the time of one step of training or testing depends on it.
         file: whether its value names a file, whose content then counts with its name.
         late: whether runs were named before it existed; at its default such an option is no part of a name.
         common: whether the short help shows it.
@@ -42,6 +43,7 @@ class Option:
     axis: str | None
     affects: Affects
     paces: bool
+    step_time: bool
     file: bool
     late: bool
     common: bool
@@ -73,6 +75,7 @@ def option(
     axis: str | None = None,
     affects: Affects | None = None,
     paces: bool = False,
+    step_time: bool = False,
     file: bool = False,
     late: bool = False,
     common: bool = False,
@@ -85,8 +88,8 @@ def option(
     """
     declared = {
         "part": part, "help": help, "default": default, "parse": parse, "choices_in": choices, "nargs": nargs, "axis": axis,
-        "affects": PARTS[part].affects if affects is None else affects, "paces": paces, "file": file, "late": late,
-        "common": common, "name": key,
+        "affects": PARTS[part].affects if affects is None else affects, "paces": paces, "step_time": step_time,
+        "file": file, "late": late, "common": common, "name": key,
     }  # fmt: skip
     return dataclasses.field(default=default, metadata={"option": declared})
 

@@ -123,7 +123,7 @@ def _with_density(options: Options, given: list[str]) -> Options:
         density = 10.0**-compression
         sparsity = 1.0 - density
     compression, density, sparsity = (float(f"{value:.{DIGITS}g}") for value in (compression, density, sparsity))
-    if options.pruner == "dense" and density < 1:
+    if options.pruner == Pruners.DENSE and density < 1:
         raise Refused(f"--pruner dense keeps every weight, not a density of {density:.6g}: choose another pruner")
     return replace(options, compression=compression, density=density, sparsity=sparsity)
 

@@ -49,6 +49,12 @@ def affecting(affects: Affects) -> tuple[str, ...]:
 
 
 @lru_cache
+def of_step_time() -> tuple[str, ...]:
+    """Name the options that the time of one step of training or testing depends on, besides the machine."""
+    return tuple(o.name for o in table() if o.step_time)
+
+
+@lru_cache
 def incidental() -> tuple[str, ...]:
     """Name the options that do not make two runs different; all others do, defaults included."""
     return tuple(o.name for o in table() if not o.affects & Affects.NAME)

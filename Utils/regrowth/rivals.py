@@ -121,6 +121,6 @@ def _unpruned(start: PrunedNetwork) -> tuple[dict[str, torch.Tensor], str]:
 def _pruning_options(start: PrunedNetwork) -> Options:
     """Return the options of the run's own pruning; magnitude if it has none, or moved its masks in training."""
     saved = start.saved
-    if saved and saved.reads("prune") and saved.pruner != "dense" and Pruners.load(saved.pruner).growth is None:
+    if saved and saved.reads("prune") and saved.pruner != Pruners.DENSE and Pruners.load(saved.pruner).growth is None:
         return saved
     return Options(experiment="prune", pruner="mag", model=start.options.model, seed=start.options.split_seed)

@@ -15,8 +15,9 @@ import pandas as pd
 from Models import registry
 from Utils.options.experiments import DEFAULT, EXPERIMENTS
 from Utils.options.table import defaults, incidental, read_by
-from Utils.report.collect import Collection, Run
+from Utils.report.collect import Collection
 from Utils.report.recipes import rounds_of
+from Utils.report.report_run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from Utils.figures.accuracy import compression_figure
 from Utils.report.blocks import Block, Figure, Sentences
 from Utils.report.groups import Group
+from Utils.report.report_run import Run
 
 
 def described(group: Group, trained: bool = True) -> str:
@@ -16,6 +19,12 @@ def described(group: Group, trained: bool = True) -> str:
     recipe = f"{group.recipe}; " if trained and group.recipe else ""
     text = f"{recipe}{spread}, {group.n()}."
     return text[0].upper() + text[1:]
+
+
+def recipe_and_n(group: Group, runs: Sequence[Run]) -> str:
+    """Return the recipe of the training and the number of seeds of `runs`, the end of a caption."""
+    recipe = f"{group.recipe[0].upper()}{group.recipe[1:]}; " if group.recipe else ""
+    return f"{recipe}{group.n(runs)}."
 
 
 def sentences(lines: list[str]) -> list[Block]:

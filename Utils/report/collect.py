@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,80 +11,14 @@ from typing import Any
 
 from Utils.base.errors import Refused, RunFailed
 from Utils.base.json_files import read_json
-from Utils.base.text import one_line
-from Utils.grid.grid_folder import state_of
+from Utils.options.assignment import OF_REPORT
 from Utils.options.experiments import of_kind
 from Utils.options.report_choices import check
-from Utils.options.table import incidental
-from Utils.runs.saved_options import recorded_in
-from Utils.runs.validate import check_options, is_number
+from Utils.report.report_run import PRUNING, Run, read_run
+from Utils.runs.validate import is_number
 
 DEPTH = 4  # folders below a named one that are searched for runs
-PRUNING = of_kind("pruning")  # experiments whose runs are the rows of the tables
 STUDIES = of_kind("study")
-# The keys of `args.json` that are not part of the recipe; `contents` counts with the files that other options name.
-NOT_RECIPE = ("expid", "argv", "commit", "dirty", "versions", "device", "machine", "continued", "part", "place", "contents")
-SETTINGS = ("title", "description", "preset", "scale", "report")  # the keys with which an assignment's grid describes its report
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run.
-
-    Attributes:
-        folder: the folder of the run.
-        options: every option that it was made with.
-        summary: its `summary.json`; empty unless it is done.
-        status: pending, running, done, failed or damaged.
-        reason: the reason of the failure, or the damage.
-        notes: a line for each later measurement that cannot be read.
-    """
-
-    folder: Path
-    options: Mapping[str, Any]
-    summary: Mapping[str, Any]
-    status: str
-    reason: str = ""
-    notes: tuple[str, ...] = ()
-
-    def __getitem__(self, option: str) -> Any:
-        return self.options.get(option)
-
-    @property
-    def done(self) -> bool:
-        """Whether the run has numbers."""
-        return self.status == "done"
-
-    @property
-    def compression(self) -> float:
-        """The compression, rounded, so that it is the same however it was given; 0 for a dense network."""
-        return round(float(self["compression"] or 0.0), 9)
-
-    @property
-    def recipe(self) -> dict[str, Any]:
-        """The options that make two runs different."""
-        return {k: v for k, v in self.options.items() if k not in (*incidental(), *NOT_RECIPE)}
-
-    @property
-    def contents(self) -> dict[str, str]:
-        """The SHA-256 of each file that an option names."""
-        found = self["contents"]
-        return {str(file): str(digest) for file, digest in found.items()} if isinstance(found, Mapping) else {}
-
-    @property
-    def identity(self) -> str:
-        """The recipe and the contents of its files, seed included: the numbers of two runs that share it are the same."""
-        return json.dumps([self.recipe, self.contents], sort_keys=True, default=str)
-
-    @property
-    def grid(self) -> str:
-        """The name of the grid that the run is a cell of; empty for a single run."""
-        return self.folder.parent.name if (self.folder.parent / "grid.csv").is_file() else ""
-
-    def file(self, name: str) -> Path | None:
-        """Return a file of the run, if it exists."""
-        path = self.folder / name
-        return path if path.is_file() else None
 
 
 @dataclass
@@ -120,7 +53,7 @@ class Collection:
 
     def add(self, folder: Path) -> None:
         """Sort one run folder in; an unusable one is left out with its reason, without an error."""
-        self.sort_in(_read(folder))
+        self.sort_in(read_run(folder))
 
     def sort_in(self, run: Run) -> None:
         """Sort a run in by its experiment and status."""
@@ -224,7 +157,7 @@ def _cells(grid: Path, found: Collection) -> list[Path]:
 
 def _settings(grid: Path, options: Mapping[str, Any], found: Collection) -> dict[str, Any]:
     """Return the settings of a grid for its report; an invalid value is left out, and listed if it is in `report`."""
-    said = {key: options[key] for key in SETTINGS if options.get(key) not in (None, {})}
+    said = {key: options[key] for key in OF_REPORT if options.get(key) not in (None, {})}
     sound = {key: isinstance(value, str) for key, value in said.items()}
     sound |= {"scale": is_number(said.get("scale")), "report": isinstance(said.get("report"), dict)}
     try:
@@ -233,17 +166,3 @@ def _settings(grid: Path, options: Mapping[str, Any], found: Collection) -> dict
         sound["report"] = False
         found.left_out.append((grid / "args.json", str(error)))
     return {key: value for key, value in said.items() if sound[key]}
-
-
-def _read(folder: Path) -> Run:
-    try:
-        options = recorded_in(folder)
-        state = state_of(folder)
-        check_options(options, str(options["experiment"]))
-    except Refused as error:
-        return Run(folder, {}, {}, "damaged", one_line(str(error)))
-    if options["experiment"] in PRUNING and options.get("compression") is None:  # without it, it has no place in any table
-        status = "damaged" if state.status == "done" else state.status
-        return Run(folder, {}, {}, status, "args.json: no compression")
-    summary = state.summary if state.status == "done" else {}
-    return Run(folder, options, summary, state.status, one_line(state.reason), state.notes)

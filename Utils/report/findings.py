@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from Utils.report.groups import DENSE, Group
+from Pruners import DENSE
+from Utils.report.groups import Group
 from Utils.report.pivot import as_declared, statistics
 from Utils.runs.summary_keys import Key, flags
 
@@ -84,7 +85,8 @@ def inference(group: Group) -> list[str]:
     text = f"All {len(times)} networks took between {low:.4f} and {high:.4f} s, median {middle:.4f} s"
     compact = bool(group.key.get("compact"))
     measured = [run.summary.get("inference") or {} for run in group.all if run.done]
-    places = {tuple(str(times.get(name)) for name in MEASURED_AT) for times in measured if times.get("total_seconds") is not None}
+    timed = (inference for inference in measured if inference.get("total_seconds") is not None)
+    places = {tuple(str(inference.get(name)) for name in MEASURED_AT) for inference in timed}
     if len(places) > 1:
         return [f"{text}; devices, batches, or cells at once were not the same for all, so that methods cannot be told apart."]
     if (high - low) / middle < EQUAL:

@@ -10,16 +10,18 @@ from typing import Any
 
 import pandas as pd
 
+from Pruners import DENSE
 from Utils.figures.style import in_order
 from Utils.options.experiments import DEFAULT
 from Utils.options.table import defaults
-from Utils.report.collect import Collection, Run
-from Utils.report.recipes import DENSE, NETWORK, SPLIT, differences, distance, separate_settings, text_of
+from Utils.report.collect import Collection
+from Utils.report.recipes import ABLATIONS, NETWORK, SPLIT, differences, distance, separate_settings, text_of
+from Utils.report.report_run import Run
 from Utils.runs.saved import last_part, shortened
 from Utils.runs.summary_keys import flags, report_columns, value_at
 
-WORDS = {"quantization": "mixed precision", "reinitialize": "weights drawn anew", "shuffle": "shuffled masks",
-         "invert": "inverted scores", "compact": "without dead units", "no_rewind": "no rewinding"}  # fmt: skip
+WORDS = ABLATIONS | {"quantization": "mixed precision", "compact": "without dead units", "no_rewind": "no rewinding",
+                     "weights_dense": "masks of the file ignored"}  # fmt: skip
 
 
 @dataclass

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from Pruners import DENSE
 from Utils.base.text import flag_of
 from Utils.options.experiments import DEFAULT, EXPERIMENTS
 from Utils.report.blocks import Missing, Section, command_of
-from Utils.report.collect import Collection, Run
-from Utils.report.groups import DENSE, Group
+from Utils.report.collect import Collection
+from Utils.report.groups import Group
 from Utils.report.recipes import distance, recipe_names, value_of
+from Utils.report.report_run import Run
 
 SEEDS = [1, 2, 3]
 ENOUGH = 3  # seeds, below which a standard deviation says little

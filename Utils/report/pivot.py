@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from Pruners import DENSE
 from Utils.report.blocks import Table
-from Utils.report.groups import DENSE, Group
+from Utils.report.groups import Group
 from Utils.runs.summary_keys import Report, flags, report_columns
 
 NOT_RUN = "not run"

@@ -6,16 +6,19 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import Pruners
+from Pruners import DENSE
 from Utils.options.parts import Affects
 from Utils.options.resolve import short_digest
 from Utils.options.table import affecting, of_parts, table
-from Utils.report.collect import Run
+from Utils.report.report_run import Run
 
-DENSE = "dense"
-NETWORK = ("experiment", "model_class", "model", "dataset", "image_size", "pretrained", "weights", "quantization")
+# The options of an ablation, with their words in labels.
+ABLATIONS = {"shuffle": "shuffled masks", "reinitialize": "weights drawn anew", "invert": "inverted scores"}
+PRUNABLE = ("dense_classifier", *of_parts("prunable"))  # options that say which parameters pruning may remove
+# Options that runs of one network share, dense ones included.
+NETWORK = ("experiment", *(n for n in of_parts("model", "network", "dataset", "image") if n not in PRUNABLE), "quantization")
 # Options that define a comparison; runs that differ in them are in separate tables.
-SPLIT = (*NETWORK, "dense_classifier", "prune_bias", "prune_batchnorm", "prune_residual", "mask_scope", "compact", "level",
-         "rewind_epoch", "no_rewind", "shuffle", "reinitialize", "invert")  # fmt: skip
+SPLIT = (*NETWORK, *PRUNABLE, "mask_scope", *of_parts("compact"), "level", "rewind_epoch", "no_rewind", *ABLATIONS)
 VARIED = ("pruner", "compression", "density", "sparsity", "seed")  # the options that vary within a table
 WITHOUT_EFFECT_ON_ACCURACY = set(affecting(Affects.NAME)) - set(affecting(Affects.RESULT))
 PRUNING = set(of_parts("prune", "updates", "levels"))  # options without effect on a dense network

@@ -35,7 +35,7 @@ def options_per_pruner(options: Options) -> list[Options]:
     """
     found = []
     for name in dict.fromkeys(options.pruner_list or (options.pruner,)):
-        if name == "dense" and options.density < 1:
+        if name == Pruners.DENSE and options.density < 1:
             raise Refused(f"--pruner-list dense keeps every weight, not a density of {options.density:.6g}: leave it out")
         rounds = options.prune_epochs or (1 if options.density == 1 else Pruners.load(name).rounds)
         found.append(replace(options, pruner=name, prune_epochs=rounds))

@@ -12,7 +12,8 @@ from Utils.base.json_files import read_json
 from Utils.base.locks import Lock
 from Utils.grid.grid_folder import State
 from Utils.grid.status import RunProgress, groups_of, seconds_left
-from Utils.runs.progress import epochs_of, progress_of
+from Utils.options.table import of_step_time
+from Utils.runs.progress import Progress, epochs_of, progress_of
 
 BASE = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--post-epochs", "3", "--prune-epochs", "1", "--expid", "g"]
 WORDS = [*BASE, "--pruner-list", "rand", "mag", "--compression-list", "0.5", "--seed-list", "1", "2", "--for", "mag:pre-epochs=2"]
@@ -135,3 +136,10 @@ def test_grids_of_before_and_spoilt_cells(command):
 def test_refusals(words, parts, refused):
     Path("empty").mkdir()
     refused(words, *parts)
+
+
+def test_the_time_of_an_epoch_depends_on_the_same_options_in_every_estimate():
+    assert set(of_step_time()) == {"dataset", "image_size", "model", "model_class", "weights", "optimizer", "train_batch_size",
+                                   "test_batch_size", "quantization"}  # fmt: skip
+    one, other = (RunProgress("x", State("pending"), Progress(), {"model": "fc", "optimizer": name}) for name in ("sgd", "adam"))
+    assert one.pace != other.pace

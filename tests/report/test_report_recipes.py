@@ -13,11 +13,12 @@ from Utils.options.command_line import parse
 from Utils.options.table import defaults
 from Utils.report import findings
 from Utils.report.blocks import command_of
-from Utils.report.captions import described
-from Utils.report.collect import Collection, Run
+from Utils.report.captions import described, recipe_and_n
+from Utils.report.collect import Collection
 from Utils.report.groups import groups
 from Utils.report.missing import missing
 from Utils.report.pivot import statistics
+from Utils.report.report_run import Run
 from Utils.report.sections.accuracy import accuracy
 from Utils.report.sections.regrowth import regrowth
 from Utils.report.sections.settings import settings
@@ -158,3 +159,14 @@ def test_networks_of_one_kind_are_pooled_over_seeds_and_others_have_tables_of_th
     found.regrown = found.regrown[:4]
     (mag,) = regrowth(found).blocks
     assert "regrown to sparsity 0.98" in mag.caption
+
+
+def test_weights_taken_with_and_without_the_masks_of_their_file_stand_in_tables_of_their_own():
+    tables = groups(collection(*(made("snip", weights="w.pt", weights_dense=dense) for dense in (False, True)), made("dense", 0.0, weights="w.pt", weights_dense=True)))
+    assert [table.label.partition(", ")[2] for table in tables] == ["weights w.pt", "weights w.pt, masks of the file ignored"]
+    assert [len(table.dense) for table in tables] == [0, 1]
+
+
+def test_the_caption_of_curves_is_the_recipe_and_n():
+    group = group_of(made("snip", scale=0.1), made("snip", seed=2, scale=0.1))
+    assert recipe_and_n(group, group.runs) == "Optimizer adam, lr 0.001, train batch size 64, post epochs 10, pre epochs 0; epochs scaled by 0.1; n\u00a0=\u00a02."

@@ -16,11 +16,11 @@ DATASETS = f"{', '.join(named_sets())}, a torchvision class name, folder:PATH, o
 class DataOptions:
     """The options of the images."""
 
-    dataset: str = option("dataset", DATASETS, "mnist", paces=True, common=True)
+    dataset: str = option("dataset", DATASETS, "mnist", paces=True, step_time=True, common=True)
     data_dir: str = option("data", "where datasets lie", "Data")
     no_download: bool = option("data", "never use the network", False, None, affects=Affects.NAME | Affects.RIVALS)
     image_size: int | None = option(
-        "image", "side of the images; default: their size if up to 64, else 224", None, integer(1, 4096)
+        "image", "side of the images; default: their size if up to 64, else 224", None, integer(1, 4096), step_time=True
     )
     workers: int = option("data", "worker processes that read images above 64 pixels, up to 4 for each CPU core", 4, COUNT)
     augment: str | None = option(

@@ -12,7 +12,12 @@ class NetworkOptions:
     """The options of the network."""
 
     model: str = option(
-        "network", "network (see --list models), a torchvision name, or FILE.py:FUNCTION", "fc", paces=True, common=True
+        "network",
+        "network (see --list models), a torchvision name, or FILE.py:FUNCTION",
+        "fc",
+        paces=True,
+        step_time=True,
+        common=True,
     )
     model_class: str | None = option(
         "model",
@@ -20,10 +25,11 @@ class NetworkOptions:
         None,
         choices=("default", "lottery", "tinyimagenet", "imagenet", "torchvision"),
         paces=True,
+        step_time=True,
     )
     dense_classifier: bool = option("model", "leave the last layer unpruned", False, None)
     pretrained: bool = option("model", "start from torchvision's pretrained weights", False, None)
-    weights: str | None = option("model", "start from the state_dict in this file", file=True)
+    weights: str | None = option("model", "start from the state_dict in this file", step_time=True, file=True)
     weights_dense: bool = option(
         "model", "with --weights: ignore masks and zeros of the file, train and prune all weights", False, None, late=True
     )

@@ -20,9 +20,12 @@ class TrainingOptions:
         "adam",
         choices=("sgd", "momentum", "adam", "adamw", "rms"),
         paces=True,
+        step_time=True,
     )
-    train_batch_size: int = option("train", "images per training step", 64, POSITIVE, paces=True)
-    test_batch_size: int = option("test", "images per evaluation step", 256, POSITIVE, affects=Affects.TRAINING & ~Affects.RESULT)
+    train_batch_size: int = option("train", "images per training step", 64, POSITIVE, paces=True, step_time=True)
+    test_batch_size: int = option(
+        "test", "images per evaluation step", 256, POSITIVE, affects=Affects.TRAINING & ~Affects.RESULT, step_time=True
+    )
     pre_epochs: int = option("dense", "epochs of dense training before pruning", 0, COUNT, paces=True, common=True)
     post_epochs: int = option("epochs", "epochs of training after pruning", 10, COUNT, paces=True, common=True)
     lr: float = option("train", "learning rate", 0.001, number(above=0), paces=True)
@@ -41,6 +44,7 @@ class TrainingOptions:
         False,
         None,
         paces=True,
+        step_time=True,
     )
     val_fraction: float = option(
         "held out", "share of the training images that is held out and tested after each epoch", 0.0, number(0, below=1)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
+from Pruners import DENSE
 from Utils.report.blocks import Section, Table, slug
 from Utils.report.captions import described
 from Utils.report.groups import Group, nearest
-
-ABLATIONS = {"shuffle": "shuffled masks", "reinitialize": "weights drawn anew", "invert": "inverted scores"}
+from Utils.report.recipes import ABLATIONS
 
 
 def ablations(groups: list[Group]) -> Section | None:
@@ -36,7 +36,7 @@ def _differs_in(one: Group, other: Group, options: list[str]) -> bool:
 def _deltas(group: Group, plain: Group) -> pd.DataFrame:
     keys = ["pruner", "compression", "seed"]
     pair = group.table[[*keys, "accuracy"]].merge(plain.table[[*keys, "accuracy"]], on=keys, suffixes=("", "_plain")).dropna()
-    pair = pair[pair["pruner"] != "dense"]
+    pair = pair[pair["pruner"] != DENSE]
     if pair.empty:
         return pd.DataFrame()
     pair["change"] = pair["accuracy"].astype(float) - pair["accuracy_plain"].astype(float)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
+from Pruners import DENSE
 from Utils.base.csv_files import read_csv
 from Utils.figures.training_curves import curves_figure
 from Utils.report.blocks import Figure, Section, slug
-from Utils.report.captions import described
-from Utils.report.collect import Run
-from Utils.report.groups import DENSE, Group
+from Utils.report.captions import recipe_and_n
+from Utils.report.groups import Group
+from Utils.report.report_run import Run
 
 COLUMNS = ["epoch", "train_loss", "test_loss", "top1_accuracy"]
 
@@ -34,8 +35,7 @@ def _figure(group: Group, compression: float, runs: list[Run], curves: pd.DataFr
         "seed. "
     )
     description = f"Training loss, test loss and accuracy by epoch for {', '.join(dict.fromkeys(curves['pruner']))}{at}."
-    recipe = f"{described(group)[:1]}{described(group)[1:].rpartition(';')[0]}; {group.n(runs)}."
-    return Figure(name, caption + recipe, description, curves_figure(curves, f"{group.label}{at}"))
+    return Figure(name, caption + recipe_and_n(group, runs), description, curves_figure(curves, f"{group.label}{at}"))
 
 
 def _rows(run: Run) -> pd.DataFrame | None:

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from Utils.report.blocks import Commands, Note, Section, Table, Warnings
-from Utils.report.collect import Collection, Run
+from Utils.report.collect import Collection
+from Utils.report.report_run import Run
 
 MODIFIED = "Some runs were made with a modified copy of the program: its commit is not the whole truth."
 LOADS = "Load averages of the machines, over a minute, when runs began and ended: from {:.2f} to {:.2f}."

@@ -9,9 +9,9 @@ from Utils.measure.weight_histogram import Layer, measure, select
 from Utils.options.report_choices import Choices
 from Utils.report.blocks import Block, Figure, Note, Section, slug
 from Utils.report.captions import shown_compression
-from Utils.report.collect import Run
 from Utils.report.groups import Group
 from Utils.report.pivot import percent
+from Utils.report.report_run import Run
 from Utils.runs.saved import MODEL, read_tensors
 
 ALL = "all"  # a figure for every layer

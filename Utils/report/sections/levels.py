@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from Utils.report.blocks import Block, Section, Table, slug
-from Utils.report.collect import Run
 from Utils.report.groups import Group
+from Utils.report.report_run import Run
 from Utils.runs.printing import read_table
 
 

@@ -12,10 +12,10 @@ from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
 from Utils.regrowth.outputs import JSON, LAYERS, REGROWN, ROWS
 from Utils.report.blocks import Block, Figure, Section, Table, slug
-from Utils.report.collect import Collection, Run
+from Utils.report.collect import Collection
 from Utils.report.pivot import plus_minus
+from Utils.report.report_run import Run
 from Utils.runs.saved import last_part, shortened
-from Utils.runs.writer import KINDS
 
 # Options that runs of one table share.
 ALIKE = ("model_class", "model", "dataset", "regrow_to", "regrow_fraction", "regrow_steps", "regrow_finetune_epochs", "optimizer",
@@ -124,7 +124,7 @@ def _figures(runs: Sequence[Run], label: str) -> list[Block]:
         shown.setdefault(_choice(run), run)
     blocks: list[Block] = []
     for choice, run in shown.items():
-        files = {kind: path for kind in KINDS if (path := run.file(f"regrow.{kind}"))}
+        files = run.pictures("regrow")
         caption = f"{label}: {choice}, seed {run['seed']}."
         if "png" in files:
             description = "Accuracies of the networks, and what each layer was given; the tables have the numbers."

@@ -9,12 +9,11 @@ import pandas as pd
 from Utils.options.resolve import short_digest
 from Utils.options.table import incidental
 from Utils.report.blocks import Block, Note, Section, Table
-from Utils.report.collect import NOT_RECIPE, Run
 from Utils.report.groups import Group
-from Utils.report.recipes import text_of
+from Utils.report.recipes import VARIED, text_of
+from Utils.report.report_run import NOT_RECIPE, Run
 
-# Options that vary within the tables, or that name places.
-VARIED = {"pruner", "compression", "density", "sparsity", "seed", *NOT_RECIPE, *incidental()}
+LEFT_OUT = {*VARIED, *NOT_RECIPE, *incidental()}  # options that vary within the tables, or that name places
 
 
 def settings(groups: list[Group]) -> Section:
@@ -42,7 +41,7 @@ def settings(groups: list[Group]) -> Section:
 
 def _words(run: Run) -> dict[str, str]:
     """Return the options of a run and the contents of its files, as words for a reader."""
-    names = (name for name in run.options if name not in VARIED and (name, run[name]) != ("scale", 1))
+    names = (name for name in run.options if name not in LEFT_OUT and (name, run[name]) != ("scale", 1))
     return {name.replace("_", " "): _word(run[name]) for name in names} | {
         f"SHA-256 of {file}": short_digest(digest) for file, digest in run.contents.items()
     }

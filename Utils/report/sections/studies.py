@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from Utils.report.blocks import Figure, Note, Section, slug
 from Utils.report.collect import Collection
-from Utils.runs.writer import KINDS
 
 
 def studies(collection: Collection) -> Section | None:
     """Make the section: the figures and findings of the studies of conservation and of regrowth."""
     section = Section("Studies")
     for run in collection.studies:
-        files = {kind: path for kind in KINDS if (path := run.file(f"{run['experiment']}.{kind}"))}
+        files = run.pictures(str(run["experiment"]))
         model = f"{run['model_class']} {run['model']}, seed {run['seed']}"
         lines = [str(line) for line in run.summary.get("findings", [])]
         if "png" in files:

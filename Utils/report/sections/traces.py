@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from Pruners import DENSE
 from Utils.base.checksums import check_file
 from Utils.base.csv_files import as_named, read_csv
 from Utils.base.errors import Refused
@@ -15,11 +16,11 @@ from Utils.figures.timeline import timeline_figure
 from Utils.report import findings
 from Utils.report.blocks import Block, Figure, Note, Section, Table, slug
 from Utils.report.captions import sentences
-from Utils.report.collect import Collection, Run
-from Utils.report.groups import DENSE
+from Utils.report.collect import Collection
+from Utils.report.report_run import Run
 from Utils.runs.saved import last_part
+from Utils.trace import printing
 from Utils.trace.measure import measure
-from Utils.trace.printing import findings as said
 
 OPERATORS = 10
 
@@ -54,8 +55,7 @@ def _of_experiment(run: Run) -> list[Block]:
     try:
         summary = read_json(run.folder / "trace_summary.json")
         table = as_named(read_csv(run.folder / "trace.csv", keep_default_na=False))
-        files = {kind: path for kind in ("svg", "png", "pdf") if (path := run.file(f"timeline.{kind}"))}
-        figure = Figure(slug("timeline", title), *_words(title, run), files=files)
+        figure = Figure(slug("timeline", title), *_words(title, run), files=run.pictures("timeline"))
         return _blocks(title, summary, table, figure)
     except (Refused, KeyError, ValueError, TypeError, OSError) as error:
         return [Note(f"{title}: the trace cannot be used ({error}).")]
@@ -68,7 +68,7 @@ def _words(title: str, run: Run) -> tuple[str, str]:
 
 
 def _blocks(title: str, summary: Mapping[str, Any], layers: pd.DataFrame, timeline: Figure) -> list[Block]:
-    lines = [line for line in said(dict(summary)) if not line.startswith("Trace:")]
+    lines = [line for line in printing.findings(dict(summary)) if not line.startswith("Trace:")]
     classes = pd.DataFrame(
         {"class": row["class"], "ms": f"{row['ms']:.3f}", "of the step": f"{row['share_of_step']:.1%}",
          "of busy": f"{row['share_of_busy']:.1%}"}

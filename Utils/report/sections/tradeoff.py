@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from Pruners import DENSE
 from Utils.figures.accuracy import accuracy_figure, flops_accuracy_figure
 from Utils.report.blocks import Block, Data, Figure, Section, Table, slug
 from Utils.report.captions import described
-from Utils.report.groups import DENSE, Group
+from Utils.report.groups import Group
 from Utils.report.pivot import as_declared, percent
 from Utils.runs.summary_keys import report_columns
 
