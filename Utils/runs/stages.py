@@ -43,34 +43,32 @@ class Store(Protocol):
 
 
 class Cadence:
-    """The steps of a stage after which a checkpoint is due: those that `--checkpoint-every` names.
+    """The steps and stages after which a checkpoint is due: the steps that `--checkpoint-every` names, and every stage.
 
-    By default (None) a checkpoint is due after each step of two seconds or more, and after any step once ten seconds have
-    passed since the last checkpoint. 0 means never.
+    By default (None) a checkpoint is due after a step or stage of two seconds or more, and after any once ten seconds have
+    passed since the last checkpoint. 0 means never. The time in which a checkpoint is written counts for neither.
     """
 
     def __init__(self, every: int | None) -> None:
         self._every = every
-        self._written = self._began = time.monotonic()
+        self.restart()
 
-    def is_due(self, number: int) -> bool:
-        """Tell whether a checkpoint is due after step `number`, which has just ended."""
-        now = time.monotonic()
+    def restart(self) -> None:
+        """Count the seconds from now on: a checkpoint has just been written."""
+        self._written = time.monotonic()
+
+    def is_due(self, began: float, step: int | None = None) -> bool:
+        """Tell whether a checkpoint is due after the step number `step`, or a stage, that began at `began` and ended now."""
         if self._every is None:
-            due = now - self._began >= SLOW or now - self._written >= LONG
-        else:
-            due = self._every > 0 and number % self._every == 0
-        self._began = now
-        if due:
-            self._written = now
-        return due
+            now = time.monotonic()
+            return now - max(began, self._written) >= SLOW or now - self._written >= LONG
+        return self._every > 0 and (step is None or step % self._every == 0)
 
 
 class Stages:
     """The results of the finished stages of a run by name, and the state of the half-finished stage.
 
-    The stages of regrowth return everything as their results. A checkpoint is written after a stage that took two seconds, and
-    after any stage once ten seconds have passed.
+    The stages of regrowth return everything as their results, and a checkpoint is written after each when it is due.
 
     The stages of a run that prunes and trains change one `network` in place. Their results are written together with the next
     half state of a training, which includes the network.
@@ -84,11 +82,11 @@ class Stages:
 
     def __init__(self, store: Store, every: int | None, clock: Clock | None = None, network: MaskedNetwork | None = None) -> None:
         self._store, self._every, self._clock, self._network = store, every, clock, network
+        self._cadence = Cadence(every)
         saved = in_stages(store.resume(), store.path)
         self._done: dict[str, Any] = _unpacked(saved["done"])
         self._half: dict[str, Any] = saved["half"]
         self._whole: dict[str, Any] | None = saved.get("network")
-        self._written = time.monotonic()
         if clock and "clock" in saved:
             clock.restore(saved["clock"])
         if network and self._whole:
@@ -106,9 +104,7 @@ class Stages:
             began = time.monotonic()
             self._done[name] = make()
             self._half = {}
-            now = time.monotonic()
-            slow = now - began >= SLOW or now - self._written >= LONG
-            if self._network is None and (self._every or (self._every is None and slow)):
+            if self._network is None and self._cadence.is_due(began):
                 self._write()
         return self._done[name]
 
@@ -123,13 +119,19 @@ class Stages:
 
     def keeper(self, name: str) -> Callable[[int, Callable[[], Any]], None]:
         """Return a function (number of the step, state) to call after each step of stage `name`; it writes due checkpoints."""
-        cadence = Cadence(self._every)
+        return self._after_steps(lambda state: self._keep(name, state()))
 
-        def keep(number: int, state: Callable[[], Any]) -> None:
-            if cadence.is_due(number):
-                self._keep(name, state())
+    def _after_steps(self, write: Callable[[Any], None]) -> Callable[[int, Any], None]:
+        """Return a function (number of the step, argument of `write`) to call after each step; it calls `write` when due."""
+        began = time.monotonic()
 
-        return keep
+        def after_step(number: int, argument: Any) -> None:
+            nonlocal began
+            if self._cadence.is_due(began, number):
+                write(argument)
+            began = time.monotonic()
+
+        return after_step
 
     def train(
         self,
@@ -162,14 +164,14 @@ class Stages:
             training.restore(half)
             if of is not None:
                 print(f"Going on after epoch {training.epoch} of {of}.")
-        cadence = Cadence(self._every)
 
         def keep(now: Training) -> None:
             if save_rows:
                 save_rows(now.table())
             self._keep(name, (state or now.state)(), now)
 
-        rows = training.run(epochs, lambda now: keep(now) if cadence.is_due(now.epoch) else None)
+        after_step = self._after_steps(keep)
+        rows = training.run(epochs, lambda now: after_step(now.epoch, now))
         if followed and self._every != 0:
             keep(training)
         return rows
@@ -189,7 +191,7 @@ class Stages:
         if self._whole:
             state["network"] = self._whole
         self._store.write_checkpoint(state)
-        self._written = time.monotonic()
+        self._cadence.restart()
 
 
 def _packed(value: Any) -> Any:

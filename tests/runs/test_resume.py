@@ -83,18 +83,36 @@ def test_a_kill_between_the_rows_and_the_checkpoint(command):
 
 def test_checkpoint_every(monkeypatch):
     """Each epoch by default, unless it takes under 2 s: then once 10 s have passed."""
-    def due(every, seconds):
-        clock, found = [0.0], []
-        monkeypatch.setattr(stages.time, "monotonic", lambda: clock[0])
-        cadence = stages.Cadence(every)
-        for epoch, duration in enumerate(seconds, 1):
-            clock[0] += duration
-            found += [epoch] * cadence.is_due(epoch)
-        return found
+    class Slow:
+        """A store that takes `seconds` for each checkpoint."""
 
+        path = None
+
+        def __init__(self, seconds):
+            self.seconds, self.steps = seconds, []
+
+        def resume(self):
+            return None
+
+        def write_checkpoint(self, state):
+            self.steps.append(state["half"]["s"])
+            clock[0] += self.seconds
+
+    def due(every, seconds, writing=0.0):
+        clock[0], store = 0.0, Slow(writing)
+        keep = stages.Stages(store, every).keeper("s")
+        for step, duration in enumerate(seconds, 1):
+            clock[0] += duration
+            keep(step, lambda step=step: step)
+        return store.steps
+
+    clock = [0.0]
+    monkeypatch.setattr(stages.time, "monotonic", lambda: clock[0])
     assert due(None, [2, 2, 1, 1, 3]) == [1, 2, 5]
     assert due(None, [1] * 25) == [10, 20]
     assert due(3, [5] * 7) == [3, 6] and due(0, [50] * 3) == []
+    assert due(None, [2.0] + [0.125] * 49, writing=2.5) == [1]  # the writing is no part of the next step
+    assert due(None, [1] * 25, writing=5) == [10, 20]  # nor of the ten seconds
 
 
 def test_sealed_states(tmp_path):

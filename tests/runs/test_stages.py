@@ -9,6 +9,7 @@ from torch import nn
 
 from Models.masking import add_masks
 from Utils.data.open_set import open_dataset
+from Utils.runs import stages as stages_module
 from Utils.runs.cache import CacheEntry
 from Utils.runs.stages import Stages
 from Utils.training.masked_network import MaskedNetwork
@@ -49,6 +50,30 @@ def test_nothing_is_written_with_checkpoint_every_0(store):
     Stages(store, 0).once("a", lambda: 1)
     Stages(store, 0).keeper("b")(1, never)
     assert store.resume() is None
+
+
+def test_a_stage_is_written_by_the_same_clocks_as_steps(store, monkeypatch):
+    """After two seconds, without those in which its own steps were written, or once ten seconds have passed."""
+    clock, written = [0.0], []
+    monkeypatch.setattr(stages_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(CacheEntry, "write_checkpoint", lambda self, state: written.append([*state["done"], *state["half"]]))
+    stages = Stages(store, None)
+
+    def lasts(seconds):
+        clock[0] += seconds
+
+    def search():
+        keep = stages.keeper("steps")
+        lasts(3)
+        keep(1, dict)
+        lasts(1)
+
+    stages.once("short", lambda: lasts(1.5))
+    stages.once("slow", lambda: lasts(2))
+    stages.once("search", search)
+    for number in range(6):
+        stages.once(f"more-{number}", lambda: lasts(1.5))
+    assert [names[-1] for names in written] == ["slow", "steps", "more-5"]
 
 
 def test_stages_that_change_a_network_are_written_with_its_state(store):
