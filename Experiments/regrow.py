@@ -15,8 +15,8 @@ from Utils.regrowth import outputs
 from Utils.regrowth.finetune import finetune
 from Utils.regrowth.outcome import save_regrowth, test_networks
 from Utils.regrowth.plan import Plan, announce, make_plan
-from Utils.regrowth.rivals import rivals
-from Utils.regrowth.start import PrunedNetwork, budget, open_start
+from Utils.regrowth.rivals import note_lost_method, rivals
+from Utils.regrowth.start import PrunedNetwork, open_start
 from Utils.regrowth.step import check_sources, grow, replay
 from Utils.runs.folder import RunFolder
 from Utils.runs.lifecycle import attempt
@@ -38,9 +38,8 @@ EXPERIMENT = {
 def check(options: Options, datasets: Datasets) -> None:
     """Refuse everything that `run` would refuse, without writing or printing."""
     start = open_start(options, datasets, say=lambda line: None)
+    make_plan(start)
     check_sources(start)
-    if not options.regrow_replay:
-        budget(start)
 
 
 def run(options: Options, datasets: Datasets | None = None) -> None:
@@ -65,6 +64,7 @@ def _run(options: Options, folder: RunFolder, datasets: Datasets) -> None:
         start = open_start(options, datasets)
     plan = make_plan(start)
     check_sources(start)
+    note_lost_method(start)
     stages = Stages(folder, options.checkpoint_every, clock)
     folder.begin(start.device)
     announce(start, plan)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from Utils.base.checksums import check_file
+from Models.checkpoint_reader import read_checkpoint
+from Models.state_dicts import names_in
 from Utils.base.errors import Refused
 from Utils.base.text import counted
 from Utils.regrowth.allocation import even_parts
@@ -17,7 +17,6 @@ from Utils.regrowth.controller import Settings
 from Utils.regrowth.outputs import read_places
 from Utils.regrowth.start import PrunedNetwork, budget
 from Utils.regrowth.step import check_places
-from Utils.runs.saved import read_tensors
 
 
 @dataclass(frozen=True)
@@ -61,13 +60,14 @@ def make_plan(start: PrunedNetwork) -> Plan:
 def _replayed(start: PrunedNetwork) -> list[dict[str, torch.Tensor]]:
     """Read the places that `--regrow-replay` names, step by step."""
     file = start.options.regrow_replay
-    check_file(Path(file))
-    found = read_places(read_tensors(Path(file)))
-    if not found:
+    steps = read_places(read_checkpoint(file, f"--regrow-replay {file}").tensors)
+    if not steps:
         raise Refused(f"--regrow-replay {file}: it says of no weight that it was regrown")
-    for places in found:
+    names = names_in(start.layers, {name for places in steps for name in places})
+    steps = [{names[name]: at for name, at in places.items()} for places in steps]
+    for places in steps:
         check_places(start, places)
-    return found
+    return steps
 
 
 def announce(start: PrunedNetwork, plan: Plan) -> None:

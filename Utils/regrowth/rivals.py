@@ -118,9 +118,18 @@ def _unpruned(start: PrunedNetwork) -> tuple[dict[str, torch.Tensor], str]:
     return start.state | stored, "the stored values" if stored else "the start network, pruned weights zero"
 
 
-def _pruning_options(start: PrunedNetwork) -> Options:
-    """Return the options of the run's own pruning; magnitude if it has none, or moved its masks in training."""
+def note_lost_method(start: PrunedNetwork) -> None:
+    """Print a note if the method of the run's own pruning is gone, before hours of work, and add it to those of `start`."""
     saved = start.saved
-    if saved and saved.reads("prune") and saved.pruner != Pruners.DENSE and Pruners.load(saved.pruner).growth is None:
+    if saved and saved.reads("prune") and saved.pruner not in Pruners.names():
+        start.notes.append(f"there is no method {saved.pruner} any more, which pruned the start network: plain pruning uses mag")
+        print(f"NOTE: {start.notes[-1]}")
+
+
+def _pruning_options(start: PrunedNetwork) -> Options:
+    """Return the options of the run's own pruning; magnitude if it has none, moved its masks in training, or lost its method."""
+    saved = start.saved
+    known = saved and saved.reads("prune") and saved.pruner != Pruners.DENSE and saved.pruner in Pruners.names()
+    if known and Pruners.load(saved.pruner).growth is None:
         return saved
     return Options(experiment="prune", pruner="mag", model=start.options.model, seed=start.options.split_seed)

@@ -180,6 +180,10 @@ def test_an_impossible_cell_is_refused_before_any_runs(command, refused):
     words = ["--experiment", "regrow", *QUICK, "--run", "Results/data/singleshot/flat", "--regrow-to", "0.5"]
     refused([*words, "--regrow-allocation-list", "uniform", "ssim"], "cell regrow_allocation=ssim", "no layer of --model fc has maps of 3 x 3")
     refused([*words, "--regrow-to", "0.95", "--seed-list", "1", "2"], "cell seed=1", "regrows no weight")
+    seeds = [*words[:-2], "--seed-list", "1", "2"]
+    refused([*seeds, "--regrow-fraction", "0.0001", "--regrow-steps", "50"], "cell seed=1", "--regrow-steps 50: there are 4 weights")
+    torch.save({"99.regrown.0": torch.tensor([1])}, "wrong.pt")
+    refused([*seeds, "--regrow-replay", "wrong.pt"], "cell seed=1", "regrows 99, which is no layer")
 
 
 @pytest.mark.parametrize(("words", "parts"), [
@@ -217,6 +221,8 @@ def test_refusals_of_a_network(command, sparse, refused):
     torch.save({"0.weight": torch.zeros(32, 1, 3, 3)}, "plain.pt")
     refused([*words, "--regrow-to", "0.8", "--regrow-reference", "plain.pt"], "--regrow-reference plain.pt", "mask")
     torch.save({"0.regrown.0": torch.tensor([10**6])}, "wrong.pt")
+    refused([*words, "--regrow-replay", "wrong.pt"], "wrong.pt", "288 weights")
+    torch.save({"state_dict": {"module.0.regrown.0": torch.tensor([10**6])}}, "wrong.pt")
     refused([*words, "--regrow-replay", "wrong.pt"], "wrong.pt", "288 weights")
     torch.save({"9.regrown.0": torch.tensor([1])}, "wrong.pt")
     refused([*words, "--regrow-replay", "wrong.pt"], "wrong.pt", "9")
