@@ -36,7 +36,7 @@ from Utils.training.set_up import prepare, print_pruned
 EXPERIMENT = {
     "summary": "average squared weight of each layer against the inverse of its size, over training",
     "reads": ("common", "train", "epochs", "test", "augment"),
-    "writes": ("imp-conservation.{csv,png,pdf}", "pre-train.csv"),
+    "writes": ("imp-conservation.{csv,png,pdf}",),
     "kind": "study",
 }
 

@@ -49,7 +49,12 @@ class Annex(Writer):
         self._locked.close()
 
     def write_file(self, name: str, write: Callable[[Path], Any]) -> str:
-        """Make the file `name` by `write`, and note its checksum."""
+        """Make the file `name` by `write`, and note its checksum.
+
+        Before the first one, the `NAME.json` of an earlier measurement is removed, whose numbers are those of other files.
+        """
+        if not self._sums:
+            self._own.remove([f"{self._name}.json"])
         self._sums[name] = self._own.write_file(name, write)
         return self._sums[name]
 

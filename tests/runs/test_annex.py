@@ -10,7 +10,7 @@ import pytest
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
 from Utils.base.locks import is_locked
-from Utils.runs.later_measurements import Annex
+from Utils.runs.later_measurements import Annex, later_numbers
 from Utils.runs.manifest import OwnFiles
 
 
@@ -29,6 +29,17 @@ def test_its_json_has_the_checksums_of_its_other_files(tmp_path):
     with Annex(tmp_path, "time") as annex:
         annex.finish({"repeats": 30})
     assert read_json(tmp_path / "time.json") == {"repeats": 30}
+
+
+def test_numbers_of_an_earlier_measurement_go_before_its_files_are_replaced(tmp_path):
+    """A kill between the two must not leave the old numbers beside the new files."""
+    for content in ({"images": 3}, None):
+        with Annex(tmp_path, "compact") as annex:
+            annex.write_file("compact.pt", lambda file, content=content: file.write_text(str(content)))
+            if content:
+                annex.finish(content)
+    assert (tmp_path / "compact.pt").read_text() == "None" and not (tmp_path / "compact.json").exists()
+    assert later_numbers(tmp_path) == ({}, [])
 
 
 @pytest.mark.parametrize(("name", "more"), [("saliency.csv", ()), ("saliency.json", ()), ("saliency-b.png", ["saliency-b.png"])])
