@@ -27,7 +27,7 @@ from Utils.runs.levels import counts_of_level, levels_table, rows_by_level
 from Utils.runs.lifecycle import run_once
 from Utils.runs.outputs import Results, save_and_print
 from Utils.runs.stages import Stages
-from Utils.training.masked_network import MaskedNetwork
+from Utils.training.masked_network import MaskedNetwork, Pruned
 from Utils.training.phase import Diverged, Training
 from Utils.training.set_up import set_up
 
@@ -60,7 +60,7 @@ def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets
     initial, start = folder.snapshot(network.model), copied(without_masks(Training(network, "pre_train", clock).state()))
     print(f"Pre-Train for {options.pre_epochs} epochs.")
     dense = train_densely(network, clock, folder.events.watch())
-    counts = [counts_of_level(network, 0, network.start, network.compression_table([p.mask for p in network.prunables]))]
+    counts = [counts_of_level(network, 0, network.start, network.compression_table(Pruned([p.mask for p in network.prunables])))]
     stages = Stages(folder, options.checkpoint_every, clock, network)
     ladder = _Ladder(pruner, folder, network, clock, stages, dense.rewind or start, [dense.rows])
 
@@ -108,7 +108,7 @@ class _Ladder:
         options, last = self.network.options, level == self.network.options.level
         self.prune(level)
         self.stages.once(f"rewind-{level}", lambda: self._rewind(level))
-        trained = TrainedNetwork(self.network, self.clock)
+        trained = TrainedNetwork(self.network, self.stages.clock_before(f"train-{level}"))
         training = self._training(trained, level)
         epochs = options.pre_epochs if training.phase == "pre_train" else options.post_epochs
         try:
@@ -128,8 +128,8 @@ class _Ladder:
         network, options, density = self.network, self.network.options, self._density(level)
         print(f"Level {level} of {options.level}: pruning with {options.pruner} to density {density:.6g}.")
         with self.clock("prune"):
-            scores = network.prune(self.pruner, density, self._density(level - 1), ablate=False)
-        table = network.compression_table(scores)
+            pruned = network.prune(self.pruner, density, self._density(level - 1), ablate=False)
+        table = network.compression_table(pruned)
         self.folder.write_table(f"compression-level-{level}.csv", table)
         self.folder.write_state(f"masks-level-{level}.pt", {p.name: p.mask.bool() for p in network.prunables})
         return counts_of_level(network, level, density, table), table if level == options.level else None

@@ -36,8 +36,8 @@ def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets
     initial = folder.snapshot(network.model)
     print_target(options)
     with clock("prune"):
-        scores = network.prune(pruner)
-    table = network.compression_table(scores)
+        pruned = network.prune(pruner)
+    table = network.compression_table(pruned)
     summary = pruning_summary(folder, network, table, clock) | untrained_summary()
     print_pruning(table, summary)
     print_warnings(summary)

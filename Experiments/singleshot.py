@@ -14,7 +14,7 @@ from Utils.runs.folder import RunFolder
 from Utils.runs.lifecycle import run_once
 from Utils.runs.outputs import Results, save_and_print
 from Utils.runs.stages import Stages
-from Utils.training.masked_network import MaskedNetwork
+from Utils.training.masked_network import MaskedNetwork, Pruned
 from Utils.training.moving_masks import mask_updates
 from Utils.training.phase import Training
 from Utils.training.set_up import print_target, set_up
@@ -49,7 +49,7 @@ def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets
     stages = Stages(folder, options.checkpoint_every, clock, network)
     pre, table = stages.once("prune", lambda: _train_densely_and_prune(pruner, folder, network, clock))
 
-    trained = TrainedNetwork(network, clock)
+    trained = TrainedNetwork(network, stages.clock_before("post-train"))
     updates = mask_updates(pruner, trained.network)
     watch = folder.events.watch(options.pre_epochs)
     training = Training(trained.network, "post_train", clock, updates=updates, watch=watch)
@@ -61,7 +61,7 @@ def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets
     trained.write_back()
 
     if updates:  # the table so far describes the masks at the start
-        table = network.compression_table([p.weight.detach().abs() for p in network.prunables])
+        table = network.compression_table(Pruned([p.weight.detach().abs() for p in network.prunables]))
         folder.write_table("updates.csv", updates.table())
         folder.write_table("compression.csv", table)
     save_and_print(folder, clock, trained, training, Results(pre, post, table, more=updates.summary() if updates else {}))
@@ -81,11 +81,12 @@ def _train_densely_and_prune(
 
     print_target(options)
     with clock("prune"):
-        scores = network.prune(pruner)
-    table = network.compression_table(scores)
+        pruned = network.prune(pruner)
+    table = network.compression_table(pruned)
     folder.begin(network.device)
     folder.write_state("initial.pt", initial)
     folder.write_state("dense.pt", dense)
     folder.write_table("pre-train.csv", pre)
-    folder.write_table("compression.csv", table)
+    save = folder.write_rows if pruner.growth else folder.write_table  # masks that move give another table at the end
+    save("compression.csv", table)
     return pre, table

@@ -13,6 +13,8 @@ from Utils.base.text import is_numeral
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins with one of these for a formula
 
+NAMES = dict.fromkeys(("module", "param", "layer", "layer_in", "layer_out"), str)  # columns of names that may look like numbers
+
 EXACT: dict[str, Any] = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 
 
@@ -27,6 +29,14 @@ def read_csv(file: Path, **words: Any) -> pd.DataFrame:
     pandas before 3.1 can be off by one in the last digit by default.
     """
     return pd.read_csv(file, **EXACT, **words)
+
+
+def read_named(file: Path, **words: Any) -> pd.DataFrame:
+    """Read a table that `write_csv` wrote, with the texts as they were; the names of layers stay texts, also "0.10".
+
+    `words` are those of `pandas.read_csv`.
+    """
+    return as_named(read_csv(file, dtype=NAMES, **words))
 
 
 def as_named(table: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -57,16 +58,20 @@ def _images(data: Dataset) -> torch.Tensor:
 class TrainedNetwork:
     """The network that a run trains: the whole one, or with `--compact` the small one made from its present state.
 
+    Args:
+        whole: the whole network.
+        clock: counts the compaction as part of the pruning; None if it was counted before, and is only repeated.
+
     Attributes:
         whole: the whole network.
         network: the trained one: the small one, or the whole one itself.
     """
 
-    def __init__(self, whole: MaskedNetwork, clock: Clock) -> None:
+    def __init__(self, whole: MaskedNetwork, clock: Clock | None) -> None:
         self.whole, self.network = whole, whole
         self._small: Compact | None = None
         if whole.options.compact:
-            with clock("prune"):
+            with clock("prune") if clock else nullcontext():
                 self._small = compacted(whole.model, whole.prunables, whole.data)
             self.network = replace(whole, model=self._small.model, prunables=self._small.prunables)
             use_threads(self.network.model, whole.options, whole.data.input_shape)

@@ -18,6 +18,7 @@ from Utils.runs.folder import RunFolder
 from Utils.runs.printing import print_warnings
 from Utils.runs.summary import LEARNT, class_frequency_loss, costs, study_summary
 from Utils.training.loops import evaluate
+from Utils.training.masked_network import Pruned
 
 Networks = Mapping[str, Mapping[str, Any]]  # name -> "model", a `state_dict`, and "rows" of the fine-tuning if there was any
 
@@ -48,7 +49,7 @@ def save_regrowth(
 
     layers, method = outputs.layers_table(start, steps), networks[outputs.PLAIN]["method"]
     outputs.print_regrowth(rows, layers, method)
-    table = start.compression_table([p.mask for p in start.prunables])
+    table = start.compression_table(Pruned([p.mask for p in start.prunables]))
     folder.write_table(outputs.ROWS, rows)
     folder.write_table(outputs.LAYERS, layers)
     folder.write_table(outputs.EPOCHS, outputs.epochs_table(networks))

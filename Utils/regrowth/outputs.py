@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from Utils.base.csv_files import as_named, read_csv
+from Utils.base.csv_files import read_named
 from Utils.base.json_files import read_json
 from Utils.base.text import shown
 from Utils.regrowth.controller import Settings
@@ -112,5 +112,5 @@ def print_regrowth(rows: pd.DataFrame, layers: pd.DataFrame, method: str) -> Non
 def print_saved_regrowth(folder: Path) -> None:
     """Print the tables of a finished folder."""
     print(f"Already done: {shown(folder)}")
-    rows, layers = read_csv(folder / ROWS), as_named(read_csv(folder / LAYERS, dtype={"layer": str}))
+    rows, layers = read_named(folder / ROWS), read_named(folder / LAYERS)
     print_regrowth(rows, layers, read_json(folder / JSON)["plain_pruning"])

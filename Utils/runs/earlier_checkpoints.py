@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from Utils.base.csv_files import read_named
 from Utils.compute.processes import decided
-from Utils.runs.printing import read_table
 
 TRAINING = ("rows", "model", "optimizer", "scheduler", "scaler", "best", "updates")  # see `Training.state`
 
@@ -28,10 +28,10 @@ def in_stages(saved: dict[str, Any] | None, path: Path | None) -> dict[str, Any]
         return {"done": done, "half": {"dense": half}}
     beside = {"clock": saved["clock"], "network": saved.get("whole")}
     if "level" not in saved:
-        tables = decided(lambda: [read_table(path / f"{name}.csv") for name in ("pre-train", "compression")])
+        tables = decided(lambda: [read_named(path / f"{name}.csv") for name in ("pre-train", "compression")])
         return {"done": {"prune": tables}, "half": {"post-train": half}} | beside
     last = saved["level"]
-    table = decided(lambda: read_table(path / f"compression-level-{last}.csv"))
+    table = decided(lambda: read_named(path / f"compression-level-{last}.csv"))
     done: dict[str, Any] = {"begin": None}
     for level, left in enumerate(saved["counts"][1:], 1):
         done |= {f"prune-{level}": [left, table if level == last else None]}

@@ -208,7 +208,7 @@ class RunFolder(Writer):
             seal(self.path / CHECKPOINT, state | {"files": {n: s for n, s in self._sums.items() if n not in self._growing}})
 
     def write_rows(self, name: str, rows: pd.DataFrame) -> None:
-        """Write the table of a training in progress; it may be ahead of the checkpoint, which holds no checksum of it."""
+        """Write a table that the run writes again later; it may be ahead of the checkpoint, which holds no checksum of it."""
         self._growing.add(name)
         self.write_table(name, rows)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from Utils.base.csv_files import as_named, read_csv
+from Utils.base.csv_files import read_named
 from Utils.base.json_files import read_json
 from Utils.base.text import shown
 from Utils.compute.processes import decided
@@ -128,11 +128,6 @@ def print_levels(levels: pd.DataFrame) -> None:
     print("Levels:\n", shown.to_string(index=False, formatters={"density": "{:.6f}".format}, float_format="%.2f"))
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a table of a run folder."""
-    return as_named(read_csv(path, dtype={"module": str, "param": str}))
-
-
 def print_saved(folder: Path) -> None:
     """Print the tables of a finished run folder."""
     decided(lambda: _print_saved(folder))  # only the first process of a run needs the folder
@@ -143,9 +138,9 @@ def _print_saved(folder: Path) -> None:
     print(f"Already done: {shown(folder)}")
     if (folder / "post-train.csv").exists():
         patience = summary["options"].get("patience")
-        print_training(first_phase(read_table(folder / "pre-train.csv")), read_table(folder / "post-train.csv"), patience)
+        print_training(first_phase(read_named(folder / "pre-train.csv")), read_named(folder / "post-train.csv"), patience)
     if (folder / "levels.csv").exists():
-        print_levels(read_table(folder / "levels.csv"))
-    print_pruning(read_table(folder / "compression.csv"), summary)
+        print_levels(read_named(folder / "levels.csv"))
+    print_pruning(read_named(folder / "compression.csv"), summary)
     print_inference(summary.get("inference", {}))
     print_warnings(summary)

@@ -117,6 +117,10 @@ class Stages:
         """Return the state in which stage `name` was left, or None."""
         return self._half.get(name)
 
+    def clock_before(self, name: str) -> Clock | None:
+        """Return the clock for work that stage `name` begins with; None if the stage was left half done, and the work repeats."""
+        return self._clock if self.half(name) is None else None
+
     def keeper(self, name: str) -> Callable[[int, Callable[[], Any]], None]:
         """Return a function (number of the step, state) to call after each step of stage `name`; it writes due checkpoints."""
         return self._after_steps(lambda state: self._keep(name, state()))

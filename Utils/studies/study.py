@@ -12,7 +12,7 @@ import torch
 
 import Pruners
 from Pruners._shared.loop import Unscorable
-from Utils.base.csv_files import as_named, read_csv
+from Utils.base.csv_files import read_named
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
 from Utils.data.dataset import Dataset
@@ -21,8 +21,6 @@ from Utils.runs.folder import RunFolder
 from Utils.runs.summary import study_summary
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.set_up import load_pruner, prepare, print_notes
-
-NAMES = {"module": str, "layer_in": str, "layer_out": str}  # columns that may look like numbers
 
 
 def options_per_pruner(options: Options) -> list[Options]:
@@ -61,7 +59,7 @@ def score_each(
         print(f"Scoring with {own.pruner} for {own.prune_epochs} epochs to density {own.density:.6g}.")
         print_notes(pruner, network)
         try:
-            yield own.pruner, network, network.prune(pruner)
+            yield own.pruner, network, network.prune(pruner).scores
         except Unscorable as error:
             raise Refused(str(error)) from error
 
@@ -90,6 +88,6 @@ def print_saved_study(folder: RunFolder, digest: Callable[[pd.DataFrame], pd.Dat
     """Print the table of a finished folder, through `digest`, and its findings."""
     experiment, path = folder.options.experiment, Path(folder.path)
     print(f"Already done: {path}")
-    table = as_named(read_csv(path / f"{experiment}.csv", dtype=NAMES))
+    table = read_named(path / f"{experiment}.csv")
     print_study(digest(table), read_json(path / "summary.json")["findings"])
     print(f"Figure: {path / experiment}.png")

@@ -25,6 +25,19 @@ from Utils.measure.thop_count import with_thop
 from Utils.options.types import Options
 
 
+@dataclass(frozen=True)
+class Pruned:
+    """The outcome of a pruning.
+
+    Attributes:
+        scores: the last scores, a tensor for each prunable parameter, in the order of the network.
+        zeros: the weights that were kept by position alone.
+    """
+
+    scores: list[torch.Tensor]
+    zeros: ZeroScores = field(default_factory=ZeroScores)
+
+
 @dataclass
 class MaskedNetwork:
     """A network with a mask on each of its prunable parameters, and the data it is trained on.
@@ -36,7 +49,6 @@ class MaskedNetwork:
         device: the device of the network and of the data.
         options: the options that the network was made with.
         subset: the indices of the training images that pruning methods score with; None if the run scores nothing.
-        zeros: the weights that the last pruning kept by position alone.
         survivors: the masks at the start, if the network was pruned before; None for a dense one.
         notes: lines that the reader of a run has to know.
     """
@@ -47,7 +59,6 @@ class MaskedNetwork:
     device: torch.device
     options: Options
     subset: torch.Tensor | None = None
-    zeros: ZeroScores = field(default_factory=ZeroScores)
     survivors: list[torch.Tensor] | None = None
     notes: Sequence[str] = ()
 
@@ -79,21 +90,20 @@ class MaskedNetwork:
         """Clone the network's `state_dict`, on the device."""
         return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
-    def compression_table(self, scores: Sequence[torch.Tensor]) -> pd.DataFrame:
+    def compression_table(self, pruned: Pruned) -> pd.DataFrame:
         """Count the remaining part of each parameter tensor (see `Utils.measure.counting`); with `--thop`, by thop too.
 
-        `scores` are those of the prunables. If the last pruning kept weights by position alone, their number and the likely cause
-        are further columns.
+        If weights were kept by position alone, their number and the likely cause are further columns.
         """
-        table = compression_table(self.model, self.prunables, scores, self.data.input_shape)
-        if self.zeros.layers:
-            table = with_kept_by_position(table, self.zeros.layers, self.zeros.cause)
+        table = compression_table(self.model, self.prunables, pruned.scores, self.data.input_shape)
+        if pruned.zeros.layers:
+            table = with_kept_by_position(table, pruned.zeros.layers, pruned.zeros.cause)
         return with_thop(table, self.model, self.data.input_shape) if self.options.thop else table
 
     def prune(
         self, pruner: Pruner, density: float | None = None, start: float | None = None, *, ablate: bool = True
-    ) -> list[torch.Tensor]:
-        """Prune to `density`, reinitialize and shuffle if asked (`ablate`), apply the masks; return the last scores.
+    ) -> Pruned:
+        """Prune to `density`, reinitialize and shuffle if asked (`ablate`), and apply the masks.
 
         `density` is `--density` if none is given; the schedule of the rounds begins at the density `start`, or at that of the
         network at its own start.
@@ -101,7 +111,7 @@ class MaskedNetwork:
         Raises:
             Unscorable: the method cannot score this network.
         """
-        options, self.zeros = self.options, ZeroScores()
+        options, zeros = self.options, ZeroScores()
         problem = Problem(
             self.model,
             self.prunables,
@@ -117,7 +127,7 @@ class MaskedNetwork:
                 start=self.start if start is None else start,
                 rounds=options.prune_epochs or pruner.rounds, schedule=None if asked == DEFAULT else asked,
                 scope=options.mask_scope, distribution=options.mask_distribution, invert=options.invert, verbose=options.verbose,
-                zeros=self.zeros,
+                zeros=zeros,
             )  # fmt: skip
         except (Unscorable, RuntimeError) as error:
             if out_of_memory(error) or not_deterministic(error):
@@ -127,7 +137,7 @@ class MaskedNetwork:
         apply_masks(self.prunables)
         if ablate:
             self.ablate()
-        return scores
+        return Pruned(scores, zeros)
 
     def ablate(self) -> None:
         """Draw new weights (`--reinitialize`) and permute the masks (`--shuffle`) if the options ask for it."""

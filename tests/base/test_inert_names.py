@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 from trees import make_tree
 
-from Utils.base.csv_files import FORMULA, as_named, inert, plain, write_csv
-from Utils.runs.printing import read_table
+from Utils.base.csv_files import FORMULA, as_named, inert, plain, read_named, write_csv
 
 NET = """
 from torch import nn
@@ -115,7 +114,7 @@ def test_no_name_is_markup_in_markdown(folder):
 
 
 def test_names_come_back_as_they_were(folder):
-    modules = set(read_table(folder / "singleshot" / "-single" / "compression.csv")["module"])
+    modules = set(read_named(folder / "singleshot" / "-single" / "compression.csv")["module"])
     assert {"=cmd|' /C calc'!A0", "$\\frac{$", "<img src=y onerror=alert(2)>"} <= modules
 
 

@@ -10,6 +10,8 @@ import pytest
 import torch
 from test_resume import killed
 
+from Utils.base.tensor_files import unseal
+from Utils.runs import outputs
 from Utils.runs.manifest import OwnFiles
 
 MODEL = ["--dataset", "synthetic:3x8x8:4:60", "--model", "resnet20", "--density", "0.05", "--train-batch-size", "20", "--post-epochs", "2"]
@@ -98,6 +100,21 @@ def test_a_killed_run_goes_on(command, words, epochs):
         assert str(state(whole, name)) == str(state(half, name)), name
     ours, theirs = (pd.read_csv(f / "post-train.csv").drop(columns="seconds") for f in (whole, half))
     pd.testing.assert_frame_equal(ours, theirs)
+
+
+def test_a_resumed_run_counts_the_compaction_once(command, monkeypatch):
+    words = ["--dataset", "synthetic:1x8x8:3:60", "--pruner", "mag", "--density", "0.1", "--post-epochs", "2", "--compact", "--checkpoint-every", "1",
+             "--expid", "m"]  # fmt: skip
+
+    def killed_here(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, "inference_times", killed_here)
+        assert command(*words).status == 130
+    before = unseal(folder_of("m") / "checkpoint.bin")["clock"]["seconds"]["prune"]
+    done = command(*words)
+    assert "Going on after epoch 1 of 2" in done.out and read(folder_of("m"))["seconds"]["prune"] == before
 
 
 def test_a_constant_network_fails(command):

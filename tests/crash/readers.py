@@ -85,16 +85,16 @@ def _states(place: Path) -> tuple[Any, str]:
 
 def _report(place: Path) -> tuple[Any, str]:
     """The runs of a report: options, numbers and tables of what is done; folders left out with their reasons."""
+    from Utils.base.csv_files import read_named
     from Utils.report.blocks import Table
     from Utils.report.collect import collect
     from Utils.report.sections.regrowth import regrowth
     from Utils.report.sections.traces import measure
-    from Utils.runs.printing import read_table
 
     found = collect([place])
     facts = []
     for run in found.done:
-        tables = [read_table(file).to_csv() for name in TABLES if (file := run.file(name))]
+        tables = [read_named(file).to_csv() for name in TABLES if (file := run.file(name))]
         facts.append((run.folder.name, dict(run.options), dict(run.summary), tables, _networks(run.folder)))
         if run.file("trace.json"):
             from Utils.base.checksums import check_file

@@ -14,12 +14,13 @@ from test_measuring import snapshot
 from torch import nn
 
 from Models.masking import add_masks
+from Utils.base.csv_files import read_named
 from Utils.measure import thop_count
 from Utils.measure.counting import compression_table
 from Utils.measure.thop_count import ThopCount, count_by_thop, differences, with_thop
 from Utils.options.command_line import parse
 from Utils.runs.places import run_name
-from Utils.runs.printing import print_thop, read_table
+from Utils.runs.printing import print_thop
 
 TINY = ["--experiment", "prune", "--dataset", "synthetic:1x8x8:3:60", "--compression", "1"]
 
@@ -122,7 +123,7 @@ def test_a_run_of_fc(command):
     assert done.status == 0, done.err
     assert "MACs of the dense network for one image: 46700 here, 46700 by thop" in done.out and "thop counts the same in every layer" in done.out
     folder = Path("Results/data/prune/x")
-    table = read_table(folder / "compression.csv")
+    table = read_named(folder / "compression.csv")
     assert table["macs_thop"].tolist() == table["macs"].tolist() == [6400, 0, *[10000, 0] * 4, 300, 0]
     assert list(table.columns)[list(table.columns).index("kept_macs") + 1] == "macs_thop"
     assert json.loads((folder / "summary.json").read_text())["thop"]["macs"] == 46700
@@ -130,7 +131,7 @@ def test_a_run_of_fc(command):
     assert "Already done" in again.out and "46700 by thop" in again.out
     assert command(*TINY, "--expid", "plain").status == 0
     plain = Path("Results/data/prune/plain")
-    assert "macs_thop" not in read_table(plain / "compression.csv") and "thop" not in json.loads((plain / "summary.json").read_text())
+    assert "macs_thop" not in read_named(plain / "compression.csv") and "thop" not in json.loads((plain / "summary.json").read_text())
     weights = [torch.load(f / "model.pt", weights_only=True) for f in (folder, plain)]
     assert weights[0].keys() == weights[1].keys() and all(torch.equal(t, weights[1][k]) for k, t in weights[0].items())
 
@@ -143,7 +144,7 @@ def test_runs_that_train_keep_the_column(command, words):
     files = list(Path("Results/data").rglob("compression*.csv"))
     assert files
     for file in files:
-        rows = read_table(file).set_index(["module", "param"])
+        rows = read_named(file).set_index(["module", "param"])
         assert rows["macs_thop"]["conv", "weight"] == 3 * 16 * 9 * 64 and rows["macs_thop"]["bn", "weight"] == 4 * 16 * 64
         found = json.loads((file.parent / "summary.json").read_text())["thop"]
         assert [(d["module"], d["macs_thop"]) for d in found["differences"][:2]] == [("bn", 4096), ("blocks.0.bn1", 4096)]
@@ -156,7 +157,7 @@ def test_a_network_that_thop_cannot_count(command, monkeypatch):
     monkeypatch.setattr(thop_count, "_profile", fail)
     done = command(*TINY, "--thop", "--expid", "x")
     assert done.status == 0 and "NOTE: thop cannot count this network: TypeError: no rule" in done.out
-    assert read_table(Path("Results/data/prune/x/compression.csv"))["macs_thop"].isna().all()
+    assert read_named(Path("Results/data/prune/x/compression.csv"))["macs_thop"].isna().all()
 
 
 def test_a_line_for_each_cause(capsys):

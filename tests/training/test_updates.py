@@ -21,6 +21,7 @@ from Pruners._shared.distributions import DISTRIBUTIONS
 from Pruners._shared.dynamics import DropAndGrow, GradientGrowth, RandomGrowth
 from Pruners._shared.scopes import layers_of
 from Pruners._shared.updates import MaskUpdates
+from Utils.runs import outputs
 from Utils.training.optimizers import make_optimizer
 
 SMALL = ["--dataset", "synthetic:1x8x8:3:200", "--model", "fc", "--density", "0.2", "--train-batch-size", "10", "--update-interval", "5",
@@ -164,6 +165,21 @@ def test_a_killed_run_ends_with_the_same_masks(command, pruner):
     killed([*words, "--expid", "x"], 1)
     assert "Going on after epoch 1 of 3" in command(*words, "--expid", "x").out
     same(numbers(Path("elsewhere/singleshot/x")), numbers(Path("Results/data/singleshot/x")))
+
+
+def test_a_kill_in_the_last_measurements_does_not_cost_the_training(command, monkeypatch):
+    """The table of the masks at the end is in the folder by then; the checkpoint is of before."""
+    words = [*SMALL, "--pruner", "set", "--checkpoint-every", "1", "--expid", "x"]
+
+    def killed_here(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, "inference_times", killed_here)
+        assert command(*words).status == 130
+    done = command(*words)
+    assert done.status == 0 and "Going on after epoch 2 of 3" in done.out and "starts over" not in done.out, done
+    assert command(*words).status == 0
 
 
 def test_the_same_seed_moves_the_same_masks_and_another_others(command):

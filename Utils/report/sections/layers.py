@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from Utils.base.csv_files import read_named
 from Utils.figures.layer_density import density_heatmap, layer_bars
 from Utils.report import findings
 from Utils.report.blocks import Block, Figure, Section, Table, slug
@@ -13,7 +14,6 @@ from Utils.report.captions import described, sentences, shown_compression
 from Utils.report.groups import Group
 from Utils.report.pivot import format_of, percent
 from Utils.runs import summary_keys
-from Utils.runs.printing import read_table
 from Utils.runs.summary_keys import Column
 
 WEIGHT = "weight"
@@ -78,7 +78,7 @@ def _tables(group: Group) -> pd.DataFrame:
     tables = []
     for run in (r for r in group.runs if r.done and r.file("compression.csv")):
         try:
-            table = read_table(run.folder / "compression.csv")
+            table = read_named(run.folder / "compression.csv")
             table = table[table["prunable"].astype(bool) & (table["param"] == WEIGHT)]
             columns = table[[c.name for c in _columns() if c.name in table or not c.report.table]]
         except (ValueError, KeyError, OSError):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from Utils.base.csv_files import read_named
 from Utils.report.blocks import Block, Section, Table, slug
 from Utils.report.groups import Group
 from Utils.report.report_run import Run
-from Utils.runs.printing import read_table
 
 
 def levels(groups: list[Group]) -> Section | None:
@@ -19,7 +19,7 @@ def levels(groups: list[Group]) -> Section | None:
 
 def _levels(group: Group, run: Run) -> list[Block]:
     try:
-        table = read_table(run.folder / "levels.csv")
+        table = read_named(run.folder / "levels.csv")
     except (ValueError, OSError):
         return []
     words = f"{run['pruner']} to compression {run.compression:.6g}, seed {run['seed']}"

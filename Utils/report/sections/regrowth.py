@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from Utils.base.csv_files import as_named, read_csv
+from Utils.base.csv_files import read_named
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
 from Utils.regrowth.outputs import JSON, LAYERS, REGROWN, ROWS
@@ -82,7 +82,7 @@ def _table(run: Run, name: str) -> pd.DataFrame | None:
     """Read a table of a run, with its seed and start, and with networks named by their method; None if it cannot be read."""
     try:
         start = Path(str(run["regrow_start"])).resolve()
-        table = as_named(read_csv(run.folder / name)).assign(seed=run["seed"], start=str(start))
+        table = read_named(run.folder / name).assign(seed=run["seed"], start=str(start))
         table["role"] = table["network"]
         chosen = read_json(run.folder / JSON).get("replay")
         table.loc[table["role"] == REGROWN, "network"] = f"{REGROWN}, {_choice(run, replayed=bool(chosen))}"
@@ -101,7 +101,7 @@ def _layers(runs: Sequence[Run], label: str) -> list[Block]:
     parts = []
     for run in runs:
         try:
-            parts.append(as_named(read_csv(run.folder / LAYERS)).assign(choice=_choice(run), seed=run["seed"]))
+            parts.append(read_named(run.folder / LAYERS).assign(choice=_choice(run), seed=run["seed"]))
         except (OSError, ValueError):
             continue
     if not parts:
