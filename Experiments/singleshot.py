@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 
 from Pruners._shared.base import Pruner
@@ -12,7 +14,7 @@ from Utils.options.types import Options
 from Utils.runs.dense_cache import train_densely
 from Utils.runs.folder import RunFolder
 from Utils.runs.lifecycle import run_once
-from Utils.runs.outputs import Results, save_and_print
+from Utils.runs.outputs import Results, save_and_print, save_start
 from Utils.runs.stages import Stages
 from Utils.training.masked_network import MaskedNetwork, Pruned
 from Utils.training.moving_masks import mask_updates
@@ -51,13 +53,10 @@ def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets
 
     trained = TrainedNetwork(network, stages.clock_before("post-train"))
     updates = mask_updates(pruner, trained.network)
-    watch = folder.events.watch(options.pre_epochs)
-    training = Training(trained.network, "post_train", clock, updates=updates, watch=watch)
-    post = stages.train(
-        "post-train", training, options.post_epochs, of=options.post_epochs,
-        begins=f"Post-Training for {options.post_epochs} epochs.",
-        save_rows=lambda rows: folder.write_rows("post-train.csv", rows),
-    )  # fmt: skip
+    training = Training(trained.network, "post_train", clock, updates=updates, watch=folder.events.watch(options.pre_epochs))
+    begins = f"Post-Training for {options.post_epochs} epochs."
+    save_rows = partial(folder.write_rows, "post-train.csv")
+    post = stages.train("post-train", training, begins=begins, of=options.post_epochs, save_rows=save_rows)
     trained.write_back()
 
     if updates:  # the table so far describes the masks at the start
@@ -83,10 +82,7 @@ def _train_densely_and_prune(
     with clock("prune"):
         pruned = network.prune(pruner)
     table = network.compression_table(pruned)
-    folder.begin(network.device)
-    folder.write_state("initial.pt", initial)
-    folder.write_state("dense.pt", dense)
-    folder.write_table("pre-train.csv", pre)
+    save_start(folder, network.device, initial, dense, pre)
     save = folder.write_rows if pruner.growth else folder.write_table  # masks that move give another table at the end
     save("compression.csv", table)
     return pre, table

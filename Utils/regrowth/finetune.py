@@ -32,8 +32,8 @@ def finetune(start: PrunedNetwork, stages: Stages, clock: Clock, name: str, step
         training = _training(start, clock, f"regrow-{step}", epochs)
         if start.options.regrow_bn_recalibrate and not stages.half(name):
             recalibrate(start)
-        stages.train(name, training, epochs)
-        return {"rows": [list(row) for row in training.rows], "model": start.copy()}
+        stages.train(name, training)
+        return {"rows": [list(row) for row in training.rows], "model": start.cloned_state()}
 
     done = stages.once(name, work)
     start.load(done["model"])

@@ -31,7 +31,7 @@ def regrow_alone(start: PrunedNetwork, stages: Stages, clock: Clock, name: str, 
         start.load(start.state)
         scores, notes = scores_of(start, 0)
         turn_on(start, {name: count}, scores, 0)
-        return {"model": start.copy(), "notes": notes, "val_top1": evaluate(start.model, start.validation())[1]}
+        return {"model": start.cloned_state(), "notes": notes, "val_top1": evaluate(start.model, start.validation())[1]}
 
     grown = stages.once(f"grow-{name}", work)
     start.load(grown["model"])

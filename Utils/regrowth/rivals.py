@@ -103,7 +103,7 @@ def _pruned(start: PrunedNetwork, kept: int) -> dict[str, Any]:
         density = (kept - 0.5) / start.size
     network = MaskedNetwork(start.model, start.prunables, start.data, start.device, options, subset)
     network.prune(load_pruner(options), density, ablate=False)
-    return {"model": start.copy(), "method": f"{options.pruner} of {origin}"}
+    return {"model": start.cloned_state(), "method": f"{options.pruner} of {origin}"}
 
 
 def _unpruned(start: PrunedNetwork) -> tuple[dict[str, torch.Tensor], str]:

@@ -78,7 +78,7 @@ def grow(start: PrunedNetwork, stages: Stages, clock: Clock, step: int, count: i
         "ssim", "capacity", "allocation" by layer, "places" (flat, int64, CPU), "notes", "seconds" of each part, "search" (None
         unless the allocation is `rl`), and "model", the `state_dict` afterwards.
     """
-    options, seconds, base = start.options, {}, start.copy()
+    options, seconds, base = start.options, {}, start.cloned_state()
 
     def timed(word: str, work: Callable[[], Any]) -> Any:
         began = time.perf_counter()
@@ -101,7 +101,7 @@ def grow(start: PrunedNetwork, stages: Stages, clock: Clock, step: int, count: i
     return {
         "ssim": ssim, "capacity": caps, "allocation": allocation, "notes": notes, "seconds": seconds,
         "places": {name: at.cpu() for name, at in places.items()}, "search": None if found is None else vars(found),
-        "model": start.copy(),
+        "model": start.cloned_state(),
     }  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def replay(start: PrunedNetwork, places: Mapping[str, torch.Tensor], step: int) 
     revive_(start.layers, pruned, options.regrow_init, start.sources.values(options.regrow_init), _seed(options, step))
     allocation = {name: len(pruned.get(name, ())) for name in caps}
     return {"ssim": ssim, "capacity": caps, "allocation": allocation, "notes": notes, "seconds": {}, "search": None,
-            "places": {name: at.cpu() for name, at in pruned.items()}, "model": start.copy()}  # fmt: skip
+            "places": {name: at.cpu() for name, at in pruned.items()}, "model": start.cloned_state()}  # fmt: skip
 
 
 def turn_on(

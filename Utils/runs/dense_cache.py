@@ -29,7 +29,12 @@ FINISHED = ("model", "rows", "rewind", "peak")  # the keys of a file there
 
 @dataclass
 class DenseNetwork:
-    """The outcome of dense training: its rows, and the state at `--rewind-epoch` if that is not 0 (see `Training.state`)."""
+    """The outcome of dense training.
+
+    Attributes:
+        rows: its rows.
+        rewind: the state at `--rewind-epoch`, to which levels return (see `Training.state`); None if no level does.
+    """
 
     rows: pd.DataFrame
     rewind: dict[str, Any] | None
@@ -42,7 +47,13 @@ def train_densely(network: MaskedNetwork, clock: Clock, watch: Callable[[Trainin
     """
     options = network.options
     training = Training(network, "pre_train", clock, watch=watch)
-    with cache_entry(dense_path(options, network.device), *FINISHED) as entry:
+    beginning = rewind_state(training) if options.level and not options.rewind_epoch else None
+    dense = _train_or_load(training, network, clock)
+    return DenseNetwork(dense.rows, dense.rewind or beginning)
+
+
+def _train_or_load(training: Training, network: MaskedNetwork, clock: Clock) -> DenseNetwork:
+    with cache_entry(dense_path(network.options, network.device), *FINISHED) as entry:
         if entry.content is None:
             return _train(training, network, entry)
         if not _respects_masks(network, entry.content["model"]):
@@ -52,8 +63,8 @@ def train_densely(network: MaskedNetwork, clock: Clock, watch: Callable[[Trainin
     training.rows = [tuple(row) for row in done["rows"]]
     clock.seconds["pre_train"] += float(training.table()["seconds"].sum())  # the time of the original training
     clock.peaks["pre_train"] = max(clock.peaks["pre_train"], done["peak"])
-    if watch:
-        watch(training, options.pre_epochs)
+    if training.watch:
+        training.watch(training, training.epochs)
     return DenseNetwork(training.table(), done["rewind"])
 
 
@@ -69,22 +80,24 @@ def _train(training: Training, network: MaskedNetwork, entry: CacheEntry) -> Den
     stages = Stages(entry, options.checkpoint_every, network=network)
     rewind_epoch, rewind = options.rewind_epoch, None
 
-    def half() -> dict[str, Any]:
-        return without_masks(training.state())
-
     def at_rewind_epoch() -> dict[str, Any]:
         training.run(rewind_epoch, whole=False)
-        return copied(half() | {"rows": []})
+        return rewind_state(training)
 
     if rewind_epoch:
         rewind = stages.once("rewind", at_rewind_epoch)
-    rows = stages.train("dense", training, options.pre_epochs, state=half)
-    model, peak = half()["model"], training.clock.peaks["pre_train"]
+    rows = stages.train("dense", training, state=lambda: _without_masks(training.state()))
+    model, peak = _without_masks(training.state())["model"], training.clock.peaks["pre_train"]
     entry.write({"model": model, "rows": training.rows, "rewind": rewind, "peak": peak})
     return DenseNetwork(rows, rewind)
 
 
-def without_masks(state: dict[str, Any]) -> dict[str, Any]:
+def rewind_state(training: Training) -> dict[str, Any]:
+    """Copy the present state of `training`, without masks and rows, so that another training can begin with it."""
+    return copied(_without_masks(training.state()) | {"rows": []})
+
+
+def _without_masks(state: dict[str, Any]) -> dict[str, Any]:
     """Remove the masks from a state of training (see `Training.state`): the network to restore keeps its own."""
     return state | {"model": {k: v for k, v in state["model"].items() if not k.endswith("_mask")}}
 

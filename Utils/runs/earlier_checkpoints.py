@@ -21,7 +21,7 @@ def in_stages(saved: dict[str, Any] | None, path: Path | None) -> dict[str, Any]
     if saved is None:
         return {"done": {}, "half": {}}
     if "done" in saved:
-        return saved
+        return saved | {"done": _with_counts(saved["done"])}
     half = {key: saved[key] for key in TRAINING if key in saved}
     if "rewind" in saved:
         done = {} if saved["rewind"] is None else {"rewind": saved["rewind"]}
@@ -37,4 +37,10 @@ def in_stages(saved: dict[str, Any] | None, path: Path | None) -> dict[str, Any]
         done |= {f"prune-{level}": [left, table if level == last else None]}
         if level < last:
             done |= {f"level-{level}": pd.DataFrame(saved["trained"][level])}
-    return {"done": done | {f"rewind-{last}": None}, "half": {f"train-{last}": half}} | beside
+    return {"done": _with_counts(done) | {f"rewind-{last}": None}, "half": {f"train-{last}": half}} | beside
+
+
+def _with_counts(done: dict[str, Any]) -> dict[str, Any]:
+    """Add its counts, which the stage `prune-N` returned, to the rows that the stage `level-N` returned alone."""
+    alone = {name: rows for name, rows in done.items() if name.startswith("level-") and not isinstance(rows, list)}
+    return done | {name: [done[name.replace("level", "prune")][0], rows] for name, rows in alone.items()}

@@ -22,6 +22,8 @@ from Utils.trace.measure import measure
 from Utils.training.masked_network import MaskedNetwork, build_dense
 from Utils.training.phase import Training
 
+State = dict[str, torch.Tensor]  # a `state_dict`
+
 
 @dataclass(frozen=True)
 class Results:
@@ -48,11 +50,25 @@ class Trained(Protocol):
     whole: MaskedNetwork
     network: MaskedNetwork
 
-    def small_state(self) -> dict[str, torch.Tensor] | None:
+    def small_state(self) -> State | None:
         """Return the `state_dict` of the small network of `--compact`, if there is one."""
 
     def summary(self) -> dict[str, int]:
         """Return the keys of the summary about that network."""
+
+
+def save_start(
+    folder: RunFolder, device: torch.device, initial: State | None, dense: State | None, pre: pd.DataFrame, *, grows: bool = False
+) -> None:
+    """Begin the folder, unless it has begun, with the network at initialization, the dense one, and the rows of its training.
+
+    `grows` says that later trainings add their rows.
+    """
+    folder.begin(device)
+    folder.write_state("initial.pt", initial)
+    folder.write_state("dense.pt", dense)
+    save = folder.write_rows if grows else folder.write_table
+    save("pre-train.csv", pre)
 
 
 def save_and_print(folder: RunFolder, clock: Clock, trained: Trained, training: Training, results: Results) -> None:

@@ -141,7 +141,6 @@ class Stages:
         self,
         name: str,
         training: Training,
-        epochs: int,
         *,
         begins: str = "",
         of: object = None,
@@ -149,12 +148,11 @@ class Stages:
         state: Callable[[], dict[str, Any]] | None = None,
         followed: bool = False,
     ) -> pd.DataFrame:
-        """Train up to epoch `epochs` as stage `name`, from the point where it was left; return the rows (see `Training.run`).
+        """Do `training` as stage `name`, from the point where it was left; return the rows (see `Training.run`).
 
         Args:
             name: the name of the stage.
             training: a new training, whose network is in the state in which the training begins.
-            epochs: the last epoch.
             begins: the line to print if the training begins.
             of: the end of the line "Going on after epoch 3 of ...", printed if the training continues; default: no line.
             save_rows: called with the rows so far before each checkpoint.
@@ -175,7 +173,7 @@ class Stages:
             self._keep(name, (state or now.state)(), now)
 
         after_step = self._after_steps(keep)
-        rows = training.run(epochs, lambda now: after_step(now.epoch, now))
+        rows = training.run(training.epochs, lambda now: after_step(now.epoch, now))
         if followed and self._every != 0:
             keep(training)
         return rows

@@ -63,7 +63,7 @@ class MaskedNetwork:
     notes: Sequence[str] = ()
 
     @property
-    def start(self) -> float:
+    def density_at_start(self) -> float:
         """The density at the start: 1, unless the network was pruned before."""
         return 1.0 if self.survivors is None else sum(int(torch.count_nonzero(m)) for m in self.survivors) / self.size
 
@@ -86,7 +86,7 @@ class MaskedNetwork:
         load_state(self.model, state)
         apply_masks(self.prunables)
 
-    def copy(self) -> dict[str, torch.Tensor]:
+    def cloned_state(self) -> dict[str, torch.Tensor]:
         """Clone the network's `state_dict`, on the device."""
         return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
@@ -101,12 +101,12 @@ class MaskedNetwork:
         return with_thop(table, self.model, self.data.input_shape) if self.options.thop else table
 
     def prune(
-        self, pruner: Pruner, density: float | None = None, start: float | None = None, *, ablate: bool = True
+        self, pruner: Pruner, density: float | None = None, from_density: float | None = None, *, ablate: bool = True
     ) -> Pruned:
         """Prune to `density`, reinitialize and shuffle if asked (`ablate`), and apply the masks.
 
-        `density` is `--density` if none is given; the schedule of the rounds begins at the density `start`, or at that of the
-        network at its own start.
+        `density` is `--density` if none is given; the schedule of the rounds begins at `from_density`, or at the density
+        of the network at its start.
 
         Raises:
             Unscorable: the method cannot score this network.
@@ -124,7 +124,7 @@ class MaskedNetwork:
         try:
             scores = prune_loop(
                 problem, pruner, options.density if density is None else density,
-                start=self.start if start is None else start,
+                start=self.density_at_start if from_density is None else from_density,
                 rounds=options.prune_epochs or pruner.rounds, schedule=None if asked == DEFAULT else asked,
                 scope=options.mask_scope, distribution=options.mask_distribution, invert=options.invert, verbose=options.verbose,
                 zeros=zeros,

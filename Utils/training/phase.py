@@ -50,7 +50,7 @@ class Training:
         phase: the name under which seconds are booked and a failure is reported.
         order: the name of the data order; default: the phase.
         first: the epoch at which the network stands, if it was rewound to a later one than 0.
-        epochs: the length of the phase, over which a cosine falls; default: `--pre-epochs` or `--post-epochs`, by `phase`.
+        epochs: the last epoch of the phase, over which a cosine falls; default: `--pre-epochs` or `--post-epochs`, by `phase`.
         updates: moves the masks during training.
         watch: called after each evaluation with this object and the last epoch of `run`; it changes nothing.
     """
@@ -73,6 +73,7 @@ class Training:
         self.optimizer = make_optimizer(network.model, options.optimizer, options.lr, options.weight_decay)
         if epochs is None:
             epochs = options.pre_epochs if phase == "pre_train" else options.post_epochs
+        self.epochs = epochs
         self.scheduler = make_schedule(self.optimizer, options, epochs)
         self.precision = Precision.of(options.quantization, network.device)
         self.rows: list[tuple[float | None, ...]] = []

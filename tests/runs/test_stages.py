@@ -83,6 +83,6 @@ def test_stages_that_change_a_network_are_written_with_its_state(store):
     stages = Stages(store, 1, network=network)
     stages.once("prune", lambda: network.prunables[0].mask[0].zero_().sum().item())
     assert store.resume() is None
-    stages.keeper("train")(1, lambda: {"model": network.copy()})
+    stages.keeper("train")(1, lambda: {"model": network.cloned_state()})
     saved = store.resume()
     assert saved["done"] == {"prune": 0.0} and not saved["half"]["train"]["model"]["weight_mask"][0].any()
