@@ -104,33 +104,44 @@ def _own(
     yield name, round(everything)
 
 
-def with_thop(table: pd.DataFrame, model: nn.Module, input_shape: tuple[int, ...]) -> pd.DataFrame:
-    """Add the column `macs_thop` to a compression table, after `kept_macs`.
+def thop_count(model: nn.Module, input_shape: tuple[int, ...]) -> ThopCount | str:
+    """Return the result of `count_by_thop`, or its error in words: a failed comparison must not end the run of a network."""
+    try:
+        return count_by_thop(model, input_shape)
+    except Exception as error:
+        return _in_words(error)
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def with_thop(table: pd.DataFrame, count: ThopCount | str) -> pd.DataFrame:
+    """Add the column `macs_thop` to a compression table, after `kept_macs`, from a count by `thop_count`.
 
     The operations of a module stand in the row of its first parameter; its other rows are 0. Modules without parameters have no
     row. The column is empty where thop cannot count the network.
     """
-    try:
-        left = dict(count_by_thop(model, input_shape).modules)
-    except Exception:  # `thop_summary` says why
-        values: list[Any] = [float("nan")] * len(table)
-    else:
+    values: list[Any] = [float("nan")] * len(table)
+    if isinstance(count, ThopCount):
+        left = dict(count.modules)
         values = [left.pop(name, 0) for name in table["module"]]
     table.insert(table.columns.get_loc("kept_macs") + 1, COLUMN, values)
     return table
 
 
-def thop_summary(table: pd.DataFrame, model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any]:
+def thop_summary(table: pd.DataFrame, model: nn.Module, count: ThopCount | str) -> dict[str, Any]:
     """Return the key `thop` of a run's summary: thop's version and sum, and the modules in which the counts differ.
 
     Each difference has the module's name (empty for functions), its class, both counts and the reason. If thop cannot count the
     network, the error stands in place of sum and differences.
     """
+    if isinstance(count, str):
+        return {"thop": {"error": count}}
     try:
-        count = count_by_thop(model, input_shape)
         return {"thop": {"version": version(PACKAGE), "macs": count.total, "differences": differences(table, model, count)}}
-    except Exception as error:  # a failed comparison must not end the run of a trained network
-        return {"thop": {"error": f"{type(error).__name__}: {one_line(str(error))}"}}
+    except Exception as error:  # as in `thop_count`
+        return {"thop": {"error": _in_words(error)}}
 
 
 def differences(table: pd.DataFrame, model: nn.Module, count: ThopCount) -> list[dict[str, Any]]:

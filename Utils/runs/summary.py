@@ -53,7 +53,7 @@ def pruning_summary(folder: RunFolder, network: MaskedNetwork, table: pd.DataFra
             "inference": {},
         }
         | left_dense_summary(table)
-        | (thop_summary(table, network.model, network.data.input_shape) if folder.options.thop else {})
+        | (thop_summary(table, network.model, network.thop) if folder.options.thop else {})
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import pandas as pd
 import torch
@@ -21,7 +22,7 @@ from Utils.base.errors import not_deterministic, out_of_memory
 from Utils.base.seeds import derive
 from Utils.data.dataset import Dataset
 from Utils.measure.counting import compression_table, with_kept_by_position
-from Utils.measure.thop_count import with_thop
+from Utils.measure.thop_count import ThopCount, thop_count, with_thop
 from Utils.options.types import Options
 
 
@@ -77,6 +78,11 @@ class MaskedNetwork:
         """The number of prunable weights that are not masked."""
         return sum(int(torch.count_nonzero(p.mask)) for p in self.prunables)
 
+    @cached_property
+    def thop(self) -> ThopCount | str:
+        """thop's count of the dense network, made once, or the reason why there is none."""
+        return thop_count(self.model, self.data.input_shape)
+
     def load(self, state: Mapping[str, torch.Tensor]) -> None:
         """Load the weights and statistics of `state`, and its masks if it has any; then apply the masks to the weights.
 
@@ -98,7 +104,7 @@ class MaskedNetwork:
         table = compression_table(self.model, self.prunables, pruned.scores, self.data.input_shape)
         if pruned.zeros.layers:
             table = with_kept_by_position(table, pruned.zeros.layers, pruned.zeros.cause)
-        return with_thop(table, self.model, self.data.input_shape) if self.options.thop else table
+        return with_thop(table, self.thop) if self.options.thop else table
 
     def prune(
         self, pruner: Pruner, density: float | None = None, from_density: float | None = None, *, ablate: bool = True
