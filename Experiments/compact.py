@@ -20,7 +20,7 @@ from Models.compact import Compact
 from Models.masking import apply_masks
 from Models.shapes import eval_mode
 from Utils.base.errors import Refused, RunFailed, out_of_memory
-from Utils.base.text import one_line, print_lines, shown
+from Utils.base.text import one_line, shown
 from Utils.compact.comparison import LARGE, Agreement, agreement, kept_units, latencies, sizes, state_file
 from Utils.compact.export import Exported, export, has_onnx
 from Utils.compact.trained import compacted
@@ -29,7 +29,7 @@ from Utils.grid.grid_table import update_cell
 from Utils.options.types import Options
 from Utils.runs.later_measurements import Annex
 from Utils.runs.reopen import reopen
-from Utils.runs.saved import MODEL, failures, saved_networks
+from Utils.runs.saved import MODEL, failures, named_networks
 from Utils.training.masked_network import MaskedNetwork, build_dense
 
 EXPERIMENT = {
@@ -55,8 +55,7 @@ def run(options: Options) -> None:
         Refused: no folder holds a saved network, or none of those that do can be read; no file was written.
         RunFailed: the network of some run is constant, cannot be cut, or predicts something else without its dead units.
     """
-    folders, notes = saved_networks(options.run)
-    print_lines(notes)
+    folders = named_networks(options.run)
     if not has_onnx():
         print("NOTE: no compact.onnx without its packages: pip install -r requirements-onnx.txt")
     errors = failures(folders, lambda folder: _compact(folder, options), lambda _, error: _failure(error, options))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from Utils.base.json_files import read_json
-from Utils.base.text import print_lines, shown
+from Utils.base.text import shown
 from Utils.compute.precision import Precision
 from Utils.options.types import Options
 from Utils.runs.reopen import reopen
-from Utils.runs.saved import do_each, saved_networks
+from Utils.runs.saved import on_saved_networks
 from Utils.training.loops import evaluate
 
 EXPERIMENT = {
@@ -29,9 +29,7 @@ def run(options: Options) -> None:
         Refused: no folder holds a saved network that can be read.
         RunFailed: some cannot be read; the others are tested.
     """
-    folders, notes = saved_networks(options.run)
-    print_lines(notes)
-    do_each(folders, lambda folder: _evaluate(folder, options))
+    on_saved_networks(options.run, lambda folder: _evaluate(folder, options))
 
 
 def _evaluate(folder: Path, options: Options) -> None:
@@ -46,5 +44,5 @@ def _evaluate(folder: Path, options: Options) -> None:
 
 
 def _text(loss: float | None, top1: float, top5: float) -> str:
-    shown = "nan" if loss is None else f"{loss:.6f}"
-    return f"test loss {shown}, top-1 {top1:.2f} %, top-5 {top5:.2f} %"
+    number = "nan" if loss is None else f"{loss:.6f}"
+    return f"test loss {number}, top-1 {top1:.2f} %, top-5 {top5:.2f} %"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from Utils.base.checksums import check_file
 from Utils.base.errors import Refused
-from Utils.base.text import pick_from, print_lines, shown
+from Utils.base.text import pick_from, shown
 from Utils.measure.weight_histogram import Layer, bin_table, layer_table, measure, select
 from Utils.options.types import Options
 from Utils.runs.later_measurements import Annex
-from Utils.runs.saved import MODEL, heading, read_tensors, saved_networks
+from Utils.runs.saved import MODEL, heading, named_networks, read_tensors
 from Utils.runs.writer import KINDS
 
 EXPERIMENT = {
@@ -37,8 +37,7 @@ def run(options: Options) -> None:
     Raises:
         Refused: no folder holds a network, one that does cannot be read, or has no such `--layer`; no file was written.
     """
-    folders, notes = saved_networks(options.run)
-    print_lines(notes)
+    folders = named_networks(options.run)
     runs = []
     for folder in folders:
         check_file(folder / MODEL)

@@ -18,7 +18,7 @@ from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.studies.conservation import ROUNDING, largest_deviation, layer_table, why_not_conserved
 from Utils.studies.study import options_per_pruner, print_saved_study, print_study, save_study, score_each
-from Utils.studies.wiring import trace
+from Utils.studies.wiring import wiring_of
 from Utils.training.masked_network import MaskedNetwork
 
 EXPERIMENT = {
@@ -67,5 +67,5 @@ def _finding(pruner: str, table: pd.DataFrame, network: MaskedNetwork) -> str:
     line += f"; layer totals differ from their mean by up to {deviation:.2g} of it"
     line += f"; {empty} of {len(table)} are zero" if empty else ""
     if pruner == "synflow" and not deviation < ROUNDING:
-        line += f" ({why_not_conserved(network.model, trace(network.model, network.data.input_shape))})"
+        line += f" ({why_not_conserved(network.model, wiring_of(network.model, network.data.input_shape))})"
     return line

@@ -70,13 +70,13 @@ def _run(options: Options, folder: RunFolder, datasets: Datasets) -> None:
     announce(start, plan)
 
     regrown, steps = _regrow(start, stages, clock, plan)
+    plan.check_spent(steps)
     networks = {
         outputs.START: {"model": start.state},
         **rivals(start, stages, clock, len(steps), start.kept),
         outputs.REGROWN: regrown,
     }
     rows = test_networks(start, clock, networks)
-    plan.check_spent(steps)
     save_regrowth(start, folder, clock, networks, rows, steps, plan.total)
 
 

@@ -9,11 +9,11 @@ from torch import nn
 
 from Utils.base.errors import Refused
 from Utils.base.seeds import derive
-from Utils.base.text import print_lines, shown
+from Utils.base.text import shown
 from Utils.options.types import Options
 from Utils.runs.later_measurements import Annex
 from Utils.runs.reopen import reopen
-from Utils.runs.saved import do_each, heading, saved_networks
+from Utils.runs.saved import heading, on_saved_networks
 from Utils.studies.class_saliency import ORDERS, class_table, layer_table, measure
 
 EXPERIMENT = {
@@ -37,9 +37,7 @@ def run(options: Options) -> None:
         Refused: no folder holds a saved network, or none of those that do can be read; no file was written.
         RunFailed: some run cannot be read; the others are analysed.
     """
-    folders, notes = saved_networks(options.run)
-    print_lines(notes)
-    do_each(folders, lambda folder: _analyse(folder, options))
+    on_saved_networks(options.run, lambda folder: _analyse(folder, options))
 
 
 def _analyse(folder: Path, options: Options) -> None:

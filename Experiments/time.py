@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from Utils.base.text import print_lines, shown
+from Utils.base.text import shown
 from Utils.compact.trained import compacted
 from Utils.grid.grid_table import update_cell
 from Utils.measure.inference_time import inference_times
@@ -13,7 +13,7 @@ from Utils.options.types import Options
 from Utils.runs.later_measurements import Annex
 from Utils.runs.printing import print_inference
 from Utils.runs.reopen import reopen, was_given
-from Utils.runs.saved import do_each, saved_networks
+from Utils.runs.saved import on_saved_networks
 from Utils.training.masked_network import build_dense
 
 EXPERIMENT = {
@@ -37,9 +37,7 @@ def run(options: Options) -> None:
         Refused: no folder holds a saved network, or none of those that do can be read; no file was written.
         RunFailed: some run cannot be read, or was trained without dead units and can no longer be cut; the others are measured.
     """
-    folders, notes = saved_networks(options.run)
-    print_lines(notes)
-    do_each(folders, lambda folder: _measure(folder, options))
+    on_saved_networks(options.run, lambda folder: _measure(folder, options))
 
 
 def _measure(folder: Path, options: Options) -> None:

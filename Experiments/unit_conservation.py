@@ -17,7 +17,7 @@ from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.studies.conservation import ROUNDING, open_ends, unit_table, why_not_conserved
 from Utils.studies.study import options_per_pruner, print_saved_study, print_study, save_study, score_each
-from Utils.studies.wiring import Wiring, trace
+from Utils.studies.wiring import Wiring, wiring_of
 from Utils.training.masked_network import MaskedNetwork
 
 EXPERIMENT = {
@@ -72,7 +72,7 @@ def by_pair(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _wiring(network: MaskedNetwork) -> Wiring:
-    wiring = trace(network.model, network.data.input_shape)
+    wiring = wiring_of(network.model, network.data.input_shape)
     scored = {p.name for p in network.prunables}
     if not any(f"{a}.weight" in scored and f"{b}.weight" in scored for a, b in wiring.pairs):
         raise Refused(

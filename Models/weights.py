@@ -13,12 +13,12 @@ from Utils.base.errors import Refused
 from Utils.base.text import few
 
 
-def load_weights(model: nn.Module, file: str | os.PathLike[str], *, dense: bool = False) -> Checkpoint:
+def load_weights(model: nn.Module, file: str | os.PathLike[str], *, dense: bool = False, source: str = "") -> Checkpoint:
     """Copy the weights of `file` into `model`, in place; a file that is refused changes nothing.
 
     `read_checkpoint` says what the file may be. The weights are the effective ones, with pruned places zero; masks that `model`
     itself has stay as they are. With `dense` the file's masks are ignored, and stored values of pruned places are taken. Reading
-    the file runs no code from it.
+    the file runs no code from it. `source` stands for the file in an error, by default the flag and the file.
 
     Returns:
         The content of the file, under the names of `model`; without masks if `dense`.
@@ -26,7 +26,7 @@ def load_weights(model: nn.Module, file: str | os.PathLike[str], *, dense: bool 
     Raises:
         Refused: unreadable or unsafe file, missing or unexpected keys, other shapes; one line with the file's name.
     """
-    source = f"--weights {file}"
+    source = source or f"--weights {file}"
     found = read_checkpoint(file, source).named_as(model, source)
     if dense:
         found = replace(found, tensors=found.tensors | found.originals, masks={})

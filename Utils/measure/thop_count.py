@@ -113,7 +113,7 @@ def thop_count(model: nn.Module, input_shape: tuple[int, ...]) -> ThopCount | st
 
 
 def _in_words(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {one_line(str(error))}"
 
 
 def with_thop(table: pd.DataFrame, count: ThopCount | str) -> pd.DataFrame:

@@ -125,12 +125,17 @@ def allocate(
 
 
 def claims(budget: int, capacity: Sequence[int], ratios: Sequence[float]) -> list[int]:
-    """Return the claims of the controller's actions: round(ratio * most that the layer can still get), layer after layer."""
+    """Return the `claim` of each layer in turn, out of what is left of `budget`."""
     asked, left = [], budget
     for c, ratio in zip(capacity, ratios, strict=True):
-        asked.append(min(round(ratio * min(c, left)), left))
+        asked.append(claim(ratio, c, left))
         left -= asked[-1]
     return asked
+
+
+def claim(ratio: float, capacity: int, left: int) -> int:
+    """Return the claim of an action of the controller: round(ratio * most that the layer can still get), `left` at most."""
+    return min(round(ratio * min(capacity, left)), left)
 
 
 def ssim_order(ssim: Mapping[str, float | None]) -> list[str]:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from Utils.regrowth.allocation import claim
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -104,7 +106,7 @@ class AllocationController(nn.Module):
             ratios.append(action / (actions - 1))
             log_probs.append(log_p[action])
             entropies.append(-(log_p.exp() * log_p).sum())
-            left -= min(round(ratios[-1] * min(c, left)), left)
+            left -= claim(ratios[-1], c, left)
         return Episode(ratios, torch.stack(log_probs).sum(), torch.stack(entropies).mean())
 
 

@@ -11,8 +11,9 @@ from Utils.compute.clock import Clock
 from Utils.compute.precision import Precision
 from Utils.regrowth.start import PrunedNetwork, Validated
 from Utils.runs.stages import Stages
+from Utils.training.loops import evaluate
 from Utils.training.masked_network import MaskedNetwork
-from Utils.training.phase import COLUMNS, Diverged, Training, evaluate
+from Utils.training.phase import COLUMNS, Diverged, Training
 
 CALIBRATION_BATCHES = 100
 VALIDATION = tuple(c.replace("test_", "val_").replace("_accuracy", "_val_accuracy") for c in COLUMNS)  # COLUMNS mean these here

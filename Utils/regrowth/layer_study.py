@@ -15,7 +15,7 @@ from Utils.regrowth.finetune import finetune
 from Utils.regrowth.start import PrunedNetwork
 from Utils.regrowth.step import scores_of, similarities, turn_on
 from Utils.runs.stages import Stages
-from Utils.training.phase import evaluate
+from Utils.training.loops import evaluate
 
 SIGNIFICANT = 0.05
 MEASURES = {"final": "final_improvement", "immediate": "immediate_improvement"}

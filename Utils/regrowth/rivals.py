@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from Utils.regrowth.finetune import finetune
 from Utils.regrowth.outputs import CONTROL, PLAIN
 from Utils.regrowth.sources import stored_file
 from Utils.regrowth.start import PrunedNetwork
-from Utils.runs.cache import cache_entry
+from Utils.runs.cache import cache_entry, cache_path
 from Utils.runs.stages import Stages
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.set_up import load_pruner
@@ -57,8 +55,7 @@ def rivals_path(options: Options, device: torch.device, kept: int, steps: int) -
     if held := chosen["contents"].get(chosen["dataset"]):
         facts["images"] = held
     facts |= {"device": device.type, "torch": torch.__version__, "threads": torch.get_num_threads()}
-    key = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
-    return Path(options.result_dir, CACHE, f"{key}.bin")
+    return cache_path(options.result_dir, CACHE, facts)
 
 
 def control(start: PrunedNetwork, stages: Stages, clock: Clock, steps: int) -> dict[str, Any]:

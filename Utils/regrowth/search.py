@@ -42,7 +42,7 @@ class Found:
 def search(
     caps: Mapping[str, int],
     budget: int,
-    evaluate: Callable[[Mapping[str, int], int], float],
+    evaluate: Callable[[Mapping[str, int]], float],
     episodes: int,
     seed: int,
     *,
@@ -55,7 +55,7 @@ def search(
     Args:
         caps: layer -> capacity.
         budget: the number of weights to regrow.
-        evaluate: (allocation, episode) -> reward, from 0 to 1; it depends only on its arguments.
+        evaluate: allocation -> reward, from 0 to 1; it depends on nothing else.
         episodes: the number of episodes.
         seed: the seed of the controller's weights and draws.
         settings: the controller's; by default the published ones.
@@ -83,13 +83,13 @@ def _next(
     found: Found,
     caps: Mapping[str, int],
     budget: int,
-    evaluate: Callable[[Mapping[str, int], int], float],
+    evaluate: Callable[[Mapping[str, int]], float],
     episode: int,
     episodes: int,
 ) -> None:
     sampled = learner.controller.sample(budget, list(caps.values()), learner.draws)
     allocation = allocate("rl", budget, caps, ratios=sampled.ratios)
-    reward = evaluate(allocation, episode)
+    reward = evaluate(allocation)
     beta = learner.settings.beta(episode, episodes)
     advantage = learner.learn(sampled, reward, beta)
     if reward > found.reward:

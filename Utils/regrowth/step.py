@@ -144,7 +144,7 @@ def _search(
     options, caps = start.options, capacities(start.layers)
     order = {name: caps[name] for name in ssim_order(ssim)}
 
-    def evaluate(allocation: Mapping[str, int], _episode: int) -> float:
+    def evaluate(allocation: Mapping[str, int]) -> float:
         start.load(base)
         turn_on(start, allocation, scores, step)
         return short_accuracy(start, clock, step, options.regrow_mini_epochs)

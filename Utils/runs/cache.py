@@ -5,6 +5,8 @@ Dense networks (`dense_cache.py`) and the rivals of regrowth (`Utils/regrowth/ri
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +48,12 @@ class CacheEntry:
         if self.path and self._checkpoint and is_first():
             seal(self.path, content)
             self._checkpoint.unlink(missing_ok=True)
+
+
+def cache_path(result_dir: str, folder: str, facts: Mapping[str, Any]) -> Path:
+    """Return the file of a result that depends on these `facts` alone, in `folder` of the result folder: a hash is its name."""
+    key = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return Path(result_dir, folder, f"{key}.bin")
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from Utils.options.parts import Affects
 from Utils.options.resolve import identity, without_late
 from Utils.options.table import affecting
 from Utils.options.types import Options
-from Utils.runs.cache import CacheEntry, cache_entry
+from Utils.runs.cache import CacheEntry, cache_entry, cache_path
 from Utils.runs.stages import Stages
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.phase import Training
@@ -123,5 +121,4 @@ def dense_path(options: Options, device: torch.device) -> Path | None:
     facts = chosen | {"rewind_epoch": options.rewind_epoch, "device": device.type, "torch": torch.__version__}
     if share()[1] > 1:
         facts["ranks"] = share()[1]
-    key = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
-    return Path(options.result_dir, CACHE, f"{key}.bin")
+    return cache_path(options.result_dir, CACHE, facts)

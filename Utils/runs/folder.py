@@ -61,6 +61,7 @@ class RunFolder(Writer):
         self.begun = False
         self._sums: dict[str, str] = {}
         self._growing: set[str] = set()  # tables that a resumed run writes again
+        self._own: OwnFiles  # from `_claim` on: other processes may change the files before
         self._lock = Lock(self.path / ".lock")
         self._load = load_average()
         shown = self.saves and options.tensorboard

@@ -27,8 +27,8 @@ def print_training(pre: pd.DataFrame, post: pd.DataFrame, patience: int | None =
     ends = [kept_row(rows, patience).to_frame().T.astype({"epoch": int}) for rows in (pre, post)]
     frames = [pre.head(1), ends[0], post.head(1), ends[1]]
     table = pd.concat(frames, keys=["Init.", "Pre-Prune", "Post-Prune", "Final"]).set_index("epoch", append=True).droplevel(1)
-    shown = [*TRAIN_COLUMNS, *(c for c in VALIDATION if c in post)]
-    print("Train results:\n", table[shown].astype(float).to_string(float_format="%.4f", na_rep="NaN"))
+    columns = [*TRAIN_COLUMNS, *(c for c in VALIDATION if c in post)]
+    print("Train results:\n", table[columns].astype(float).to_string(float_format="%.4f", na_rep="NaN"))
     if patience:
         last, kept = int(post["epoch"].iloc[-1]), int(kept_row(post, patience)["epoch"])
         print(f"The network is that of epoch {kept} of the {last} trained, which has the best validation accuracy.")
@@ -124,8 +124,8 @@ def print_warnings(summary: Mapping[str, Any]) -> None:
 
 def print_levels(levels: pd.DataFrame) -> None:
     """Print the weights that every level of multishot kept, and the accuracy of the network trained with them."""
-    shown = levels.drop(columns=["density_asked", "test_loss_last"])
-    print("Levels:\n", shown.to_string(index=False, formatters={"density": "{:.6f}".format}, float_format="%.2f"))
+    table = levels.drop(columns=["density_asked", "test_loss_last"])
+    print("Levels:\n", table.to_string(index=False, formatters={"density": "{:.6f}".format}, float_format="%.2f"))
 
 
 def print_saved(folder: Path) -> None:

@@ -8,14 +8,13 @@ from pathlib import Path
 from Models.masking import keep_recorded
 from Models.weights import load_weights
 from Utils.base.checksums import check_file
-from Utils.base.errors import Refused
 from Utils.base.own_network import network_of_run
 from Utils.compute.device import choose_device
 from Utils.data.open_set import open_data
 from Utils.options.resolve import changed_images
 from Utils.options.table import defaults, of_parts
 from Utils.options.types import Options
-from Utils.runs.saved import MODEL, read_tensors
+from Utils.runs.saved import MODEL
 from Utils.runs.saved_options import recorded_in
 from Utils.training.masked_network import MaskedNetwork, build_model, mask
 from Utils.training.set_up import use_threads
@@ -55,11 +54,8 @@ def reopen(folder: Path, options: Options) -> MaskedNetwork:
     if saved.pretrained and hasattr(model, "transform_input"):
         model.transform_input = True  # torchvision's pretrained GoogLeNet and Inception rescale their input
     prunables = mask(model, replace(saved, dense_classifier=False), data.input_shape)
-    try:
-        load_weights(model, folder / MODEL)
-    except Refused as error:
-        raise Refused(str(error).replace("--weights ", "", 1)) from error
-    masks = {name: tensor for name, tensor in read_tensors(folder / MODEL).items() if name.endswith("_mask")}
+    found = load_weights(model, folder / MODEL, source=str(folder / MODEL))
+    masks = {f"{name}_mask": tensor for name, tensor in found.masks.items()}
     keep_recorded(prunables, masks)
     model.load_state_dict(masks, strict=False)  # the weights are masked already; this sets the masks
     use_threads(model, saved, data.input_shape)

@@ -10,7 +10,7 @@ import torch
 from Utils.base.errors import Refused, RunFailed
 from Utils.base.json_files import read_json
 from Utils.base.tensor_files import read_tensor_file
-from Utils.base.text import shown
+from Utils.base.text import print_lines, shown
 
 MODEL = "model.pt"
 NO_RUNS = ("report", "slurm")  # folders of a grid that are not cells
@@ -34,6 +34,18 @@ def saved_networks(names: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
     if not whole:
         raise Refused(f"--run {' '.join(map(str, names))}: no saved network there ({MODEL} is missing)")
     return whole, [f"{shown(run)}: no saved network ({MODEL} is missing)" for run in found.values() if run not in whole]
+
+
+def named_networks(names: Iterable[str | Path]) -> list[Path]:
+    """Find the run folders among `names` that hold a network, and print a line for each other one (see `saved_networks`)."""
+    folders, notes = saved_networks(names)
+    print_lines(notes)
+    return folders
+
+
+def on_saved_networks(names: Iterable[str | Path], work: Callable[[Path], None]) -> None:
+    """Do `work` in the folder of each saved run among `names`; errors as in `saved_networks` and `do_each`."""
+    do_each(named_networks(names), work)
 
 
 def do_each(folders: Sequence[Path], work: Callable[[Path], None]) -> None:

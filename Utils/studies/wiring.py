@@ -43,7 +43,7 @@ class _Feed:
     keeps_units: bool = False
 
 
-def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Wiring:
+def wiring_of(model: nn.Module, input_shape: tuple[int, ...]) -> Wiring:
     """Find the consecutive layers of `model` by one pass of an image [1, *input_shape]; the model does not change.
 
     The output of each layer is replaced by ones with a gradient of their own, so that the gradients of a layer's input lead back

@@ -21,7 +21,7 @@ def test_the_controller_has_the_published_sizes():
 CAPS = {"a": 60, "b": 60, "c": 60}
 
 
-def rises_with_a(allocation, _episode):
+def rises_with_a(allocation):
     return 0.5 + 0.002 * allocation["a"]
 
 

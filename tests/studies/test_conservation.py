@@ -17,7 +17,7 @@ from Pruners.mag import Mag
 from Pruners.synflow import SynFlow
 from Utils.measure import score_balance
 from Utils.studies import conservation
-from Utils.studies.wiring import Wiring, trace
+from Utils.studies.wiring import Wiring, wiring_of
 from Utils.training.loops import train_epoch
 
 
@@ -54,7 +54,7 @@ def test_synflow_gives_every_layer_and_unit_of_a_chain_its_share(name, model_cla
     table = conservation.layer_table(p.prunables, scores)
     assert conservation.largest_deviation(table["score_sum"]) < 1e-3
     assert score_balance.fit(table)[0] == pytest.approx(-1, abs=1e-3)
-    units = conservation.unit_table(trace(model, shape).pairs, p.prunables, scores)
+    units = conservation.unit_table(wiring_of(model, shape).pairs, p.prunables, scores)
     assert units["layer_in"].nunique() == len(table) - 1
     assert len(units) == sum(q.weight.shape[0] for q in p.prunables[:-1])
     assert score_balance.relative_difference(units).max() < 1e-3
@@ -78,7 +78,7 @@ def test_synflow_is_the_same_over_every_cut_of_a_residual_network(name):
 def test_biases_let_flow_in_and_their_scores_account_for_it():
     torch.manual_seed(2)
     model = registry.build("fc", "default", (1, 6, 6), 4)
-    pairs = trace(model, (1, 6, 6)).pairs
+    pairs = wiring_of(model, (1, 6, 6)).pairs
     differences = {}
     for bias in (False, True):
         p, scores = synflow(model, (1, 6, 6), bias=bias)
@@ -86,7 +86,7 @@ def test_biases_let_flow_in_and_their_scores_account_for_it():
         differences[bias] = score_balance.relative_difference(table).max()
     assert differences[False] > 1e-3 and differences[True] < 1e-9
     assert conservation.open_ends(model) == 6
-    assert conservation.why_not_conserved(model, trace(model, (1, 6, 6))).startswith("6 biases or shifts are not zero")
+    assert conservation.why_not_conserved(model, wiring_of(model, (1, 6, 6))).startswith("6 biases or shifts are not zero")
     plain = built("fc", "default", (1, 6, 6))
     assert "not homogeneous" in conservation.why_not_conserved(plain, None)
     assert "no simple chain" in conservation.why_not_conserved(plain, Wiring(("a", "b"), ()))
@@ -145,7 +145,7 @@ def test_a_channel_feeds_all_its_places_and_only_its_group():
     grouped = nn.Conv2d(4, 6, 3, padding=1, groups=2, bias=False)
     net = nn.Sequential(nn.Conv2d(1, 4, 1, bias=False), grouped, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(24, 2, bias=False))
     p, scores = synflow(net, (1, 4, 4))
-    table = conservation.unit_table(trace(net, (1, 4, 4)).pairs, p.prunables, scores)
+    table = conservation.unit_table(wiring_of(net, (1, 4, 4)).pairs, p.prunables, scores)
     assert len(table) == 10 and score_balance.relative_difference(table).max() < 1e-9
     by_hand = [float(scores[1][3 * (u // 2) : 3 * (u // 2) + 3, u % 2].sum()) for u in range(4)]
     assert table["out_score"][:4].tolist() == pytest.approx(by_hand)

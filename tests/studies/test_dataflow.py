@@ -8,7 +8,7 @@ from conftest import assert_same, snapshot
 from torch import nn
 
 from Models import registry
-from Utils.studies.wiring import trace
+from Utils.studies.wiring import wiring_of
 
 
 class Net(nn.Module):
@@ -25,7 +25,7 @@ class Net(nn.Module):
 
 
 def pairs(compute, **layers):
-    return trace(Net(compute, **layers), (4, 2, 2)).pairs
+    return wiring_of(Net(compute, **layers), (4, 2, 2)).pairs
 
 
 @pytest.mark.parametrize(("name", "model_class", "shape"), [
@@ -33,13 +33,13 @@ def pairs(compute, **layers):
     ("alexnet", "lottery", (3, 32, 32)), ("vgg16", "tinyimagenet", (3, 64, 64)),
 ])  # fmt: skip
 def test_plain_networks_are_chains(name, model_class, shape):
-    wiring = trace(registry.build(name, model_class, shape, 3), shape)
+    wiring = wiring_of(registry.build(name, model_class, shape, 3), shape)
     assert wiring.is_chain and len(wiring.layers) > 2
     assert list(wiring.pairs) == list(zip(wiring.layers, wiring.layers[1:], strict=False))
 
 
 def test_of_a_residual_network_the_insides_of_the_blocks_are_pairs():
-    wiring = trace(registry.build("resnet20", "lottery", (3, 32, 32), 10), (3, 32, 32))
+    wiring = wiring_of(registry.build("resnet20", "lottery", (3, 32, 32), 10), (3, 32, 32))
     assert wiring.pairs == tuple((f"blocks.{i}.conv1", f"blocks.{i}.conv2") for i in range(9))
     assert len(wiring.layers) == 22 and not wiring.is_chain
 
@@ -79,5 +79,5 @@ def test_the_model_is_left_as_it_was(train_mode):
     model(torch.ones(2, 3, 16, 16)).sum().backward()
     model.train(train_mode)
     before = snapshot(model)
-    trace(model, (3, 16, 16))
+    wiring_of(model, (3, 16, 16))
     assert_same(before, snapshot(model))
