@@ -8,16 +8,15 @@ those first, until they are empty.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
+import torch
 
-from Utils.compute.device import choose_device
-from Utils.data.open_set import open_data
 from Utils.measure.score_balance import fit
 from Utils.options.types import Options
-from Utils.runs.folder import RunFolder
 from Utils.studies.conservation import ROUNDING, largest_deviation, layer_table, why_not_conserved
-from Utils.studies.study import options_per_pruner, print_saved_study, print_study, save_study, score_each
+from Utils.studies.study import study_pruners
 from Utils.studies.wiring import wiring_of
 from Utils.training.masked_network import MaskedNetwork
 
@@ -37,28 +36,22 @@ def run(options: Options) -> None:
     Raises:
         Refused: no file was written.
     """
-    options_per_pruner(options)
-    with RunFolder(options) as folder:
-        if folder.finished:
-            return print_saved_study(folder)
-        device = choose_device(options)
-        data = open_data(options, device)
-        print(f"Creating {options.model_class}-{options.model} model.")
-        parts, findings, slopes, deviations = [], [], {}, {}
-        for pruner, network, scores in score_each(options, device, data):
-            table = layer_table(network.prunables, scores)
-            slopes[pruner], _ = fit(table)
-            deviations[pruner] = largest_deviation(table["score_sum"])
-            findings.append(_finding(pruner, table, network))
-            table.insert(0, "pruner", pruner)
-            parts.append(table)
+    findings, slopes, deviations = [], {}, {}
+
+    def measure(pruner: str, network: MaskedNetwork, scores: list[torch.Tensor]) -> pd.DataFrame:
+        table = layer_table(network.prunables, scores)
+        slopes[pruner], _ = fit(table)
+        deviations[pruner] = largest_deviation(table["score_sum"])
+        findings.append(_finding(pruner, table, network))
+        return table
+
+    def conclude(table: pd.DataFrame) -> tuple[Any, dict[str, Any]]:
         from Utils.figures.conservation import layer_figure
 
-        table = pd.concat(parts, ignore_index=True)
-        print_study(table, findings)
-        figure = layer_figure(table, f"Layer conservation: {options.model}, {options.dataset}, density {options.density:.4g}")
-        results = {"findings": findings, "slopes": slopes, "largest_deviation": deviations}
-        save_study(folder, device, {"layer-conservation": table}, figure, results)
+        title = f"Layer conservation: {options.model}, {options.dataset}, density {options.density:.4g}"
+        return layer_figure(table, title), {"findings": findings, "slopes": slopes, "largest_deviation": deviations}
+
+    study_pruners(options, measure, conclude)
 
 
 def _finding(pruner: str, table: pd.DataFrame, network: MaskedNetwork) -> str:

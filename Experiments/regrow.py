@@ -5,10 +5,10 @@ They are the same fine-tuning without regrowth, and plain pruning to the same sp
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from Utils.compute.clock import Clock
-from Utils.compute.device import choose_device
 from Utils.data.open_set import Datasets
 from Utils.options.types import Options
 from Utils.regrowth import outputs
@@ -16,10 +16,10 @@ from Utils.regrowth.finetune import finetune
 from Utils.regrowth.outcome import save_regrowth, test_networks
 from Utils.regrowth.plan import Plan, announce, make_plan
 from Utils.regrowth.rivals import note_lost_method, rivals
-from Utils.regrowth.start import PrunedNetwork, open_start
+from Utils.regrowth.start import PrunedNetwork, open_start, set_up_start
 from Utils.regrowth.step import check_sources, grow, replay
 from Utils.runs.folder import RunFolder
-from Utils.runs.lifecycle import attempt
+from Utils.runs.lifecycle import once
 from Utils.runs.stages import Stages
 
 EXPERIMENT = {
@@ -51,17 +51,12 @@ def run(options: Options, datasets: Datasets | None = None) -> None:
         Refused: no file was written.
         RunFailed: the run had begun; its folder says why it failed.
     """
-    with RunFolder(options) as folder:
-        if folder.finished:
-            return outputs.print_saved_regrowth(folder.path)
-        attempt(lambda: _run(options, folder, datasets or Datasets()), folder)
+    once(options, datasets, partial(_run, options), lambda folder: outputs.print_saved_regrowth(folder.path))
 
 
 def _run(options: Options, folder: RunFolder, datasets: Datasets) -> None:
     """Open, plan, regrow step by step, make the rivals, test all networks, save."""
-    clock = Clock(choose_device(options))
-    with clock("data"):
-        start = open_start(options, datasets)
+    start, clock = set_up_start(options, datasets)
     plan = make_plan(start)
     check_sources(start)
     note_lost_method(start)

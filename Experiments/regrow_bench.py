@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from Utils.base.errors import Refused
-from Utils.compute.clock import Clock
-from Utils.compute.device import choose_device
 from Utils.compute.environment import environment
 from Utils.data.open_set import Datasets
 from Utils.options.types import Options
 from Utils.regrowth.bench import by_phase, findings_of, time_methods
-from Utils.regrowth.start import budget, open_start
+from Utils.regrowth.start import budget, set_up_start
 from Utils.runs.folder import RunFolder
-from Utils.runs.lifecycle import attempt
+from Utils.runs.lifecycle import once
 from Utils.studies.study import print_saved_study, print_study, save_study
 
 EXPERIMENT = {
@@ -32,18 +32,13 @@ def run(options: Options, datasets: Datasets | None = None) -> None:
         Refused: no file was written.
         RunFailed: the run had begun; its folder says why it failed.
     """
-    with RunFolder(options) as folder:
-        if folder.finished:
-            return print_saved_study(folder)
-        attempt(lambda: _run(options, folder, datasets or Datasets()), folder)
+    once(options, datasets, partial(_run, options), print_saved_study)
 
 
 def _run(options: Options, folder: RunFolder, datasets: Datasets) -> None:
     from Utils.figures.regrowth import bench_figure
 
-    clock = Clock(choose_device(options))
-    with clock("data"):
-        start = open_start(options, datasets)
+    start, _ = set_up_start(options, datasets)
     count = budget(start)
     if start.dense is None:
         raise Refused(f"--experiment {NAME} needs --regrow-dense FILE, the trained dense network that both methods look at")

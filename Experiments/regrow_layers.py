@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from Utils.base.csv_files import read_csv
 from Utils.base.text import counted
-from Utils.compute.clock import Clock
-from Utils.compute.device import choose_device
 from Utils.data.open_set import Datasets
 from Utils.options.types import Options
 from Utils.regrowth.layer_study import correlations, study, summary_of, verdict
-from Utils.regrowth.start import budget, open_start
+from Utils.regrowth.start import budget, set_up_start
 from Utils.regrowth.step import check_sources
 from Utils.runs.folder import RunFolder
-from Utils.runs.lifecycle import attempt
+from Utils.runs.lifecycle import once
 from Utils.runs.stages import Stages
 from Utils.studies.study import print_saved_study, print_study, save_study
 
@@ -33,19 +33,18 @@ def run(options: Options, datasets: Datasets | None = None) -> None:
         Refused: no file was written.
         RunFailed: the run had begun; its folder says why it failed.
     """
-    with RunFolder(options) as folder:
-        if folder.finished:
-            print_saved_study(folder)
-            return print(read_csv(folder.path / f"{CORRELATIONS}.csv").to_string(index=False, float_format="%.4g"))
-        attempt(lambda: _run(options, folder, datasets or Datasets()), folder)
+    once(options, datasets, partial(_run, options), _print_saved)
+
+
+def _print_saved(folder: RunFolder) -> None:
+    print_saved_study(folder)
+    print(read_csv(folder.path / f"{CORRELATIONS}.csv").to_string(index=False, float_format="%.4g"))
 
 
 def _run(options: Options, folder: RunFolder, datasets: Datasets) -> None:
     from Utils.figures.regrowth import layers_figure
 
-    clock = Clock(choose_device(options))
-    with clock("data"):
-        start = open_start(options, datasets)
+    start, clock = set_up_start(options, datasets)
     count = budget(start)
     check_sources(start)
     stages = Stages(folder, options.checkpoint_every, clock)

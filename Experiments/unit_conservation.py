@@ -7,16 +7,16 @@ beside a shortcut are left out.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
+import torch
 
 from Utils.base.errors import Refused
-from Utils.compute.device import choose_device
-from Utils.data.open_set import open_data
 from Utils.measure.score_balance import relative_difference
 from Utils.options.types import Options
-from Utils.runs.folder import RunFolder
 from Utils.studies.conservation import ROUNDING, open_ends, unit_table, why_not_conserved
-from Utils.studies.study import options_per_pruner, print_saved_study, print_study, save_study, score_each
+from Utils.studies.study import study_pruners
 from Utils.studies.wiring import Wiring, wiring_of
 from Utils.training.masked_network import MaskedNetwork
 
@@ -36,28 +36,23 @@ def run(options: Options) -> None:
     Raises:
         Refused: no file was written; or no two layers follow each other.
     """
-    options_per_pruner(options)
-    with RunFolder(options) as folder:
-        if folder.finished:
-            return print_saved_study(folder, by_pair)
-        device = choose_device(options)
-        data = open_data(options, device)
-        print(f"Creating {options.model_class}-{options.model} model.")
-        wirings: list[Wiring] = []
-        parts, findings, largest = [], [], {}
-        for pruner, network, scores in score_each(options, device, data, lambda s: wirings.append(_wiring(s))):
-            table = unit_table(wirings[-1].pairs, network.prunables, scores)
-            largest[pruner] = float(relative_difference(table).max())
-            findings.append(_finding(pruner, largest[pruner], network))
-            table.insert(0, "pruner", pruner)
-            parts.append(table)
+    wirings: list[Wiring] = []
+    findings, largest = [], {}
+
+    def measure(pruner: str, network: MaskedNetwork, scores: list[torch.Tensor]) -> pd.DataFrame:
+        table = unit_table(wirings[-1].pairs, network.prunables, scores)
+        largest[pruner] = float(relative_difference(table).max())
+        findings.append(_finding(pruner, largest[pruner], network))
+        return table
+
+    def conclude(table: pd.DataFrame) -> tuple[Any, dict[str, Any]]:
         from Utils.figures.conservation import unit_figure
 
-        findings += _left_out(options, wirings[-1])
-        table = pd.concat(parts, ignore_index=True)
-        print_study(by_pair(table), findings)
-        figure = unit_figure(table, f"Unit conservation: {options.model}, {options.dataset}, density {options.density:.4g}")
-        save_study(folder, device, {"unit-conservation": table}, figure, {"findings": findings, "largest_difference": largest})
+        title = f"Unit conservation: {options.model}, {options.dataset}, density {options.density:.4g}"
+        results = {"findings": findings + _left_out(options, wirings[-1]), "largest_difference": largest}
+        return unit_figure(table, title), results
+
+    study_pruners(options, measure, conclude, check=lambda network: wirings.append(_wiring(network)), digest=by_pair)
 
 
 def by_pair(table: pd.DataFrame) -> pd.DataFrame:

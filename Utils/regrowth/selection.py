@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,12 +10,11 @@ import torch
 from torch import nn
 
 from Models.masking import Prunable
-from Models.shapes import eval_mode
 from Utils.base.seeds import generator
 from Utils.options.groups.regrowth_options import SELECTIONS as KINDS
+from Utils.training.gradients import Batches, gradients_by_batch
 
 Tensors = Mapping[str, torch.Tensor]
-Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass
@@ -55,30 +54,17 @@ class Sources:
 def mean_gradients(
     model: nn.Module, layers: Mapping[str, Prunable], batches: Batches, weights: Tensors | None = None, *, squared: bool = False
 ) -> dict[str, torch.Tensor]:
-    """Return the gradient of the mean loss with respect to the EFFECTIVE weights, averaged over the batches.
-
-    With `squared`, it averages g^2. The effective weight w * m is the leaf, not w, so that a pruned weight has the gradient of
-    switching it on. `weights` replace those of the model. The network is in eval mode; the model, its gradients and its hooks do
-    not change.
+    """Return the gradients of `gradients_by_batch` averaged over the batches, a tensor for each layer; with `squared`, of g^2.
 
     Raises:
         ValueError: there is no batch.
     """
-    leaves = {
-        name: ((p.weight * p.mask) if weights is None else weights[name].to(p.weight)).detach().clone().requires_grad_()
-        for name, p in layers.items()
-    }
-    named = {layers[name].name: leaf for name, leaf in leaves.items()}
-    sums = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+    sums = {name: torch.zeros_like(p.weight) for name, p in layers.items()}
     count = 0
-    with eval_mode(model):
-        for images, labels in batches:
-            loss = nn.functional.cross_entropy(torch.func.functional_call(model, named, (images,)), labels)
-            found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-            for total, gradient in zip(sums.values(), found, strict=True):
-                if gradient is not None:
-                    total.add_(gradient.square() if squared else gradient)
-            count += 1
+    for found in gradients_by_batch(model, layers, batches, weights):
+        for name, gradient in found.items():
+            sums[name].add_(gradient.square() if squared else gradient)
+        count += 1
     if not count:
         raise ValueError("no batch to take gradients of")
     return {name: total / count for name, total in sums.items()}

@@ -18,6 +18,7 @@ from Pruners._shared.masks import kept_count
 from Utils.base.checksums import check_file
 from Utils.base.errors import Refused
 from Utils.base.text import pick_from
+from Utils.compute.clock import Clock
 from Utils.compute.device import choose_device
 from Utils.data.dataset import Dataset
 from Utils.data.open_set import Datasets
@@ -128,6 +129,13 @@ def open_start(options: Options, datasets: Datasets, say: Callable[[str], object
     for note in start.notes:
         say(f"NOTE: {note}")
     return start
+
+
+def set_up_start(options: Options, datasets: Datasets) -> tuple[PrunedNetwork, Clock]:
+    """Return `open_start`, and the run's clock, which counts that as reading the data."""
+    clock = Clock(choose_device(options))
+    with clock("data"):
+        return open_start(options, datasets), clock
 
 
 def budget(start: PrunedNetwork) -> int:

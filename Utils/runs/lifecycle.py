@@ -26,10 +26,24 @@ def run_once(
 ) -> None:
     """Do `work` in the run's folder, or print the results in a finished folder; errors as in `attempt`."""
     pruner = load_pruner(options)
+    once(
+        options, datasets, lambda folder, datasets: work(folder.options, pruner, folder, datasets),
+        lambda folder: print_saved(folder.path),
+    )  # fmt: skip
+
+
+def once(
+    options: Options,
+    datasets: Datasets | None,
+    work: Callable[[RunFolder, Datasets], None],
+    print_again: Callable[[RunFolder], object],
+) -> None:
+    """Do `work` in the folder of these options, or call `print_again` if it is finished; errors as in `attempt`."""
     with RunFolder(options) as folder:
         if folder.finished:
-            return print_saved(folder.path)
-        attempt(lambda: work(folder.options, pruner, folder, datasets or Datasets()), folder)
+            print_again(folder)
+        else:
+            attempt(lambda: work(folder, datasets or Datasets()), folder)
 
 
 def attempt(work: Callable[[], None], folder: RunFolder) -> None:

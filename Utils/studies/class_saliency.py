@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from Models.masking import Prunable
-from Models.shapes import eval_mode
 from Utils.data.dataset import Dataset
+from Utils.training.gradients import gradients_by_batch
 
 ORDERS = ("first", "second")
 COLUMNS = 300  # columns of the heat map in total; each layer has some of them
@@ -80,18 +80,13 @@ def class_saliencies(
 
     The model does not change.
     """
-    leaves = {name: (p.weight * p.mask).detach().requires_grad_() for name, p in layers.items()}
-    named = {layers[name].name: leaf for name, leaf in leaves.items()}
-    sums = {order: {name: torch.zeros_like(leaf) for name, leaf in leaves.items()} for order in ORDERS}
+    weights = {name: (p.weight * p.mask).detach() for name, p in layers.items()}
+    sums = {order: {name: torch.zeros_like(w) for name, w in weights.items()} for order in ORDERS}
     batches = data.subset_batches(images, batch_size)
-    with eval_mode(model):
-        for inputs, labels in batches:
-            loss = nn.functional.cross_entropy(torch.func.functional_call(model, named, (inputs,)), labels)
-            gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-            for (name, leaf), g in zip(leaves.items(), gradients, strict=True):
-                if g is not None:
-                    sums["first"][name] += g.abs() / len(batches)
-                    sums["second"][name] += (g * leaf.detach()).square() / len(batches)
+    for found in gradients_by_batch(model, layers, batches):
+        for name, g in found.items():
+            sums["first"][name] += g.abs() / len(batches)
+            sums["second"][name] += (g * weights[name]).square() / len(batches)
     return sums
 
 

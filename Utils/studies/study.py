@@ -15,7 +15,9 @@ from Pruners._shared.loop import Unscorable
 from Utils.base.csv_files import read_named
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
+from Utils.compute.device import choose_device
 from Utils.data.dataset import Dataset
+from Utils.data.open_set import open_data
 from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.runs.summary import study_summary
@@ -23,18 +25,64 @@ from Utils.training.masked_network import MaskedNetwork
 from Utils.training.set_up import load_pruner, prepare, print_notes
 
 
+def study_pruners(
+    options: Options,
+    measure: Callable[[str, MaskedNetwork, list[torch.Tensor]], pd.DataFrame],
+    conclude: Callable[[pd.DataFrame], tuple[Any, dict[str, Any]]],
+    *,
+    check: Callable[[MaskedNetwork], object] | None = None,
+    digest: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table,
+) -> None:
+    """Score one network with each method, print and save the tables; print a finished folder instead.
+
+    Args:
+        options: those of the study.
+        measure: makes the table of one method from its name, the pruned network and the last scores.
+        conclude: makes the figure and the results, with "findings", from the table of all methods, which begins with `pruner`.
+        check: called with each network before it is scored.
+        digest: makes the table that is printed.
+
+    Raises:
+        Refused: no file was written.
+    """
+    check_pruners(options)
+    with RunFolder(options) as folder:
+        if folder.finished:
+            return print_saved_study(folder, digest)
+        device = choose_device(options)
+        data = open_data(options, device)
+        print(f"Creating {options.model_class}-{options.model} model.")
+        parts = []
+        for pruner, network, scores in score_each(options, device, data, check):
+            parts.append(measure(pruner, network, scores))
+            parts[-1].insert(0, "pruner", pruner)
+        table = pd.concat(parts, ignore_index=True)
+        figure, results = conclude(table)
+        print_study(digest(table), results["findings"])
+        save_study(folder, device, {options.experiment: table}, figure, results)
+
+
+def _pruners(options: Options) -> list[str]:
+    return list(dict.fromkeys(options.pruner_list or (options.pruner,)))
+
+
+def check_pruners(options: Options) -> None:
+    """Refuse a `--pruner-list`, or a `--pruner`, in which `dense` is asked to prune.
+
+    Raises:
+        Refused: one line with the density.
+    """
+    if "dense" in _pruners(options) and options.density < 1:
+        raise Refused(f"--pruner-list dense keeps every weight, not a density of {options.density:.6g}: leave it out")
+
+
 def options_per_pruner(options: Options) -> list[Options]:
     """Return the options once for each of `--pruner-list`, or for `--pruner` alone.
 
     At density 1, scores are the same in every round, so that one round is enough if `--prune-epochs` is not given.
-
-    Raises:
-        Refused: `dense` is asked to prune.
     """
     found = []
-    for name in dict.fromkeys(options.pruner_list or (options.pruner,)):
-        if name == Pruners.DENSE and options.density < 1:
-            raise Refused(f"--pruner-list dense keeps every weight, not a density of {options.density:.6g}: leave it out")
+    for name in _pruners(options):
         rounds = options.prune_epochs or (1 if options.density == 1 else Pruners.load(name).rounds)
         found.append(replace(options, pruner=name, prune_epochs=rounds))
     return found
