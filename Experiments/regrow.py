@@ -37,9 +37,9 @@ EXPERIMENT = {
 
 def check(options: Options, datasets: Datasets) -> None:
     """Refuse everything that `run` would refuse, without writing or printing."""
-    start = open_start(options, datasets, say=lambda line: None)
-    make_plan(start)
-    check_sources(start)
+    opened = open_start(options, datasets, say=lambda line: None)
+    make_plan(opened)
+    check_sources(opened)
 
 
 def run(options: Options, datasets: Datasets | None = None) -> None:
@@ -56,26 +56,26 @@ def run(options: Options, datasets: Datasets | None = None) -> None:
 
 def _run(options: Options, folder: RunFolder, datasets: Datasets) -> None:
     """Open, plan, regrow step by step, make the rivals, test all networks, save."""
-    start, clock = set_up_start(options, datasets)
-    plan = make_plan(start)
-    check_sources(start)
-    note_lost_method(start)
+    opened, clock = set_up_start(options, datasets)
+    plan = make_plan(opened)
+    check_sources(opened)
+    note_lost_method(opened)
     stages = Stages(folder, options.checkpoint_every, clock)
-    folder.begin(start.device)
-    announce(start, plan)
+    folder.begin(opened.device)
+    announce(opened, plan)
 
-    regrown, steps = _regrow(start, stages, clock, plan)
+    regrown, steps = _regrow(opened, stages, clock, plan)
     plan.check_spent(steps)
     networks = {
-        outputs.START: {"model": start.state},
-        **rivals(start, stages, clock, len(steps), start.kept),
+        outputs.START: {"model": opened.state},
+        **rivals(opened, stages, clock, len(steps), opened.kept),
         outputs.REGROWN: regrown,
     }
-    rows = test_networks(start, clock, networks)
-    save_regrowth(start, folder, clock, networks, rows, steps, plan.total)
+    rows = test_networks(opened, clock, networks)
+    save_regrowth(opened, folder, clock, networks, rows, steps, plan.total)
 
 
-def _regrow(start: PrunedNetwork, stages: Stages, clock: Clock, plan: Plan) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _regrow(opened: PrunedNetwork, stages: Stages, clock: Clock, plan: Plan) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Turn weights on and fine-tune, step by step; the regrown network stays loaded.
 
     Returns:
@@ -86,11 +86,11 @@ def _regrow(start: PrunedNetwork, stages: Stages, clock: Clock, plan: Plan) -> t
     for number, count in enumerate(plan.counts):
 
         def turn_on(number: int = number, count: int = count) -> dict[str, Any]:
-            return replay(start, plan.places[number], number) if plan.places else grow(start, stages, clock, number, count)
+            return replay(opened, plan.places[number], number) if plan.places else grow(opened, stages, clock, number, count)
 
         steps.append(stages.once(f"grow-{number}", turn_on))
-        start.load(steps[-1]["model"])
-        tuned = finetune(start, stages, clock, f"regrown-{number}", number, start.options.regrow_finetune_epochs)
+        opened.load(steps[-1]["model"])
+        tuned = finetune(opened, stages, clock, f"regrown-{number}", number, opened.options.regrow_finetune_epochs)
         rows += tuned["rows"]
     clock.seconds["prune"] = sum(sum(s["seconds"].values()) - s["seconds"].get("search", 0.0) for s in steps)
     return {"model": tuned["model"], "rows": rows}, steps

@@ -38,19 +38,19 @@ def run(options: Options, datasets: Datasets | None = None) -> None:
 def _run(options: Options, folder: RunFolder, datasets: Datasets) -> None:
     from Utils.figures.regrowth import bench_figure
 
-    start, _ = set_up_start(options, datasets)
-    count = budget(start)
-    if start.dense is None:
+    opened, _ = set_up_start(options, datasets)
+    count = budget(opened)
+    if opened.dense is None:
         raise Refused(f"--experiment {NAME} needs --regrow-dense FILE, the trained dense network that both methods look at")
-    folder.begin(start.device)
-    print(f"Timing the regrowth of {count} of {start.size} weights, {options.regrow_repeats} times, on {start.device}.")
-    times = time_methods(start, count)
+    folder.begin(opened.device)
+    print(f"Timing the regrowth of {count} of {opened.size} weights, {options.regrow_repeats} times, on {opened.device}.")
+    times = time_methods(opened, count)
     table = by_phase(times)
     findings = findings_of(table, count)
     print_study(table, findings)
-    title = f"Seconds of regrowth: {options.model}, {options.dataset}, {count} weights, {start.device.type}"
+    title = f"Seconds of regrowth: {options.model}, {options.dataset}, {count} weights, {opened.device.type}"
     columns = table[["method", "phase", "mean", "std"]].itertuples(index=False)
     means = {f"{method} {phase}": {"mean": mean, "std": std} for method, phase, mean, std in columns}
     facts = {"budget": count, "repeats": options.regrow_repeats, "seconds_by_phase": means, "findings": findings}
-    folder.write_json(f"{NAME}.json", facts | environment(start.device))
-    save_study(folder, start.device, {NAME: table, f"{NAME}-runs": times}, bench_figure(table, title), facts)
+    folder.write_json(f"{NAME}.json", facts | environment(opened.device))
+    save_study(folder, opened.device, {NAME: table, f"{NAME}-runs": times}, bench_figure(table, title), facts)

@@ -44,20 +44,20 @@ def _print_saved(folder: RunFolder) -> None:
 def _run(options: Options, folder: RunFolder, datasets: Datasets) -> None:
     from Utils.figures.regrowth import layers_figure
 
-    start, clock = set_up_start(options, datasets)
-    count = budget(start)
-    check_sources(start)
+    opened, clock = set_up_start(options, datasets)
+    count = budget(opened)
+    check_sources(opened)
     stages = Stages(folder, options.checkpoint_every, clock)
-    folder.begin(start.device)
+    folder.begin(opened.device)
     print(
-        f"Regrowing {count} weights in each of {len(start.layers)} layers alone, "
+        f"Regrowing {count} weights in each of {len(opened.layers)} layers alone, "
         f"{counted(options.regrow_finetune_epochs, 'epoch')} of fine-tuning each, the control's too."
     )
-    table, facts = study(start, stages, clock, count)
+    table, facts = study(opened, stages, clock, count)
     found = correlations(table)
     findings = [*summary_of(table), verdict(found)]
     print_study(table, findings)
     print(found.to_string(index=False, float_format="%.4g"))
     title = f"One layer at a time: {options.model}, {options.dataset}, {count} weights"
-    results = {"findings": findings, "budget": count, "notes": start.notes, **facts}
-    save_study(folder, start.device, {NAME: table, CORRELATIONS: found}, layers_figure(table, title), results)
+    results = {"findings": findings, "budget": count, "notes": opened.notes, **facts}
+    save_study(folder, opened.device, {NAME: table, CORRELATIONS: found}, layers_figure(table, title), results)

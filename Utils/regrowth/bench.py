@@ -47,47 +47,47 @@ class _Watch:
         return result
 
 
-def time_methods(start: PrunedNetwork, count: int) -> pd.DataFrame:
+def time_methods(opened: PrunedNetwork, count: int) -> pd.DataFrame:
     """Return a row for each run, method and part: run, method, phase, part, seconds; a first run of both does not count.
 
     The methods take turns in going first. At the end the network is that of the start again.
     """
-    rows, allocation = [], allocate("proportional", count, capacities(start.layers))
-    for number in range(-1, start.options.regrow_repeats):
+    rows, allocation = [], allocate("proportional", count, capacities(opened.layers))
+    for number in range(-1, opened.options.regrow_repeats):
         pair = (REFERENCE, SALIENCY) if number % 2 == 0 else (SALIENCY, REFERENCE)
         for method in pair:
-            start.load(start.state)
-            watch = _Watch(start.device)
-            scores = (_reference if method == REFERENCE else _saliency)(start, watch)
-            layers = {name: p for name, p in start.layers.items() if allocation[name]}
+            opened.load(opened.state)
+            watch = _Watch(opened.device)
+            scores = (_reference if method == REFERENCE else _saliency)(opened, watch)
+            layers = {name: p for name, p in opened.layers.items() if allocation[name]}
             places = watch("select", lambda s=scores, on=layers: {n: choose(s[n], p.mask, allocation[n]) for n, p in on.items()})
-            watch("update masks", lambda at=places: revive_(start.layers, at, "zero"))
-            if epochs := start.options.regrow_mini_epochs:
-                watch("mini fine-tuning", lambda e=epochs: short_accuracy(start, Clock(start.device), 0, e))
+            watch("update masks", lambda at=places: revive_(opened.layers, at, "zero"))
+            if epochs := opened.options.regrow_mini_epochs:
+                watch("mini fine-tuning", lambda e=epochs: short_accuracy(opened, Clock(opened.device), 0, e))
             if number >= 0:
                 rows += [{"run": number + 1, "method": method, "phase": PHASES[part], "part": part, "seconds": s}
                          for part, s in watch.parts.items()]  # fmt: skip
-    start.load(start.state)
+    opened.load(opened.state)
     return pd.DataFrame(rows)
 
 
-def _reference(start: PrunedNetwork, watch: _Watch) -> dict[str, torch.Tensor]:
-    options, layers = start.options, list(start.layers)
-    batches = list(start.validation(options.regrow_ssim_batches))  # read beforehand, so that only the method is timed
-    one = watch("dense features", lambda: mean_maps(start.dense, batches, layers, len(batches)))
-    other = watch("sparse features", lambda: mean_maps(start.model, batches, layers, len(batches)))
+def _reference(opened: PrunedNetwork, watch: _Watch) -> dict[str, torch.Tensor]:
+    options, layers = opened.options, list(opened.layers)
+    batches = list(opened.validation(options.regrow_ssim_batches))  # read beforehand, so that only the method is timed
+    one = watch("dense features", lambda: mean_maps(opened.dense, batches, layers, len(batches)))
+    other = watch("sparse features", lambda: mean_maps(opened.model, batches, layers, len(batches)))
     watch("ssim", lambda: {name: compare_maps(one[name], other[name]) for name in layers})
     file = Path(options.regrow_reference or options.regrow_dense)
-    watch("read reference", lambda: [t.to(start.device) for t in read_checkpoint(file).tensors.values()])
-    scores, _ = watch("rank", lambda: pruned_scores("reference", start.model, start.layers, sources=start.sources))
+    watch("read reference", lambda: [t.to(opened.device) for t in read_checkpoint(file).tensors.values()])
+    scores, _ = watch("rank", lambda: pruned_scores("reference", opened.model, opened.layers, sources=opened.sources))
     watch.parts["read reference"] += watch.parts.pop("rank")
     return scores
 
 
-def _saliency(start: PrunedNetwork, watch: _Watch) -> dict[str, torch.Tensor]:
-    batches = list(start.scoring(start.options.regrow_score_batches))
-    dense: Any = start.sources.dense
-    squares = watch("gradients", lambda: mean_gradients(start.dense, start.layers, batches, dense, squared=True))
+def _saliency(opened: PrunedNetwork, watch: _Watch) -> dict[str, torch.Tensor]:
+    batches = list(opened.scoring(opened.options.regrow_score_batches))
+    dense: Any = opened.sources.dense
+    squares = watch("gradients", lambda: mean_gradients(opened.dense, opened.layers, batches, dense, squared=True))
     return watch("scores", lambda: {name: square * dense[name].square() for name, square in squares.items()})
 
 

@@ -20,8 +20,8 @@ VALIDATION = tuple(c.replace("test_", "val_").replace("_accuracy", "_val_accurac
 TOP1 = COLUMNS.index("top1_accuracy")
 
 
-def finetune(start: PrunedNetwork, stages: Stages, clock: Clock, name: str, step: int, epochs: int) -> dict[str, Any]:
-    """Fine-tune the present network of `start` for `epochs`, as stage `name`.
+def finetune(opened: PrunedNetwork, stages: Stages, clock: Clock, name: str, step: int, epochs: int) -> dict[str, Any]:
+    """Fine-tune the present network of `opened` for `epochs`, as stage `name`.
 
     Batches depend only on the seed and `step`, so that all networks of a step see the same ones.
 
@@ -30,25 +30,25 @@ def finetune(start: PrunedNetwork, stages: Stages, clock: Clock, name: str, step
     """
 
     def work() -> dict[str, Any]:
-        training = _training(start, clock, f"regrow-{step}", epochs)
-        if start.options.regrow_bn_recalibrate and not stages.half(name):
-            recalibrate(start)
+        training = _training(opened, clock, f"regrow-{step}", epochs)
+        if opened.options.regrow_bn_recalibrate and not stages.half(name):
+            recalibrate(opened)
         stages.train(name, training)
-        return {"rows": [list(row) for row in training.rows], "model": start.cloned_state()}
+        return {"rows": [list(row) for row in training.rows], "model": opened.cloned_state()}
 
     done = stages.once(name, work)
-    start.load(done["model"])
+    opened.load(done["model"])
     return done
 
 
-def short_accuracy(start: PrunedNetwork, clock: Clock, step: int, epochs: int) -> float:
+def short_accuracy(opened: PrunedNetwork, clock: Clock, step: int, epochs: int) -> float:
     """Fine-tune the present network for `epochs` and return its validation accuracy, from 0 to 1; the network changes.
 
     The result is 0 if the loss is no longer finite.
     """
     if not epochs:
-        return evaluate(start.model, start.validation(), Precision.of(start.options.quantization, start.device))[1] / 100
-    training = _training(start, clock, f"regrow-mini-{step}", epochs)
+        return evaluate(opened.model, opened.validation(), Precision.of(opened.options.quantization, opened.device))[1] / 100
+    training = _training(opened, clock, f"regrow-mini-{step}", epochs)
     try:
         training.run(epochs)
     except Diverged:
@@ -56,19 +56,19 @@ def short_accuracy(start: PrunedNetwork, clock: Clock, step: int, epochs: int) -
     return training.rows[-1][TOP1] / 100
 
 
-def _training(start: PrunedNetwork, clock: Clock, order: str, epochs: int) -> Training:
-    data: Any = Validated(start.data)
-    network = MaskedNetwork(start.model, start.prunables, data, start.device, start.options)
+def _training(opened: PrunedNetwork, clock: Clock, order: str, epochs: int) -> Training:
+    data: Any = Validated(opened.data)
+    network = MaskedNetwork(opened.model, opened.prunables, data, opened.device, opened.options)
     return Training(network, "post_train", clock, order=order, epochs=epochs)
 
 
 @torch.no_grad()
-def recalibrate(start: PrunedNetwork) -> None:
+def recalibrate(opened: PrunedNetwork) -> None:
     """Compute BatchNorm's statistics anew as plain averages over up to 100 batches of training images.
 
     The momentum stays.
     """
-    norms = [m for m in start.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    norms = [m for m in opened.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     if not norms:
         return
     momenta = [m.momentum for m in norms]
@@ -76,9 +76,9 @@ def recalibrate(start: PrunedNetwork) -> None:
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None
-        start.model.train()
-        for images, _ in start.scoring(CALIBRATION_BATCHES):
-            start.model(images)
+        opened.model.train()
+        for images, _ in opened.scoring(CALIBRATION_BATCHES):
+            opened.model(images)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

@@ -21,69 +21,69 @@ SIGNIFICANT = 0.05
 MEASURES = {"final": "final_improvement", "immediate": "immediate_improvement"}
 
 
-def regrow_alone(start: PrunedNetwork, stages: Stages, clock: Clock, name: str, count: int) -> dict[str, Any]:
+def regrow_alone(opened: PrunedNetwork, stages: Stages, clock: Clock, name: str, count: int) -> dict[str, Any]:
     """Regrow `count` weights of the layer `name` in the start network, and fine-tune it.
 
     The result has the validation top-1 before the fine-tuning, and the state after it.
     """
 
     def work() -> dict[str, Any]:
-        start.load(start.state)
-        scores, notes = scores_of(start, 0)
-        turn_on(start, {name: count}, scores, 0)
-        return {"model": start.cloned_state(), "notes": notes, "val_top1": evaluate(start.model, start.validation())[1]}
+        opened.load(opened.state)
+        scores, notes = scores_of(opened, 0)
+        turn_on(opened, {name: count}, scores, 0)
+        return {"model": opened.cloned_state(), "notes": notes, "val_top1": evaluate(opened.model, opened.validation())[1]}
 
     grown = stages.once(f"grow-{name}", work)
-    start.load(grown["model"])
-    epochs = start.options.regrow_finetune_epochs
-    return {"after": grown["val_top1"], "notes": grown["notes"], **finetune(start, stages, clock, f"tune-{name}", 0, epochs)}
+    opened.load(grown["model"])
+    epochs = opened.options.regrow_finetune_epochs
+    return {"after": grown["val_top1"], "notes": grown["notes"], **finetune(opened, stages, clock, f"tune-{name}", 0, epochs)}
 
 
-def study(start: PrunedNetwork, stages: Stages, clock: Clock, budget: int) -> tuple[pd.DataFrame, dict[str, float]]:
+def study(opened: PrunedNetwork, stages: Stages, clock: Clock, budget: int) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return a row for each layer with pruned weights, and the numbers of the start and the control.
 
     Every layer gets `budget` weights, or all its pruned ones if they are fewer (`equal` tells which). `immediate_improvement` is
     the validation accuracy after regrowing minus that of the start. `final_improvement` is the test accuracy after fine-tuning
     minus that of the start network fine-tuned as long.
     """
-    start.load(start.state)
-    ssim = stages.once("ssim", lambda: similarities(start))
-    caps = {name: c for name, c in capacities(start.layers).items() if c}
-    base = stages.once("base", lambda: {"val_top1": evaluate(start.model, start.validation())[1]})
-    start.load(start.state)
-    tuned = {"control": finetune(start, stages, clock, "control", 0, start.options.regrow_finetune_epochs)}
+    opened.load(opened.state)
+    ssim = stages.once("ssim", lambda: similarities(opened))
+    caps = {name: c for name, c in capacities(opened.layers).items() if c}
+    base = stages.once("base", lambda: {"val_top1": evaluate(opened.model, opened.validation())[1]})
+    opened.load(opened.state)
+    tuned = {"control": finetune(opened, stages, clock, "control", 0, opened.options.regrow_finetune_epochs)}
     for name, capacity in caps.items():
-        tuned[name] = regrow_alone(start, stages, clock, name, min(budget, capacity))
+        tuned[name] = regrow_alone(opened, stages, clock, name, min(budget, capacity))
         if stages.last == f"tune-{name}":
             print(f"{name}: {min(budget, capacity)} weights, validation top-1 {tuned[name]['after']:.2f} % at once")
-    tested = {name: _test(start, clock, network) for name, network in tuned.items()}  # the test set is used after all choices
-    start.load(start.state)
-    facts = {"val_top1_start": base["val_top1"], "test_top1_start": evaluate(start.model, _test_batches(start))[1],
+    tested = {name: _test(opened, clock, network) for name, network in tuned.items()}  # the test set is used after all choices
+    opened.load(opened.state)
+    facts = {"val_top1_start": base["val_top1"], "test_top1_start": evaluate(opened.model, _test_batches(opened))[1],
              "val_top1_control": tested["control"][0], "test_top1_control": tested["control"][1]}  # fmt: skip
     rows = []
     for name, capacity in caps.items():
         count = min(budget, capacity)
         rows.append(
-            {"layer": name, "size": start.layers[name].mask.numel(), "ssim": ssim[name], "capacity": capacity, "regrown": count,
-             "equal": count == budget, "sparsity": 1 - (start.kept + count) / start.size, "val_top1_after": tuned[name]["after"],
-             "val_top1": tested[name][0], "test_top1": tested[name][1],
+            {"layer": name, "size": opened.layers[name].mask.numel(), "ssim": ssim[name], "capacity": capacity, "regrown": count,
+             "equal": count == budget, "sparsity": 1 - (opened.kept + count) / opened.size,
+             "val_top1_after": tuned[name]["after"], "val_top1": tested[name][0], "test_top1": tested[name][1],
              "immediate_improvement": tuned[name]["after"] - base["val_top1"],
              "final_improvement": tested[name][1] - tested["control"][1]}
         )  # fmt: skip
     return pd.DataFrame(rows).astype({"ssim": float}), facts
 
 
-def _test(start: PrunedNetwork, clock: Clock, network: Mapping[str, Any]) -> tuple[float, float]:
+def _test(opened: PrunedNetwork, clock: Clock, network: Mapping[str, Any]) -> tuple[float, float]:
     """Return validation and test accuracy of a network in percent."""
-    start.load(network["model"])
-    precision = Precision.of(start.options.quantization, start.device)
+    opened.load(network["model"])
+    precision = Precision.of(opened.options.quantization, opened.device)
     with clock("eval"):
-        val = evaluate(start.model, start.validation(), precision)[1]
-        return val, evaluate(start.model, _test_batches(start), precision)[1]
+        val = evaluate(opened.model, opened.validation(), precision)[1]
+        return val, evaluate(opened.model, _test_batches(opened), precision)[1]
 
 
-def _test_batches(start: PrunedNetwork) -> Any:
-    return start.data.test_batches(start.options.test_batch_size)
+def _test_batches(opened: PrunedNetwork) -> Any:
+    return opened.data.test_batches(opened.options.test_batch_size)
 
 
 def correlations(table: pd.DataFrame) -> pd.DataFrame:

@@ -27,14 +27,14 @@ WORDS = {
 }
 
 
-def layers_table(start: PrunedNetwork, steps: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def layers_table(opened: PrunedNetwork, steps: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return a row for each layer and step.
 
     Columns: step, layer, shape, size, ssim, capacity, allocated, density_before, density_after.
     """
     rows = []
     for number, step in enumerate(steps):
-        for name, p in start.layers.items():
+        for name, p in opened.layers.items():
             size, capacity, given = p.mask.numel(), step["capacity"][name], step["allocation"].get(name, 0)
             rows.append(
                 {"step": number + 1, "layer": name, "shape": "x".join(map(str, p.mask.shape)), "size": size,
@@ -62,12 +62,12 @@ def search_table(steps: Sequence[Mapping[str, Any]]) -> pd.DataFrame | None:
     return pd.concat(parts, ignore_index=True) if parts else None
 
 
-def masks_file(start: PrunedNetwork, steps: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+def masks_file(opened: PrunedNetwork, steps: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
     """Return the tensors of `regrow_masks.pt`.
 
     `LAYER.weight_mask` (uint8) is the final mask; `LAYER.regrown.STEP` (int64) has the flat places turned on in a step.
     """
-    tensors = {f"{p.name}_mask": p.mask.to(torch.uint8) for p in start.prunables}
+    tensors = {f"{p.name}_mask": p.mask.to(torch.uint8) for p in opened.prunables}
     for number, step in enumerate(steps):
         tensors |= {f"{name}.regrown.{number}": at.to(torch.int64) for name, at in step["places"].items()}
     return tensors
@@ -84,20 +84,20 @@ def read_places(tensors: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Ten
 
 
 def report_json(
-    start: PrunedNetwork, steps: Sequence[Mapping[str, Any]], rows: pd.DataFrame, asked: int, method: str,
+    opened: PrunedNetwork, steps: Sequence[Mapping[str, Any]], rows: pd.DataFrame, asked: int, method: str,
     environment: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """Return `regrow.json`: the budget asked for and spent, its distribution and reasons, seconds, and the environment."""
     spent = sum(sum(step["allocation"].values()) for step in steps)
-    options = start.options
+    options = opened.options
     keep = ("ssim", "capacity", "allocation", "notes", "seconds")
     learnt = options.regrow_allocation == "rl" and not options.regrow_replay
     return {
         "start": options.regrow_start, "dense": options.regrow_dense, "reference": options.regrow_reference,
-        "replay": options.regrow_replay, "budget_asked": asked, "budget_spent": spent, "prunable": start.size,
+        "replay": options.regrow_replay, "budget_asked": asked, "budget_spent": spent, "prunable": opened.size,
         "steps": [{key: step[key] for key in keep} for step in steps],
         "controller": vars(Settings()) | {"episodes": options.regrow_episodes} if learnt else None,
-        "plain_pruning": method, "networks": rows.to_dict("records"), "notes": start.notes,
+        "plain_pruning": method, "networks": rows.to_dict("records"), "notes": opened.notes,
         "seed": options.seed, "split_seed": options.split_seed, **environment,
     }  # fmt: skip
 

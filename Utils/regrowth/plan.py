@@ -43,41 +43,41 @@ class Plan:
             raise AssertionError(f"{spent} weights were regrown, the budget is {self.total}")
 
 
-def make_plan(start: PrunedNetwork) -> Plan:
+def make_plan(opened: PrunedNetwork) -> Plan:
     """Plan the regrowth that the options ask for.
 
     Raises:
         Refused: the budget cannot be spent, a step has no weight to regrow, or the file of `--regrow-replay` does not fit.
     """
-    options = start.options
-    places = _replayed(start) if options.regrow_replay else []
-    counts = [sum(map(len, p.values())) for p in places] if places else even_parts(budget(start), options.regrow_steps)
+    options = opened.options
+    places = _replayed(opened) if options.regrow_replay else []
+    counts = [sum(map(len, p.values())) for p in places] if places else even_parts(budget(opened), options.regrow_steps)
     if not all(counts):
         raise Refused(f"--regrow-steps {options.regrow_steps}: there are {sum(counts)} weights to regrow")
     return Plan(counts, places)
 
 
-def _replayed(start: PrunedNetwork) -> list[dict[str, torch.Tensor]]:
+def _replayed(opened: PrunedNetwork) -> list[dict[str, torch.Tensor]]:
     """Read the places that `--regrow-replay` names, step by step."""
-    file = start.options.regrow_replay
+    file = opened.options.regrow_replay
     steps = read_places(read_checkpoint(file, f"--regrow-replay {file}").tensors)
     if not steps:
         raise Refused(f"--regrow-replay {file}: it says of no weight that it was regrown")
-    names = names_in(start.layers, {name for places in steps for name in places})
+    names = names_in(opened.layers, {name for places in steps for name in places})
     steps = [{names[name]: at for name, at in places.items()} for places in steps]
     for places in steps:
-        check_places(start, places)
+        check_places(opened, places)
     return steps
 
 
-def announce(start: PrunedNetwork, plan: Plan) -> None:
+def announce(opened: PrunedNetwork, plan: Plan) -> None:
     """Print the plan: weights, steps, sparsities, and the methods."""
-    options, kept = start.options, start.kept
+    options, kept = opened.options, opened.kept
     how = f"allocation {options.regrow_allocation}, selection {options.regrow_selection}"
     how = f"as {options.regrow_replay} says" if plan.places else how
     print(
-        f"Regrowing {plan.total} of {start.size} weights in {counted(len(plan.counts), 'step')}, from sparsity "
-        f"{1 - kept / start.size:.6g} to {1 - (kept + plan.total) / start.size:.6g}: {how}, init {options.regrow_init}; "
+        f"Regrowing {plan.total} of {opened.size} weights in {counted(len(plan.counts), 'step')}, from sparsity "
+        f"{1 - kept / opened.size:.6g} to {1 - (kept + plan.total) / opened.size:.6g}: {how}, init {options.regrow_init}; "
         f"{counted(options.regrow_finetune_epochs, 'epoch')} after each step."
     )
     if options.regrow_allocation == "rl" and not plan.places:

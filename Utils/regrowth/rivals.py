@@ -27,17 +27,17 @@ from Utils.training.set_up import load_pruner
 CACHE = "regrow-rivals"
 
 
-def rivals(start: PrunedNetwork, stages: Stages, clock: Clock, steps: int, kept: int) -> dict[str, dict[str, Any]]:
+def rivals(opened: PrunedNetwork, stages: Stages, clock: Clock, steps: int, kept: int) -> dict[str, dict[str, Any]]:
     """Make both rivals of a regrowth to `kept` weights in `steps` steps, or read those that another run made.
 
     They are the same for every allocation, selection and init.
     """
-    with cache_entry(rivals_path(start.options, start.device, kept, steps), CONTROL, PLAIN) as entry:
+    with cache_entry(rivals_path(opened.options, opened.device, kept, steps), CONTROL, PLAIN) as entry:
         if entry.content is not None:
             return entry.content
         made = {
-            CONTROL: control(start, stages, clock, steps),
-            PLAIN: plain_pruning(start, stages, clock, steps, kept),
+            CONTROL: control(opened, stages, clock, steps),
+            PLAIN: plain_pruning(opened, stages, clock, steps, kept),
         }
         entry.write(made)
         return made
@@ -58,75 +58,75 @@ def rivals_path(options: Options, device: torch.device, kept: int, steps: int) -
     return cache_path(options.result_dir, CACHE, facts)
 
 
-def control(start: PrunedNetwork, stages: Stages, clock: Clock, steps: int) -> dict[str, Any]:
+def control(opened: PrunedNetwork, stages: Stages, clock: Clock, steps: int) -> dict[str, Any]:
     """Fine-tune the start network as often and as long as the regrown one.
 
     Return the result of `finetune` for the last step.
     """
-    start.load(start.state)
-    return _fine_tuned(start, stages, clock, "control", steps)
+    opened.load(opened.state)
+    return _fine_tuned(opened, stages, clock, "control", steps)
 
 
-def plain_pruning(start: PrunedNetwork, stages: Stages, clock: Clock, steps: int, kept: int) -> dict[str, Any]:
+def plain_pruning(opened: PrunedNetwork, stages: Stages, clock: Clock, steps: int, kept: int) -> dict[str, Any]:
     """Prune the dense network to `kept` weights at once, and fine-tune it as often and as long.
 
     "method" in the result describes how the network was made.
     """
-    made = stages.once("plain", lambda: _pruned(start, kept))
-    start.load(made["model"])
-    return _fine_tuned(start, stages, clock, "plain", steps) | {"method": made["method"]}
+    made = stages.once("plain", lambda: _pruned(opened, kept))
+    opened.load(made["model"])
+    return _fine_tuned(opened, stages, clock, "plain", steps) | {"method": made["method"]}
 
 
-def _fine_tuned(start: PrunedNetwork, stages: Stages, clock: Clock, name: str, steps: int) -> dict[str, Any]:
-    epochs, rows, last = start.options.regrow_finetune_epochs, [], {}
+def _fine_tuned(opened: PrunedNetwork, stages: Stages, clock: Clock, name: str, steps: int) -> dict[str, Any]:
+    epochs, rows, last = opened.options.regrow_finetune_epochs, [], {}
     for step in range(steps):
-        last = finetune(start, stages, clock, f"{name}-{step}", step, epochs)
+        last = finetune(opened, stages, clock, f"{name}-{step}", step, epochs)
         rows += last["rows"]
     return {"rows": rows, "model": last["model"]}
 
 
-def _pruned(start: PrunedNetwork, kept: int) -> dict[str, Any]:
-    state, origin = _unpruned(start)
+def _pruned(opened: PrunedNetwork, kept: int) -> dict[str, Any]:
+    state, origin = _unpruned(opened)
     with torch.no_grad():
-        for p in start.prunables:
+        for p in opened.prunables:
             p.mask.fill_(1)
-    start.load({name: tensor for name, tensor in state.items() if not name.endswith("_mask")})
-    options = _pruning_options(start)
-    print(f"Plain pruning: {origin} with {options.pruner} to {kept} of {start.size} weights.")
+    opened.load({name: tensor for name, tensor in state.items() if not name.endswith("_mask")})
+    options = _pruning_options(opened)
+    print(f"Plain pruning: {origin} with {options.pruner} to {kept} of {opened.size} weights.")
     torch.manual_seed(options.seed)
-    subset = start.data.scoring_subset(start.data.num_classes * options.prune_dataset_ratio)
-    density = kept / start.size
-    if kept_count(start.size, density) != kept:  # after rounding: the nearest density that gives this number
-        density = (kept - 0.5) / start.size
-    network = MaskedNetwork(start.model, start.prunables, start.data, start.device, options, subset)
+    subset = opened.data.scoring_subset(opened.data.num_classes * options.prune_dataset_ratio)
+    density = kept / opened.size
+    if kept_count(opened.size, density) != kept:  # after rounding: the nearest density that gives this number
+        density = (kept - 0.5) / opened.size
+    network = MaskedNetwork(opened.model, opened.prunables, opened.data, opened.device, options, subset)
     network.prune(load_pruner(options), density, ablate=False)
-    return {"model": start.cloned_state(), "method": f"{options.pruner} of {origin}"}
+    return {"model": opened.cloned_state(), "method": f"{options.pruner} of {origin}"}
 
 
-def _unpruned(start: PrunedNetwork) -> tuple[dict[str, torch.Tensor], str]:
+def _unpruned(opened: PrunedNetwork) -> tuple[dict[str, torch.Tensor], str]:
     """Return the `state_dict` that plain pruning begins with, and its name in messages."""
-    if start.sources.dense_state is not None:
-        return start.sources.dense_state, "the dense network"
-    if start.options.run and (file := stored_file(Path(start.options.run[0]))) is not None:
-        return read_checkpoint(file).named_as(start.model, str(file)).tensors, "the initial network"
-    stored = {f"{name}.weight": values for name, values in (start.sources.original or {}).items()}
+    if opened.sources.dense_state is not None:
+        return opened.sources.dense_state, "the dense network"
+    if opened.options.run and (file := stored_file(Path(opened.options.run[0]))) is not None:
+        return read_checkpoint(file).named_as(opened.model, str(file)).tensors, "the initial network"
+    stored = {f"{name}.weight": values for name, values in (opened.sources.original or {}).items()}
     if not stored:
         print("NOTE: nothing is known of the pruned weights, plain pruning gives back zeros: --regrow-dense FILE has values")
-    return start.state | stored, "the stored values" if stored else "the start network, pruned weights zero"
+    return opened.state | stored, "the stored values" if stored else "the start network, pruned weights zero"
 
 
-def note_lost_method(start: PrunedNetwork) -> None:
-    """Print a note if the method of the run's own pruning is gone, before hours of work, and add it to those of `start`."""
-    saved = start.saved
+def note_lost_method(opened: PrunedNetwork) -> None:
+    """Print a note if the method of the run's own pruning is gone, before hours of work, and add it to those of `opened`."""
+    saved = opened.saved
     if saved and saved.reads("prune") and saved.pruner not in Pruners.names():
-        start.notes.append(f"there is no method {saved.pruner} any more, which pruned the start network: plain pruning uses mag")
-        print(f"NOTE: {start.notes[-1]}")
+        opened.notes.append(f"there is no method {saved.pruner} any more, which pruned the start network: plain pruning uses mag")
+        print(f"NOTE: {opened.notes[-1]}")
 
 
-def _pruning_options(start: PrunedNetwork) -> Options:
+def _pruning_options(opened: PrunedNetwork) -> Options:
     """Return the options of the run's own pruning; magnitude if it has none, moved its masks in training, or lost its method."""
-    saved = start.saved
+    saved = opened.saved
     known = saved and saved.reads("prune") and saved.pruner != Pruners.DENSE and saved.pruner in Pruners.names()
     if known and Pruners.load(saved.pruner).growth is None:
         return saved
-    return Options(experiment="prune", pruner="mag", model=start.options.model, seed=start.options.split_seed)
+    return Options(experiment="prune", pruner="mag", model=opened.options.model, seed=opened.options.split_seed)

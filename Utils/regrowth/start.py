@@ -114,21 +114,21 @@ def open_start(options: Options, datasets: Datasets, say: Callable[[str], object
     model, prunables, found = _network(options, data, found, device)
     sources, dense = read_sources(options, data, found, model, prunables, device)
     layers = chosen_layers(prunables, options.regrow_layers)
-    start = PrunedNetwork(
+    opened = PrunedNetwork(
         model, prunables, data, device, options, layers=layers,
         state={name: tensor.clone() for name, tensor in model.state_dict().items()},
         sources=sources, dense=dense, saved=_saved_options(options), notes=[*found.notes, *sources.notes],
     )  # fmt: skip
     if not any(capacities(layers).values()):
         raise Refused(f"{options.regrow_start}: no weight of these layers is pruned")
-    if start.saved is not None and (before := start.saved.val_fraction) != options.val_fraction:
-        start.notes.append(
+    if opened.saved is not None and (before := opened.saved.val_fraction) != options.val_fraction:
+        opened.notes.append(
             f"the start network was trained with --val-fraction {before:g}, not {options.val_fraction:g}: it has seen validation "
             "images, so that accuracies on these are too high"
         )
-    for note in start.notes:
+    for note in opened.notes:
         say(f"NOTE: {note}")
-    return start
+    return opened
 
 
 def set_up_start(options: Options, datasets: Datasets) -> tuple[PrunedNetwork, Clock]:
@@ -138,7 +138,7 @@ def set_up_start(options: Options, datasets: Datasets) -> tuple[PrunedNetwork, C
         return open_start(options, datasets), clock
 
 
-def budget(start: PrunedNetwork) -> int:
+def budget(opened: PrunedNetwork) -> int:
     """Return the number of weights to regrow: up to `--regrow-to`, or `--regrow-fraction` of all.
 
     For `--regrow-to` it counts as pruning to that sparsity would.
@@ -146,13 +146,13 @@ def budget(start: PrunedNetwork) -> int:
     Raises:
         Refused: the number is 0, or larger than the number of pruned weights in these layers.
     """
-    options, room = start.options, sum(capacities(start.layers).values())
+    options, room = opened.options, sum(capacities(opened.layers).values())
     if options.regrow_to is not None:
-        count, word = kept_count(start.size, 1.0 - options.regrow_to) - start.kept, f"--regrow-to {options.regrow_to:g}"
+        count, word = kept_count(opened.size, 1.0 - options.regrow_to) - opened.kept, f"--regrow-to {options.regrow_to:g}"
     else:
-        count, word = fraction_count(start.size, options.regrow_fraction), f"--regrow-fraction {options.regrow_fraction:g}"
-    sparsity = f"sparsity {1 - start.kept / start.size:.6g}"
-    facts = f"{start.kept} of {start.size} are kept ({sparsity}), {room} can be regrown in these layers"
+        count, word = fraction_count(opened.size, options.regrow_fraction), f"--regrow-fraction {options.regrow_fraction:g}"
+    sparsity = f"sparsity {1 - opened.kept / opened.size:.6g}"
+    facts = f"{opened.kept} of {opened.size} are kept ({sparsity}), {room} can be regrown in these layers"
     if count < 1:
         raise Refused(f"{word} regrows no weight: {facts}")
     if count > room:
