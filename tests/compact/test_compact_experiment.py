@@ -165,9 +165,10 @@ FAMILIES = {
                  "--prune-epochs", "20"]),
     "mobilenet_v2": (RGB, "torchvision", ["--pruner", "synflow", "--prune-epochs", "20"]),
 }
+SLOW = ("vgg11-bn", "mobilenet_v2")  # test_compact.py checks their compact networks in the suite
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n in SLOW)) for n in FAMILIES])
 def test_every_family(command, quick, name):
     data, kind, words = FAMILIES[name]
     run = [*BASE, "--density", "0.03", "--model-class", kind, "--model", name, "--dataset", data]
