@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from itertools import pairwise
 
 import numpy as np
@@ -141,10 +140,10 @@ def test_many_layers_and_streams_are_cut_and_said_to_be(tmp_path, capsys):
     assert [round(b.get_height()) for b in bars.patches[:4]] == [42, 45, 46, 44]  # 40 + i % 7 of the layers 0 1 2, 3 4 5, ...
 
 
-def test_a_hundred_thousand_layers_are_drawn_in_seconds(tmp_path):
+def test_a_hundred_thousand_layers_have_three_hundred_bars(tmp_path):
     layers = pd.DataFrame({"layer": range(1, 150_001), "pass": "forward", "time_us": 1.0,
                            "start_ms": np.linspace(0, 0.25, 150_000), "end_ms": np.linspace(0, 0.25, 150_000)})  # fmt: skip
     found = measure(write(tmp_path / "t.json", gpu_step(2)))
-    began = time.perf_counter()
-    timeline_figure(found.step, layers, "title").savefig(tmp_path / "t.png")
-    assert time.perf_counter() - began < 20  # 1 s here; a bar for each took minutes
+    rows, bars = timeline_figure(found.step, layers, "title").axes
+    assert len(bars.patches) == 300 and bars.get_xlabel() == "layer; the longest of 500 neighbours"
+    assert 1 < len(rows.texts) < 60  # numbers that do not collide
