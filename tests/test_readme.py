@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 
-import pytest
 from conftest import PROJECT, TINY
 
 import Pruners
@@ -44,7 +43,6 @@ def test_adding_a_pruner_touches_one_file(command, tmp_path, monkeypatch):
     sys.modules.pop("Pruners.gradient_flow")
 
 
-@pytest.mark.parametrize("words", [["check"]])
-def test_ruff_is_clean(words):
-    done = subprocess.run([sys.executable, "-m", "ruff", *words, "."], cwd=PROJECT, capture_output=True, text=True, check=False)
+def test_ruff_is_clean():
+    done = subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import assert_same, snapshot
+from skimage import metrics
 from torch import nn
 
 from Utils.regrowth.ssim import attention_map, layer_ssim, mean_maps, ssim2d, unit_range
@@ -12,7 +13,6 @@ from Utils.regrowth.ssim import attention_map, layer_ssim, mean_maps, ssim2d, un
 
 @pytest.mark.parametrize("side", [4, 8, 32])
 def test_ssim_is_that_of_scikit_image(side):
-    metrics = pytest.importorskip("skimage.metrics")
     draws = torch.Generator().manual_seed(side)
     window = min(7, side) - (1 - min(7, side) % 2)
     for noise in (0.0, 0.05, 1.0):

@@ -60,7 +60,6 @@ def sweep() -> None:
 @pytest.fixture(scope="module")
 def slurm():
     """The environment of a running Slurm's users."""
-    pytest.importorskip("submitit", reason="pip install -r requirements-slurm.txt")
     if reason := obtain():
         pytest.skip(reason)
     sweep()

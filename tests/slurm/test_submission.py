@@ -38,7 +38,6 @@ def cells(count: int) -> list[Cell]:
 
 def test_submitting_an_array(program, monkeypatch):
     """A record, a script with what was asked and nothing of the user's defaults for it, and tasks that unpickle."""
-    pytest.importorskip("submitit")
     monkeypatch.setenv("SBATCH_TIMELIMIT", "1")
     monkeypatch.setenv("SBATCH_PARTITION", "theirs")
     monkeypatch.setenv("SBATCH_QOS", "kept")
@@ -71,7 +70,6 @@ def test_submitting_an_array(program, monkeypatch):
 
 
 def test_one_cell_is_a_job_and_many_are_several_arrays(program):
-    pytest.importorskip("submitit")
     program("sbatch", "echo x >> calls; [ $(wc -l < calls) -lt 4 ] || { echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2; exit 1; }; "
             "echo Submitted batch job 8$(wc -l < calls)")  # fmt: skip
     program("scontrol", "echo 'MaxArraySize = 4'")
@@ -90,7 +88,6 @@ def test_one_cell_is_a_job_and_many_are_several_arrays(program):
     ("sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)", RunFailed),
 ])  # fmt: skip
 def test_a_refused_submission_leaves_nothing_behind(program, capsys, message, kind):
-    pytest.importorskip("submitit")
     program("sbatch", f"echo '{message}' >&2; exit 1")
     with pytest.raises(kind) as caught:
         slurm.submit(cells(2), FOLDER, options())
@@ -99,14 +96,12 @@ def test_a_refused_submission_leaves_nothing_behind(program, capsys, message, ki
 
 
 def test_a_path_that_slurm_would_fill_in(program):
-    pytest.importorskip("submitit")
     with pytest.raises(Refused, match="--expid"):
         slurm.submit(cells(2), FOLDER.with_name("50%j"), options())
     assert not any(Path().iterdir())
 
 
 def test_an_interrupted_submission_is_cancelled(program, monkeypatch):
-    pytest.importorskip("submitit")
     monkeypatch.setattr(slurm, "_sbatch", lambda *_: signal.raise_signal(signal.SIGINT))
     program("scancel", "echo $1 > cancelled")
     FOLDER.mkdir(parents=True)
@@ -123,7 +118,6 @@ def test_an_interrupted_submission_is_cancelled(program, monkeypatch):
     ("time", "say it with --slurm-time"), ("cpus_per_task", "say it with --slurm-cpus"), ("array", "a grid sets this itself"),
 ])  # fmt: skip
 def test_options_that_have_a_flag_or_are_not_to_be_had(program, option, words):
-    pytest.importorskip("submitit")
     with pytest.raises(Refused, match=words):
         slurm.check(options(option=((option, "1"),)))
     slurm.check(options(option=(("account", "vision"),)))
@@ -134,14 +128,12 @@ def test_what_is_missing_is_named(program, tmp_path, monkeypatch):
         context.setattr(importlib.util, "find_spec", lambda name: None)
         with pytest.raises(Refused, match=r"needs submitit: pip install -r requirements-slurm\.txt"):
             slurm.check(options())
-    pytest.importorskip("submitit")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Refused, match="sbatch is not on PATH"):
         slurm.check(options())
 
 
 def test_a_task_goes_on_after_preemptions_and_after_a_number_of_time_limits(monkeypatch):
-    pytest.importorskip("submitit")
     task = slurm.CellTask(Options(seed=1), minutes=10)
     task.began = time.monotonic() - 300
     for _ in range(100):  # which submitit takes for time limits, in a job of ten minutes
