@@ -82,8 +82,10 @@ def test_foreign_runs_do_not_reach_the_terminal(command):
         file.write_text(json.dumps(content))
     (args := json.loads((cell / "args.json").read_text())).pop("checksum")
     (cell / "args.json").write_text(json.dumps(args | {"model": f"fc{ESCAPE}"}))
-    for words in (["status"], ["report", "--expid", "r"], ["evaluate"]):
+    for words, status, shown in ((["status"], 0, "\ufffd]0;owned\ufffd\ufffd[2J"), (["report", "--expid", "r"], 0, "\ufffd]0;owned"),
+                                 (["evaluate"], 1, "args.json is damaged")):  # fmt: skip
         done = command("--experiment", words[0], "--run", grid, cell, *words[1:])
+        assert done.status == status and shown in done.out, done
         assert "\x1b" not in done.out + done.err and "\x07" not in done.out + done.err, words
 
 

@@ -109,10 +109,12 @@ def test_a_damaged_record_is_not_gone_on_from(command, monkeypatch):
     with monkeypatch.context() as stopping:
         stopping.setattr(Training, "_next", lambda self, model, epoch, epochs: whole(self, model, epoch, epochs) if epoch < 2 else 1 / 0)
         assert command(*words).status == 1
+    assert (SHOT / "x" / "checkpoint.bin").exists()
     args = SHOT / "x" / "args.json"
     args.write_text(args.read_text().replace('"argv"', '"argw"'))
     done = command(*words)
-    assert "Going on" not in done.out, done
+    assert (done.status, done.out) == (2, "")
+    assert done.err == f"main.py: error: {args} is damaged: its content is not what its checksum says\n"
 
 
 def test_what_unpacks_to_more_than_a_trace_is_refused(refused, monkeypatch, tmp_path):
@@ -253,17 +255,27 @@ def test_a_pipe_for_a_lock_or_a_report_ends_nothing(command, tmp_path):
     assert OwnFiles(folder).names == set()
 
 
-@pytest.mark.parametrize("spoilt", [{"experiment": "multishot", "level": 10**9}, {"level": "abc"}, {"experiment": ["x"]}, {"cells": 3}])
-def test_nonsense_in_a_folder_of_before_is_bounded(command, spoilt):
+@pytest.mark.parametrize(("spoilt", "foreign"), [
+    ({"experiment": "multishot", "level": 10**9}, None), ({"level": "abc"}, None),
+    ({"experiment": ["x"]}, "args.json"), ({"cells": 3}, "summary.json"),
+])  # fmt: skip
+def test_nonsense_in_a_folder_of_before_is_bounded(command, spoilt, foreign):
+    """A run that is no longer known as one is neither replaced nor measured."""
     assert command(*TINY, "--expid", "a").status == 0
     (SHOT / "a" / "manifest.json").unlink()
     args = json.loads((SHOT / "a" / "args.json").read_text())
     del args["checksum"]
     args = {name: value for name, value in args.items() if not isinstance(value, str) or len(value) != 64} | spoilt
     (SHOT / "a" / "args.json").write_text(json.dumps(args))
-    for words in ([*TINY, "--expid", "a", "--overwrite"], ["--experiment", "time", "--run", SHOT / "a"]):
-        done = command(*words)
-        assert "unexpected" not in done.err and "Traceback" not in done.err, done
+    again = command(*TINY, "--expid", "a", "--overwrite")
+    timed = command("--experiment", "time", "--run", SHOT / "a")
+    if foreign is None:
+        assert (again.status, again.err, timed.status, timed.err) == (0, "", 0, "")
+    else:
+        assert again.status == timed.status == 2
+        assert again.err == (f"main.py: error: {SHOT}/a/{foreign} is not a file of this program, which replaces its own alone; "
+                             "take it away, or choose another --expid\n")  # fmt: skip
+        assert timed.err == f"main.py: error: {SHOT}/a/args.json is damaged: it is not what the run wrote, by the checksum in summary.json\n"
 
 
 @pytest.mark.parametrize("load", [3, {"start": 3, "end": "x"}, {"start": ["a"], "end": None}])
