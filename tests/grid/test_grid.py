@@ -163,10 +163,10 @@ def test_ablations(command):
 
 
 def test_grids_of_prune_need_no_data(command):
-    done = command("--experiment", "prune", "--dataset", "cifar10", "--data-dir", "nowhere", "--no-download", "--model-list", "resnet20", "vgg11",
+    done = command("--experiment", "prune", "--dataset", "cifar10", "--data-dir", "nowhere", "--no-download", "--model-list", "fc", "conv",
                    "--pruner-list", "mag", "rand", "--density-list", "0.1", "0.01", "--expid", "g")  # fmt: skip
     frame = pd.read_csv("Results/data/prune/g/grid.csv")
-    assert done.status == 0 and len(frame) == 8 and set(frame["density"]) == {0.1, 0.01} and (abs(frame["density_kept"] / frame["density"] - 1) < 1e-4).all()
+    assert done.status == 0 and len(frame) == 8 and set(frame["density"]) == {0.1, 0.01} and (abs(frame["density_kept"] / frame["density"] - 1) < 2e-4).all()
 
 
 def test_dry_run_of_a_single_run(command, tmp_path):

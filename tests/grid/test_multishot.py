@@ -47,7 +47,7 @@ def test_iterative_magnitude_with_40_percent_removed_ten_times(command):
     assert pd.read_csv(folder / "post-train.csv")["epoch"].tolist() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("pruner", ["lamp", "erk", "uniform", "uniform-plus", "mag"])
+@pytest.mark.parametrize("pruner", ["lamp", "mag"])
 def test_a_ladder_with_early_stopping(command, pruner):
     """Iterative pruning with fine-tuning: AdamW, a cosine for each level, the best validation accuracy of each level kept."""
     words = [*BASE, "--pruner", pruner, "--level-list", "10", "--prune-amount", "0.4", "--no-rewind", "--val-fraction", "0.2",

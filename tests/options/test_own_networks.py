@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from trained import trained
 
 SOURCE = """
 from pathlib import Path
@@ -27,12 +28,18 @@ READERS = [["evaluate"], ["time"], ["compact"], ["saliency"], ["regrow", "--regr
            ["regrow-bench", "--regrow-to", "0.3", "--regrow-repeats", "1", "--regrow-dense", str(RUN / "initial.pt")]]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    words = [*DATA, "--model", "mine.py:net", "--pruner", "rand", "--density", "0.5", "--expid", "x"]
+    folder = trained(tmp_path_factory, words, files={"mine.py": SOURCE})
+    (folder / "ran.txt").unlink()
+    return folder
+
+
 @pytest.fixture
-def run(command):
+def run(command, once, tmp_path):
     """A saved run of `mine.py:net`, after which nothing has run that file."""
-    Path("mine.py").write_text(SOURCE)
-    assert command(*DATA, "--model", "mine.py:net", "--pruner", "rand", "--density", "0.5", "--expid", "x").status == 0
-    Path("ran.txt").unlink()
+    shutil.copytree(once, tmp_path, dirs_exist_ok=True)
     return RUN
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ import torch
 from test_resume import killed
 from torch import nn
 from torch.nn.utils import prune
+from trained import trained
 
 from Utils.data.dataset import Dataset
 
@@ -20,10 +22,15 @@ QUICK = ["--regrow-finetune-epochs", "1", "--regrow-episodes", "3"]
 TOTAL = 15648  # prunable weights of `conv` for these images
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    return trained(tmp_path_factory, [*BASE, "--pre-epochs", "1", "--expid", "s"])
+
+
 @pytest.fixture
-def sparse(command):
+def sparse(command, once, tmp_path):
     """The folder of a pruned run that was trained densely before."""
-    assert command(*BASE, "--pre-epochs", "1", "--expid", "s").status == 0
+    shutil.copytree(once, tmp_path, dirs_exist_ok=True)
     return Path("Results/data/singleshot/s")
 
 

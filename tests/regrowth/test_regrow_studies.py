@@ -5,23 +5,32 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from test_resume import killed
+from trained import trained
 
 from Models.checkpoint_reader import OURS, PLAIN, TORCH, read_checkpoint, summarised
 from Utils.regrowth.layer_study import correlations, verdict
 
 RUN = Path("Results/data/singleshot/s")
+WORDS = ["--dataset", "synthetic:1x8x8:3:200", "--model", "conv", "--pruner", "mag", "--pre-epochs", "1", "--post-epochs", "1",
+         "--sparsity", "0.9", "--val-fraction", "0.1", "--expid", "s"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    return trained(tmp_path_factory, WORDS)
 
 
 @pytest.fixture
-def sparse(command):
-    words = ["--dataset", "synthetic:1x8x8:3:200", "--model", "conv", "--pruner", "mag", "--pre-epochs", "1", "--post-epochs", "1"]
-    assert command(*words, "--sparsity", "0.9", "--val-fraction", "0.1", "--expid", "s").status == 0
+def sparse(command, once, tmp_path):
+    """The folder of a pruned run that was trained densely before."""
+    shutil.copytree(once, tmp_path, dirs_exist_ok=True)
     return RUN
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import TINY
+from trained import trained
 
 COLUMNS = ["epoch", "train_loss", "test_loss", "top1_accuracy", "top5_accuracy", "lr", "seconds"]
 SUMMARY = (
@@ -176,19 +177,22 @@ def test_data_free_methods_prune_without_any_dataset(command, pruner):
 BASE = ["--experiment", "prune", "--dataset", "synthetic:3x8x8:3:60", "--model", "resnet20", "--compression", "0.5", "--expid"]
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The pruned network without any of the flags."""
+    folder = trained(tmp_path_factory, [*BASE, "plain", "--prune-epochs", "2", "--pruner", "snip"])
+    return torch.load(folder / "Results/data/prune/plain/model.pt", weights_only=True)
+
+
 @pytest.mark.parametrize("flags", [
     ["--seed", "2"], ["--compression-schedule", "linear"], ["--mask-scope", "local"], ["--prune-dataset-ratio", "3"],
     ["--prune-batch-size", "7"], ["--prune-bias"], ["--prune-batchnorm"], ["--prune-train-mode"], ["--reinitialize"], ["--shuffle"],
     ["--invert"], ["--dense-classifier"], ["--prune-epochs", "3"], ["--pruner", "grasp"],
 ], ids=" ".join)  # fmt: skip
-def test_every_pruning_flag_changes_the_network(command, flags):
-    states = []
-    for name, extra in (("plain", []), ("changed", flags)):
-        rounds = [] if "--prune-epochs" in extra else ["--prune-epochs", "2"]
-        done = command(*BASE, name, *rounds, "--pruner", "snip", *extra)
-        assert done.status == 0, done.err
-        states.append(torch.load(f"Results/data/prune/{name}/model.pt", weights_only=True))
-    plain, changed = states
+def test_every_pruning_flag_changes_the_network(command, plain, flags):
+    done = command(*BASE, "changed", "--prune-epochs", "2", "--pruner", "snip", *flags)
+    assert done.status == 0, done.err
+    changed = torch.load("Results/data/prune/changed/model.pt", weights_only=True)
     assert plain.keys() != changed.keys() or not all(torch.equal(plain[k], changed[k]) for k in plain)
 
 

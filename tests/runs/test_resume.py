@@ -61,7 +61,7 @@ def test_killed_multishot_goes_on(command):
 
 
 def test_a_damaged_checkpoint_is_not_gone_on_from(command):
-    words = [*CONV, "--pre-epochs", "0", "--expid", "x"]
+    words = [*CONV, "--model", "fc", "--pre-epochs", "0", "--expid", "x"]
     folder = Path("Results/data/singleshot/x")
     for damaged, epochs in (("checkpoint.bin", 2), ("compression.csv", 1)):
         killed(words, epochs)
@@ -74,7 +74,7 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(command):
 
 def test_a_kill_between_the_rows_and_the_checkpoint(command):
     """The rows of the folder may be ahead of the checkpoint: that must not cost the checkpoint."""
-    words = [*CONV, "--pre-epochs", "0", "--expid", "x"]
+    words = [*CONV, "--model", "fc", "--pre-epochs", "0", "--expid", "x"]
     killed(words, 2)
     rows = Path("Results/data/singleshot/x/post-train.csv")
     rows.write_text(rows.read_text() + rows.read_text().splitlines()[-1] + "\n")

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_resume import killed, numbers, same
 from torch import nn
+from trained import trained
 
 import Pruners
 from Models import registry
@@ -189,10 +190,16 @@ def test_the_same_seed_moves_the_same_masks_and_another_others(command):
     assert not all(torch.equal(t, states[2][k]) for k, t in states[0].items())
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The network without any of the flags."""
+    folder = trained(tmp_path_factory, [*SMALL, "--pruner", "rigl", "--expid", "plain"])
+    return torch.load(folder / "Results/data/singleshot/plain/model.pt", weights_only=True)
+
+
 @pytest.mark.parametrize("flags", [["--update-interval", "7"], ["--update-end-fraction", "0.5"], ["--drop-fraction", "0.6"]], ids=" ".join)
-def test_every_flag_changes_the_masks(command, flags):
-    plain, changed = (torch.load(run(command, n, "--pruner", "rigl", *more)[0] / "model.pt", weights_only=True)
-                      for n, more in (("plain", []), ("changed", flags)))  # fmt: skip
+def test_every_flag_changes_the_masks(command, plain, flags):
+    changed = torch.load(run(command, "changed", "--pruner", "rigl", *flags)[0] / "model.pt", weights_only=True)
     assert not all(torch.equal(t, changed[k]) for k, t in plain.items() if k.endswith("_mask"))
 
 
