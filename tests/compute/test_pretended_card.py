@@ -6,7 +6,6 @@ Each command runs once on the CPU and once on `pretend.card()`, which computes o
 from __future__ import annotations
 
 import json
-from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,6 @@ from device_commands import (
 )  # fmt: skip
 from pretend import CARD, OnCard, card
 
-from Models.layers import Identity2d
 from Models.masking import add_masks, apply_masks
 from Utils.data.batches import TensorSplit
 
@@ -58,7 +56,7 @@ def same(folder):
     assert devices == ["cuda", "cpu"]
 
 
-@pytest.mark.parametrize("pruner", PRUNERS)
+@pytest.mark.parametrize("pruner", sorted(set(PRUNERS) - {"uniform", "uniform-plus", "mag"}))  # the same steps as erk and lamp
 def test_every_pruner_with_deterministic_algorithms_alone(both, pruner):
     both(*EVERY_PRUNER, "--pruner", pruner)
     same("singleshot/x")
@@ -213,22 +211,3 @@ def test_an_epoch_reads_nothing_back_from_the_card():
             train_epoch(model, optimizer, split.train_batches(4, 1, "post_train", epoch))
             test_sums(model, split.plain_batches(4))
         assert not Card.reads  # the first epoch asks each shortcut once whether it is all ones
-
-
-def test_a_shortcut_is_multiplied_where_that_changes_something():
-    shortcut, x = Identity2d(2), torch.randn(1, 2, 3, 3)
-    assert shortcut(x) is x
-    with torch.no_grad():
-        shortcut.weight[1] = 3.0
-    assert shortcut(x)[:, 1].equal(3 * x[:, 1]) and shortcut(x.bfloat16()).dtype == torch.bfloat16
-    shortcut.reset_parameters()
-    assert shortcut(x) is x
-    copied = deepcopy(shortcut)
-    for _ in range(shortcut.weight._version):
-        copied.load_state_dict({"weight": torch.full((2, 1, 1), 2.0)})
-    assert copied(x).equal(2 * x)
-    (prunable,) = add_masks(shortcut, residual=True)
-    prunable.mask[0] = 0
-    apply_masks([prunable])
-    assert not shortcut(x)[:, 0].any() and shortcut(x)[:, 1].equal(x[:, 1])
-    assert torch.func.functional_call(Identity2d(2), {"weight": torch.full((2, 1, 1), 5.0)}, (x,)).equal(5 * x)

@@ -82,21 +82,6 @@ def test_the_study_of_training_is_mixed_too_and_has_its_costs(command):
     assert plain["precision"] == "float32" and plain["test_loss_last"] != summary["test_loss_last"]
 
 
-def test_float16_has_one_scaler_whose_state_is_kept():
-    precision = Precision(CPU, torch.float16)
-    weight = nn.Parameter(torch.ones(1))
-    optimizer = torch.optim.SGD([weight], lr=0.5)
-    precision.step((weight * 2).sum(), optimizer)
-    assert weight.item() == 0 and weight.grad is not None
-    before = weight.item()
-    optimizer.zero_grad()
-    precision.step((weight * float("inf")).sum(), optimizer)  # an overflow leaves the step out and lowers the scale
-    assert weight.item() == before
-    other = Precision(CPU, torch.float16)
-    other.restore(precision.state())
-    assert other.state() == precision.state() and Precision(CPU).state() == {}
-
-
 def test_peak_memory_is_of_the_phase():
     memory = PeakMemory(CPU)
     memory.reset()
@@ -131,14 +116,3 @@ def test_a_run_has_the_peak_of_each_phase(command):
     summary = json.loads((FOLDER / "summary.json").read_text())
     assert set(summary["peak_memory_bytes"]) == {"dense", "prune", "train", "evaluate"} and summary["peak_memory_of"]
     assert all(isinstance(v, int) and v > 1 << 20 for v in summary["peak_memory_bytes"].values())
-
-
-def test_histograms_of_a_block(command):
-    assert command(*NET).status == 0
-    done = command("--experiment", "histogram", "--run", FOLDER, "--layer", "blocks.0")
-    assert done.status == 0 and "blocks.0.conv1" in done.out
-    table = pd.read_csv(FOLDER / "histogram.csv")
-    kept = pd.read_csv(FOLDER / "compression.csv").query("prunable").set_index("module")["kept"]
-    assert table.groupby("module")["count"].sum().to_dict() == kept.to_dict()
-    assert {"histogram.png", "histogram.pdf", "histogram-3d.png", "histogram-blocks.0.png"} <= {p.name for p in FOLDER.iterdir()}
-    assert "Already done" in command(*NET).out

@@ -230,23 +230,12 @@ def spoil(kind, state, file):
     if kind == "shape":
         torch.save(state | {"fc.bias": torch.ones(7)}, file)
         return ["fc.bias [7] instead of [10]"]
-    if kind == "mask":
-        torch.save(state | {"fc.bias_mask": torch.ones(7)}, file)
-        return ["fc.bias_mask", "[7]"]
-    if kind in ("list", "text", "empty dict"):
-        torch.save({"list": [1, 2], "text": {"a": "b"}, "empty dict": {}}[kind], file)
-        return ["state_dict"]
-    if kind in ("empty", "garbage"):
-        file.write_bytes(b"" if kind == "empty" else b"PK\x03\x04 no archive")
-        return ["is empty (0 bytes)" if kind == "empty" else "is cut off or damaged (15 bytes)"]
-    if kind == "cut":
-        torch.save(state, file)
-        file.write_bytes(file.read_bytes()[:5000])
-        return ["is cut off or damaged (5000 bytes)"]
-    return ["there is no such file"]
+    torch.save(state | {"fc.bias_mask": torch.ones(7)}, file)
+    return ["fc.bias_mask", "[7]"]
 
 
-KINDS = ["missing", "unexpected", "shape", "mask", "list", "text", "empty dict", "empty", "garbage", "cut", "absent"]
+
+KINDS = ["missing", "unexpected", "shape", "mask"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -37,10 +37,11 @@ def test_the_prefix_table_is_the_ancestors():
     assert table["--we"] == "--weight-decay" and table["--de"] == "--dense-classifier" and table["--o"] == "--optimizer"
 
 
-@pytest.mark.parametrize(("prefix", "flag"), PREFIXES)
-def test_prefixes_keep_their_meaning(prefix, flag):
-    assert build_parser().expand([prefix, "x"]) == [flag, "x"]
-    assert build_parser().expand([f"{prefix}=x"]) == [f"{flag}=x"]
+def test_prefixes_keep_their_meaning():
+    parser = build_parser()
+    for prefix, flag in PREFIXES:
+        assert parser.expand([prefix, "x"]) == [flag, "x"]
+        assert parser.expand([f"{prefix}=x"]) == [f"{flag}=x"]
 
 
 @pytest.mark.parametrize("prefix", ["--pre", "--prune-epoch", "--comp", "--lr-drop", "--exp", "--se=", "--mo"])
@@ -102,89 +103,6 @@ def test_switches_mean_what_they_say(option):
         assert getattr(single([*reader_of(option), *words]), dest) is value, words
 
 
-@pytest.mark.parametrize(("words", "parts"), [
-    (["--pruner", "nonsense"], ["nonsense", "synflow"]),
-    (["--compression", "-1"], ["--compression", "-1", "from 0"]),
-    (["--compression", "inf"], ["inf"]),
-    (["--density", "0"], ["--density", "above 0"]),
-    (["--density", "1.5"], ["1.5", "up to 1"]),
-    (["--sparsity", "1"], ["--sparsity", "below 1"]),
-    (["--lr", "nan"], ["--lr", "nan"]),
-    (["--lr", "-1e-3"], ["--lr", "-1e-3"]),
-    (["--lr", "0"], ["--lr", "above 0"]),
-    (["--weight-decay", "-0.1"], ["-0.1"]),
-    (["--lr-drops", "5", "x"], ["--lr-drops", "'x'"]),
-    (["--lr-drop-rate", "nan"], ["nan"]),
-    (["--post-epochs", "1.5"], ["1.5", "whole number"]),
-    (["--pre-epochs", "-1"], ["-1"]),
-    (["--prune-epochs", "0"], ["--prune-epochs"]),
-    (["--train-batch-size", "0"], ["--train-batch-size"]),
-    (["--seed", "9" * 30], ["--seed"]),
-    (["--seed", "-1"], ["--seed"]),
-    (["--optimizer", "lion"], ["lion", "adam"]),
-    (["--experiment", "multi"], ["multi", "singleshot"]),
-    (["--mask-scope", "layer"], ["layer", "local"]),
-    (["--prune-bias", "maybe"], ["maybe", "--no-prune-bias"]),
-    (["--no-prune-bias", "False"], ["--no-prune-bias"]),
-    (["--compression", "1", "--density", "0.1"], ["--compression", "--density"]),
-    (["--density", "0.1", "--sparsity", "0.9"], ["--density", "--sparsity"]),
-    (["--compression", "12"], ["--compression 12", "119400"]),
-    (["--model", "vgg16", "--model-class", "default"], ["vgg16", "default", "conv"]),
-    (["--model", "resnet18", "--dataset", "cifar10"], ["resnet18", "tinyimagenet", "imagenet"]),
-    (["--model", "perceptron"], ["perceptron", "fc"]),
-    (["--dataset", "nope/nope"], ["nope/nope", "mnist"]),
-    (["--dataset", "synthetic:0x1x1:2"], ["synthetic:0x1x1:2"]),
-    (["--dataset", "cifar10", "--no-download"], ["cifar-10-python.tar.gz", "--data-dir"]),
-    (["--pretrained"], ["--pretrained", "--weights"]),
-    (["--weights", "nowhere.pt"], ["nowhere.pt"]),
-    (["--expid", "../x"], ["../x"]),
-    (["--expid", "a\0b"], ["--expid"]),
-    (["--expid", "x" * 300], ["--expid"]),
-    (["--result-dir", "/proc/none"], ["--result-dir", "/proc/none"]),
-    (["--experiment", "prune", "--lr", "1"], ["--lr", "prune", "singleshot"]),
-    (["--experiment", "prune", "--post-epochs", "0"], ["--post-epochs", "prune"]),
-    (["--experiment", "evaluate"], ["--run"]),
-    (["--experiment", "evaluate", "--run", "nowhere"], ["nowhere", "model.pt"]),
-    (["--experiment", "data", "--seed", "1"], ["--seed", "data"]),
-    (["--run", "x"], ["--run", "singleshot"]),
-    (["--pruner-list", "rand", "--pruner", "mag"], ["--pruner-list", "--pruner exclude"]),
-    (["--compression-list", "1", "2", "--density", "0.1"], ["--compression-list", "--density"]),
-    (["--compression-list", "1", "--sparsity-list", "0.1"], ["--compression-list", "--sparsity-list"]),
-    (["--seed-list", "1", "1"], ["--seed-list", "1 twice"]),
-    (["--pruner-list"], ["--pruner-list", "at least one"]),
-    (["--pruner-list", "rand", "nonsense"], ["nonsense", "synflow"]),
-    (["--ablate", "shuffle", "--shuffle"], ["--ablate", "--shuffle"]),
-    (["--ablate", "twist"], ["twist", "reinit"]),
-    (["--pruner-list", "rand", "mag", "--for", "snip:lr=1"], ["--for snip:lr=1", "rand, mag, dense"]),
-    (["--pruner-list", "rand", "mag", "--for", "mag:seed=1"], ["--for mag:seed=1", "pre-epochs"]),
-    (["--pruner-list", "rand", "mag", "--for", "mag:lr=x"], ["--for mag:lr=x", "'x'"]),
-    (["--pruner-list", "rand", "mag", "--for", "mag:optimizer=lion"], ["lion", "adam"]),
-    (["--pruner-list", "rand", "mag", "--for", "mag"], ["'mag'", "PRUNER:OPTION=VALUE"]),
-    (["--model-list", "fc", "resnet18"], ["cell model=resnet18", "resnet18"]),
-    (["--pruner", "dense", "--compression", "1"], ["--pruner dense", "0.1"]),
-    (["--level-list", "1"], ["--level-list", "multishot"]),
-    (["--experiment", "multishot"], ["--level-list"]),
-    (["--experiment", "multishot", "--level-list", "0"], ["--level-list", "'0'"]),
-    (["--experiment", "multishot", "--level-list", "2", "--rewind-epoch", "3"], ["--rewind-epoch 3", "from 0 to 0"]),
-    (["--experiment", "multishot", "--level-list", "2", "--prune-amount", "0.2", "--density", "0.1"], ["--density", "--prune-amount"]),
-    (["--launcher", "slurm"], ["--launcher slurm", "--seed-list"]),
-    (["--experiment", "unit-conservation", "--pruner", "mag", "--pruner-list", "snip"], ["--pruner mag", "--pruner-list"]),
-    (["--experiment", "layer-conservation", "--shuffle"], ["--shuffle", "layer-conservation", "singleshot"]),
-    (["--experiment", "prune", "--checkpoint-every", "1"], ["--checkpoint-every", "prune"]),
-    (["--seed-list", "1", "--slurm-option", "account"], ["'account'", "NAME=VALUE"]),
-    (["--experiment", "trace"], ["--trace FILE"]),
-    (["--experiment", "multishot", "--seed-list", "1", "2"], ["--level-list"]),
-    (["--pruner-list", "snip", "--compression-list", "0.5", "1", "--for", "snip:density=0.1"], ["--for snip:density=0.1", "--compression-list"]),
-    (["--pruner-list", "snip", "--ablate", "none", "reinit", "--for", "snip:shuffle=true"], ["--for snip:shuffle=true", "--ablate"]),
-    (["--compression-list", "1", "1.0000000000001"], ["too close"]),
-    (["--nonsense"], ["--nonsense"]),
-    (["stray"], ["stray"]),
-    (["--list", "cats"], ["cats", "pruners"]),
-])  # fmt: skip
-def test_refusals_are_one_line_naming_value_and_choices(words, parts, refused):
-    refused(words, *parts)
-
-
 def test_density_compression_and_sparsity_are_one_thing():
     for words in (["--compression", "1"], ["--density", "0.1"], ["--sparsity", "0.9"]):
         options = parse(words)
@@ -200,8 +118,6 @@ def test_whether_a_flag_is_read_does_not_depend_on_pruner_or_device():
 def test_experiments_without_a_reader_refuse_the_flag():
     with pytest.raises(Refused, match="--augment is not read by --experiment prune"):
         parse(["--experiment", "prune", "--augment", "none"])
-
-
 
 
 OTHERS = ("experiment", "run", "data_mirror", "for", "trace", "preset", "checkpoint", "regrow_replay")

@@ -107,25 +107,9 @@ def test_an_unfinished_folder_is_taken_up_again(command):
     assert done.status == 0 and "Already done" not in done.out and (folder / "summary.json").exists()
 
 
-@pytest.mark.parametrize("name", ["args.json", "summary.json"])
-def test_corrupt_files_are_named(command, refused, name):
-    assert command(*TINY, "--expid", "x").status == 0
-    Path("Results/data/singleshot/x", name).write_text('{"half":')
-    refused([*TINY, "--expid", "x"], name)
-
-
 def test_no_save_writes_nothing(command, tmp_path):
     assert command(*TINY, "--no-save").status == 0
     assert not list(tmp_path.iterdir())
-
-
-def test_a_diverged_run_keeps_its_rows_and_says_so(command):
-    done = command(*TINY, "--optimizer", "sgd", "--lr", "1e38", "--expid", "x", "--train-batch-size", "8")
-    assert done.status == 1 and "diverged at epoch 1 of post_train" in done.err and done.err.count("\n") == 1
-    folder = Path("Results/data/singleshot/x")
-    summary = json.loads((folder / "summary.json").read_text())
-    assert summary["status"] == "failed" and "diverged at epoch 1" in summary["reason"]
-    assert pd.read_csv(folder / "post-train.csv")["epoch"].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(("what", "words"), [

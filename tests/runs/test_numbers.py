@@ -94,7 +94,7 @@ def test_a_device_that_is_not_there_is_refused_where_there_is_cuda(refused, monk
 ])  # fmt: skip
 def test_a_loss_that_is_not_finite_ends_the_run_with_its_rows(command, words, phase):
     done = command(*TINY, *words, "--optimizer", "sgd", "--lr", "1e38", "--train-batch-size", "8", "--expid", "x")
-    assert done.status == 1 and done.err.count("\n") == 1
+    assert done.status == 1 and done.err.count("\n") == 1 and f"diverged at epoch 1 of {phase}" in done.err
     folder = next(file.parent for file in Path("Results/data").rglob("summary.json"))
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["status"] == "failed" and summary["reason"].startswith("diverged at epoch 1 of ") and phase in summary["reason"]
@@ -124,4 +124,5 @@ def test_gradients_that_overflow_in_float16_are_skipped_by_the_scaler():
     assert torch.allclose(weight.detach(), torch.full((3,), 0.9))
     other = Precision(torch.device("cpu"), torch.float16)
     other.restore(state)
+    assert Precision(torch.device("cpu")).state() == {}
     assert other.scaler.get_scale() == scale / 2
