@@ -6,8 +6,8 @@ import Pruners
 
 DATA = ["--dataset", "synthetic:3x8x8:3:40", "--post-epochs", "1", "--model", "conv", "--train-batch-size", "16"]
 PRUNERS = [name for name in Pruners.names() if name != "dense"]
-EVERY_PRUNER = [*DATA, "--prune-epochs", "2", "--density", "0.3", "--update-interval", "2", "--deterministic", "--expid", "x"]
-SINGLESHOT = [
+_PRUNER = [*DATA, "--prune-epochs", "2", "--density", "0.3", "--update-interval", "2", "--deterministic", "--expid", "x"]
+_SINGLESHOT = [
     ["--model", "resnet20", "--pruner", "snip", "--augment", "crop-flip", "--optimizer", "momentum"],
     ["--pruner", "grasp", "--image-size", "12", "--augment", "crop-flip", "--save-trace", "--optimizer", "rms"],
     ["--pruner", "synflow", "--prune-epochs", "5", "--density", "0.2", "--compact", "--pre-epochs", "1", "--val-fraction", "0.2",
@@ -26,11 +26,17 @@ REGROWTH = [
     ["regrow-layers", *_ONE, "--regrow-to", "0.85"],
     ["regrow-bench", "--regrow-to", "0.85", "--regrow-repeats", "1"],
 ]  # fmt: skip
-STUDIES = [
+_STUDIES = [
     ["prune", "--pruner", "synflow", "--prune-epochs", "2"],
     ["layer-conservation", "--pruner-list", "snip", "synflow"],
     ["unit-conservation", "--pruner-list", "snip", "synflow"],
     ["schedule-conservation", "--prune-epoch-list", "1", "2", "--compression-list", "0.5"],
     ["imp-conservation", "--post-epochs", "1"],
 ]
-OF_STUDIES = ["--dataset", "synthetic:3x8x8:3:40", "--model", "conv", "--expid", "x"]
+_OF_STUDIES = ["--dataset", "synthetic:3x8x8:3:40", "--model", "conv", "--expid", "x"]
+# Name: (words, the folder of the run that they make).
+COMMANDS = {
+    **{name: ([*_PRUNER, "--pruner", name], "singleshot/x") for name in PRUNERS},
+    **{" ".join(words[:4]): ([*DATA, *words, "--expid", "x"], "singleshot/x") for words in _SINGLESHOT},
+    **{words[0]: (["--experiment", *words, *_OF_STUDIES], f"{words[0]}/x") for words in _STUDIES},
+}

@@ -11,19 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from crash.numbers import differences, numbers
-from device_commands import (
-    DATA,
-    EVERY_PRUNER,
-    GRID,
-    LEVELS,
-    OF_SAVED_RUNS,
-    OF_STUDIES,
-    PRUNERS,
-    REGROWTH,
-    SINGLESHOT,
-    SPARSE,
-    STUDIES,
-)  # fmt: skip
+from device_commands import COMMANDS, DATA, GRID, LEVELS, OF_SAVED_RUNS, REGROWTH, SPARSE
 from pretend import CARD, OnCard, card
 
 from Models.masking import add_masks, apply_masks
@@ -56,16 +44,11 @@ def same(folder):
     assert devices == ["cuda", "cpu"]
 
 
-@pytest.mark.parametrize("pruner", sorted(set(PRUNERS) - {"uniform", "uniform-plus", "mag"}))  # the same steps as erk and lamp
-def test_every_pruner_with_deterministic_algorithms_alone(both, pruner):
-    both(*EVERY_PRUNER, "--pruner", pruner)
-    same("singleshot/x")
-
-
-@pytest.mark.parametrize("words", SINGLESHOT)
-def test_singleshot(both, words):
-    both(*DATA, *words, "--expid", "x")
-    same("singleshot/x")
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("uniform", "uniform-plus", "mag")])  # which do as erk and lamp
+def test_every_pruner_and_experiment(both, name):
+    words, folder = COMMANDS[name]
+    both(*words)
+    same(folder)
 
 
 def test_mixed_precision(command):
@@ -100,12 +83,6 @@ def test_regrowth(both):
     for grid in "rs":
         for cell in Path("card/regrow", grid).glob("regrow_*"):
             same(f"regrow/{grid}/{cell.name}")
-
-
-@pytest.mark.parametrize("words", STUDIES)
-def test_masks_and_studies(both, words):
-    both("--experiment", *words, *OF_STUDIES)
-    same(f"{words[0]}/x")
 
 
 def test_a_run_goes_on_from_its_checkpoint(command, monkeypatch):

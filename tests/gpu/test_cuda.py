@@ -13,19 +13,7 @@ import pytest
 import torch
 from conftest import PROJECT
 from crash.numbers import differences, numbers
-from device_commands import (
-    DATA,
-    EVERY_PRUNER,
-    GRID,
-    LEVELS,
-    OF_SAVED_RUNS,
-    OF_STUDIES,
-    PRUNERS,
-    REGROWTH,
-    SINGLESHOT,
-    SPARSE,
-    STUDIES,
-)  # fmt: skip
+from device_commands import COMMANDS, DATA, GRID, LEVELS, OF_SAVED_RUNS, PRUNERS, REGROWTH, SPARSE
 from test_golden import ROWS, check_row, row_name
 
 import Pruners
@@ -61,14 +49,10 @@ def on_cuda(command):
     return run
 
 
-@pytest.mark.parametrize("pruner", PRUNERS)
-def test_every_pruner_with_deterministic_algorithms_alone(on_cuda, pruner):
-    on_cuda(*EVERY_PRUNER, "--pruner", pruner, at="singleshot/x")
-
-
-@pytest.mark.parametrize("words", SINGLESHOT)
-def test_singleshot(on_cuda, words):
-    on_cuda(*DATA, *words, "--expid", "x", at="singleshot/x")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_pruner_and_experiment(on_cuda, name):
+    words, folder = COMMANDS[name]
+    on_cuda(*words, at=folder)
 
 
 @pytest.mark.parametrize("words", [[], ["--deterministic"], ["--quantization"], ["--compact"], ["--save-trace"]])
@@ -98,11 +82,6 @@ def test_regrowth(on_cuda):
     on_cuda(*SPARSE)
     for experiment, *words in REGROWTH:
         on_cuda("--experiment", experiment, "--run", "Results/data/singleshot/sparse", *words)
-
-
-@pytest.mark.parametrize("words", STUDIES)
-def test_masks_and_studies(on_cuda, words):
-    on_cuda("--experiment", *words, *OF_STUDIES, at=f"{words[0]}/x")
 
 
 def test_a_killed_run_ends_with_the_same_numbers(on_cuda):

@@ -234,7 +234,6 @@ def spoil(kind, state, file):
     return ["fc.bias_mask", "[7]"]
 
 
-
 KINDS = ["missing", "unexpected", "shape", "mask"]
 
 

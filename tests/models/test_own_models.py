@@ -134,7 +134,7 @@ def test_a_layer_whose_weights_a_function_takes_is_counted():
     assert uncounted(rows) == [] and rows["flops"].tolist() == [16, 4, 8, 2] and totals(rows)["macs_total"] == 24
 
 
-@pytest.mark.parametrize("damage", ["args.json", "summary.json", "model.pt", "post-train.csv", "compression.csv"])
+@pytest.mark.parametrize("damage", ["args.json", "model.pt", "post-train.csv", "compression.csv"])
 def test_a_damaged_folder_is_not_taken_for_a_finished_run(command, refused, damage):
     words = ["--dataset", "synthetic:1x8x8:3:60", "--post-epochs", "1", "--expid", "x"]
     assert command(*words).status == 0
