@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 import traces
+from malicious import Malicious
 from trees import make_tree, save
 
 import main
@@ -52,6 +53,7 @@ def nan(shape, classes): return filled(float("nan"))
 def fails_in_training(shape, classes): return Net(fail)
 def frozen(shape, classes): return flat(shape, classes).requires_grad_(False)
 '''
+EVIL = Malicious(os.mkdir, "PWNED")
 PART = '[[part]]\nname = "a"\n'
 TEXTS = {
     "net.py": NET, "empty.py": "", "nul.py": "x = 1\0\n", "broken.py": "x = 1\ny = = 2\n", "imports.py": "import nowhere_at_all\n",
@@ -62,13 +64,6 @@ TEXTS = {
     "nul.toml": f'{PART}model = "a\\u0000b"\n',
 }  # fmt: skip
 RUN = ["--dataset", "synthetic:1x8x8:3:60", "--compression", "0.5", "--pre-epochs", "1", "--post-epochs", "1", "--expid", "run"]
-
-
-class Malicious:
-    """A pickle that makes a folder where it is loaded."""
-
-    def __reduce__(self):
-        return os.mkdir, ("PWNED",)
 
 
 def files(folder: Path) -> dict[str, int]:
@@ -90,7 +85,7 @@ def make_files(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
     torch.save({"weight": torch.ones(2)}, folder / "plain.pt")
     torch.save([1, 2], folder / "list.pt")
-    torch.save({"weight": Malicious()}, folder / "evil.pt")
+    torch.save({"weight": EVIL}, folder / "evil.pt")
     traces.write(folder / "trace.json", [traces.step(3, 0, 100), traces.convolution(10, 50)])
     _make_images(folder / "images")
     _make_runs(folder)

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from malicious import Malicious
 
 from Experiments.histogram import run
 from Utils.base.errors import Refused
@@ -173,16 +174,11 @@ def test_figures_of_layers_are_named_safely(tmp_path):
     assert {f.name for f in every.glob("*.png")} - FILES == {f"histogram-{name}.png" for name in ("a", "b")}
 
 
-class Trap:
-    def __reduce__(self):
-        return Path.touch, (Path("trapped"),)
-
-
 def test_what_cannot_be_shown_is_refused_and_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     good = save(tmp_path / "good", SMALL)
     whole = (good / "model.pt").read_bytes()
-    damaged = {"empty": b"", "cut": whole[: len(whole) // 2], "text": b"hello", "trap": pickle.dumps(Trap())}
+    damaged = {"empty": b"", "cut": whole[: len(whole) // 2], "text": b"hello", "trap": pickle.dumps(Malicious(Path.touch, Path("trapped")))}
     faults = {
         "empty": "is empty", "cut": "is cut off or damaged", "text": "is a text file", "trap": "is a pickle that torch.save did not",
         "list": "no state_dict but a list", "object": "epoch is no dense tensor", "bare": "holds no masks",

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import PROJECT
-from test_measuring import snapshot
+from conftest import PROJECT, snapshot
 from torch import nn
 
 from Models.masking import add_masks

@@ -18,6 +18,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from malicious import Malicious
 from torch import nn
 from torch.nn.utils import prune
 from trees import message
@@ -128,26 +129,18 @@ def test_objects_beside_the_weights_are_skipped_and_named(tmp_path, monkeypatch)
     assert module.__name__ not in sys.modules
 
 
-class Malicious:
-    def __init__(self, function):
-        self.function = function
-
-    def __reduce__(self):
-        return self.function, (pathlib.Path("ran"),)
-
-
 def test_functions_beside_the_weights_are_never_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    torch.save({"net": STATE, "x": Malicious(pathlib.Path.touch)}, "w.pt")
+    torch.save({"net": STATE, "x": Malicious(pathlib.Path.touch, pathlib.Path("ran"))}, "w.pt")
     assert torch.equal(read_checkpoint("w.pt").tensors["0.bias"], B)
-    torch.save(STATE | {"0.bias": Malicious(pathlib.Path.touch)}, "w.pt")
+    torch.save(STATE | {"0.bias": Malicious(pathlib.Path.touch, pathlib.Path("ran"))}, "w.pt")
     with pytest.raises(Refused, match=r"lacks 0.bias .*skipped 0.bias"):
         load_weights(net(), "w.pt")
-    torch.save({"net": STATE, "x": Malicious(print)}, "w.pt")
+    torch.save({"net": STATE, "x": Malicious(print, pathlib.Path("ran"))}, "w.pt")
     read_checkpoint("w.pt")
     import os
 
-    torch.save({"net": STATE, "x": Malicious(os.mkdir)}, "w.pt")
+    torch.save({"net": STATE, "x": Malicious(os.mkdir, pathlib.Path("ran"))}, "w.pt")
     with pytest.raises(Refused, match=r"w.pt would run posix.mkdir when it is loaded; nothing in it was run"):
         read_checkpoint("w.pt")
     assert not pathlib.Path("ran").exists()

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from malicious import Malicious
 from trees import message as refused
 
 from Models.registry import build
@@ -199,18 +200,10 @@ def test_masks_in_a_checkpoint(tmp_path):
     assert (model.fc.weight_mask == 2).all()
 
 
-class Malicious:
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.target),)
-
-
 def test_a_malicious_file_is_refused_and_not_run(tmp_path):
     file, target = tmp_path / "w.pt", tmp_path / "run"
     for legacy in (False, True):
-        torch.save({"fc.weight": Malicious(target)}, file, _use_new_zipfile_serialization=not legacy)
+        torch.save({"fc.weight": Malicious(os.mkdir, str(target))}, file, _use_new_zipfile_serialization=not legacy)
         with pytest.raises(Refused, match=r"w\.pt") as capture:
             load_weights(small(), file)
         refused(capture)

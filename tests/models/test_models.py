@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import PROJECT
 from torch import nn
+from trees import message as refused
 
 from Models import lottery_resnet, tinyimagenet_resnet
 from Models.layers import Identity2d
@@ -30,14 +31,6 @@ def on_meta(name, model_class, input_shape, num_classes):
 
 def parameters(model):
     return sum(p.numel() for p in model.parameters())
-
-
-def refused(capture):
-    """The message of a refusal, which is one line."""
-    text = str(capture.value)
-    assert text
-    assert "\n" not in text
-    return text
 
 
 # The ancestor's initial weights: per tensor [shape, sum, sum of magnitudes, sum of every seventh entry].

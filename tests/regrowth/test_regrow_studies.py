@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from malicious import Malicious
 from test_resume import killed
 from trained import trained
 
@@ -132,14 +133,9 @@ def test_all_readers_read_a_foreign_checkpoint_alike(command, refused):
     refused(dense, "--regrow-reference d.pt is dense")
 
 
-class Malicious:
-    def __reduce__(self):
-        return (Path.touch, (Path("ran"),))
-
-
 @pytest.mark.parametrize(("write", "part"), [
-    (lambda f: f.write_bytes(pickle.dumps(Malicious())), "nothing in it was run"),
-    (lambda f: torch.save({"state_dict": {}, "x": Malicious()}, f), "nothing in it was run"),
+    (lambda f: f.write_bytes(pickle.dumps(Malicious(Path.touch, Path("ran")))), "nothing in it was run"),
+    (lambda f: torch.save({"state_dict": {}, "x": Malicious(Path.touch, Path("ran"))}, f), "nothing in it was run"),
     (lambda f: f.write_bytes(b"no checkpoint"), "nothing in it was run"),
     (lambda f: torch.save(torch.ones(3), f), "a Tensor"),
     (lambda f: torch.save({"a": torch.ones(3), "a_mask": torch.ones(2)}, f), "a_mask has shape [2]"),

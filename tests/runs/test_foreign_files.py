@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from bad_input_files import Malicious
+from bad_input_files import EVIL
 from conftest import PROJECT, TINY
 from test_cifar import make_cifar
 from trees import refused as is_refused
@@ -49,7 +49,7 @@ def test_a_malicious_checkpoint_is_not_run_and_the_run_starts_afresh(command):
     assert command(*words).status == 0
     expected = (FOLDER / "model.pt").read_bytes()
     (FOLDER / "summary.json").unlink()
-    sealed(FOLDER / "checkpoint.bin", {"files": {}, "rows": Malicious()})
+    sealed(FOLDER / "checkpoint.bin", {"files": {}, "rows": EVIL})
     assert unseal(FOLDER / "checkpoint.bin") is None
     done = command(*words)
     assert done.status == 2 and "checkpoint.bin is not a file of this program" in done.err and "starts over" not in done.out
@@ -63,8 +63,8 @@ def test_a_malicious_dense_network_is_not_run_and_trained_again(command):
     words = [*TINY, "--pre-epochs", "1", "--expid"]
     assert command(*words, "x").status == 0
     (cached,) = Path("Results/data/dense-networks").glob("*.bin")
-    sealed(cached, {"model": Malicious(), "rows": [], "rewind": None, "peak": 0})
-    sealed(cached.with_suffix(".checkpoint"), Malicious())
+    sealed(cached, {"model": EVIL, "rows": [], "rewind": None, "peak": 0})
+    sealed(cached.with_suffix(".checkpoint"), EVIL)
     assert command(*words, "y").status == 0 and not Path("PWNED").exists()
     states = [torch.load(FOLDER.parent / name / "model.pt", weights_only=True) for name in "xy"]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
@@ -78,7 +78,7 @@ def test_malicious_pretrained_weights_are_not_run(refused, tmp_path, monkeypatch
     url = torchvision.models.get_model_weights("squeezenet1_1").DEFAULT.url
     file = tmp_path / "hub" / "checkpoints" / url.rpartition("/")[2]
     file.parent.mkdir(parents=True)
-    torch.save({"features.0.weight": Malicious()}, file)
+    torch.save({"features.0.weight": EVIL}, file)
     words = ["--dataset", "synthetic:3x32x32:3:60", "--model-class", "torchvision", "--model", "squeezenet1_1", "--pretrained"]
     refused([*words, "--no-download"], "--pretrained", str(file))
     assert not Path("PWNED").exists()
@@ -89,14 +89,14 @@ def test_malicious_files_of_a_dataset_are_not_run(refused):
     for name in ("training.pt", "test.pt"):
         file = Path("Data/KMNIST/processed", name)
         file.parent.mkdir(parents=True, exist_ok=True)
-        torch.save((Malicious(), Malicious()), file)
+        torch.save((EVIL, EVIL), file)
     refused(["--dataset", "KMNIST", "--no-download"], "KMNIST")
     assert not Path("PWNED").exists()
 
 
 def test_other_packages_read_tensors_alone_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    torch.save(Malicious(), "evil.pt")
+    torch.save(EVIL, "evil.pt")
     with tensors_alone(), pytest.raises(Exception, match=r"[Ww]eights"):
         torch.load("evil.pt", weights_only=False)
     assert not Path("PWNED").exists() and FORCED not in os.environ
