@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,6 +75,25 @@ def refused(command):
         return done.err
 
     return run
+
+
+@contextmanager
+def without_pictures() -> Iterator[None]:
+    """Reports that are made in this block have a few letters for each picture, whose drawing is most of their time."""
+    def mark(_figure: object, file: Path | io.BytesIO, kind: str) -> None:
+        content = b"<svg></svg>" if kind == "svg" else kind.encode()
+        file.write_bytes(content) if isinstance(file, Path) else file.write(content)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("Utils.report.render.draw", mark)
+        yield
+
+
+@pytest.fixture
+def no_pictures() -> Iterator[None]:
+    """For a test in which nobody looks at the pictures of reports."""
+    with without_pictures():
+        yield
 
 
 @pytest.fixture

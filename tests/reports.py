@@ -1,13 +1,16 @@
-"""Runs made by hand for the tests of the report: what a table says of them can be worked out on paper."""
+"""Runs for the tests of the report: some made by hand, of which a table can be worked out on paper, and small real ones."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from conftest import TINY
+
 from Utils.options.table import defaults
 from Utils.report.collect import Collection
 from Utils.report.report_run import Run
 
+NASTY = "<img src=x onerror=alert(1)> | `*b*` =cmd"  # a name of a run
 SINGLE = defaults("singleshot") | {"model_class": "default", "density": 1.0, "sparsity": 0.0, "prune_epochs": 1}
 
 
@@ -29,3 +32,15 @@ def made(pruner: str, compression: float = 1.0, seed: int = 1, top1: float | Non
 def collection(*runs: Run) -> Collection:
     """The collection that holds just these."""
     return Collection(runs=list(runs))
+
+
+def train_runs(folder: Path) -> None:
+    """Train a grid of two methods, two compressions and two seeds, a traced run with a nasty name and its trace, and a run in mixed precision."""
+    import main
+
+    grid = ["--pruner-list", "snip", "mag", "--compression-list", "0.5", "3.2", "--seed-list", "1", "2", "--expid", "grid"]
+    for words in (grid, ["--pruner", "mag", "--compression", "0.5", "--save-trace", "--expid", NASTY, "--lr", "0.01"],
+                  ["--pruner", "snip", "--compression", "0.5", "--quantization", "--expid", "mixed"]):  # fmt: skip
+        assert main.main([*TINY, *words, "--result-dir", str(folder)]) == 0
+    trace = str(folder / "singleshot" / NASTY / "trace.json")
+    assert main.main(["--experiment", "trace", "--trace", trace, "--expid", NASTY, "--result-dir", str(folder)]) == 0
