@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,6 +77,28 @@ def refused(command):
         return done.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory) -> Callable[..., Path]:
+    """A function that runs `main.py` with the given words in a folder of its own, and returns that; the same words are run once."""
+    import main
+
+    @cache
+    def make(*words: str) -> Path:
+        folder = tmp_path_factory.mktemp("made")
+        with pytest.MonkeyPatch.context() as moved:
+            moved.chdir(folder)
+            assert main.main(list(words)) == 0
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def finished(command, made_once) -> Callable[..., None]:
+    """A function that puts what `main.py` makes of the given words into the test's folder, as a copy of `made_once`."""
+    return lambda *words: shutil.copytree(made_once(*map(str, words)), Path.cwd(), dirs_exist_ok=True)
 
 
 @contextmanager

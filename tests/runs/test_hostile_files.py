@@ -18,6 +18,7 @@ from Utils.trace import reading
 from Utils.training.phase import Training
 
 SHOT = Path("Results/data/singleshot")
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture
@@ -39,9 +40,9 @@ def unreadable(monkeypatch):
     return close
 
 
-def test_one_unreadable_folder_does_not_end_report_and_status(command, unreadable):
+def test_one_unreadable_folder_does_not_end_report_and_status(finished, command, unreadable):
     for name in ("a", "b"):
-        assert command(*TINY, "--expid", name).status == 0
+        finished(*TINY, "--expid", name)
     unreadable(SHOT / "a")
     done = command("--experiment", "status", "--run", SHOT / "a", SHOT / "b")
     assert done.status == 0 and f"{SHOT}/a: cannot be read: Permission denied" in done.out and f"{SHOT}/b" in done.out
@@ -65,8 +66,8 @@ def test_a_stale_lock_on_a_disk_that_cannot_be_written_is_nobodys(tmp_path, monk
     assert not is_locked(path)
 
 
-def test_a_report_follows_its_runs_whatever_became_of_its_own_files(command):
-    assert command(*TINY, "--expid", "a").status == 0
+def test_a_report_follows_its_runs_whatever_became_of_its_own_files(finished, command):
+    finished(*TINY, "--expid", "a")
     words = ["--experiment", "report", "--run", SHOT / "a", "--expid", "r"]
     assert command(*words).status == 0
     folder = Path("Results/data/report/r")
@@ -145,8 +146,8 @@ def test_an_input_is_read_whole_or_refused(tmp_path):
 
 
 @pytest.mark.parametrize("link", ["figures", "tables", "report.md"])
-def test_nothing_is_removed_or_written_through_a_link(command, refused, tmp_path, link):
-    assert command(*TINY, "--expid", "a").status == 0
+def test_nothing_is_removed_or_written_through_a_link(finished, refused, tmp_path, link):
+    finished(*TINY, "--expid", "a")
     thesis = tmp_path / "thesis"
     thesis.mkdir()
     (thesis / "chapter.txt").write_text("mine")
@@ -158,8 +159,8 @@ def test_nothing_is_removed_or_written_through_a_link(command, refused, tmp_path
     assert [file.name for file in thesis.iterdir()] == ["chapter.txt"] and (thesis / "chapter.txt").read_text() == "mine"
 
 
-def test_a_subfolder_among_the_figures_stays(command):
-    assert command(*TINY, "--expid", "a").status == 0
+def test_a_subfolder_among_the_figures_stays(finished, command):
+    finished(*TINY, "--expid", "a")
     words = ["--experiment", "report", "--run", SHOT / "a", "--expid", "r"]
     own = Path("Results/data/report/r/figures/own")
     own.mkdir(parents=True)
@@ -167,9 +168,9 @@ def test_a_subfolder_among_the_figures_stays(command):
     assert command(*words).status == 0 and command(*words, "--overwrite").status == 0 and (own / "mine.txt").read_text() == "mine"
 
 
-def test_a_run_does_not_start_afresh_over_a_link(command, refused, tmp_path):
+def test_a_run_does_not_start_afresh_over_a_link(finished, refused, tmp_path):
     words = [*TINY, "--expid", "a"]
-    assert command(*words).status == 0
+    finished(*words)
     (SHOT / "a" / "model.pt").rename(tmp_path / "precious.pt")
     (SHOT / "a" / "model.pt").symlink_to(tmp_path / "precious.pt")
     refused([*words, "--overwrite"], "model.pt is a link")
@@ -178,11 +179,11 @@ def test_a_run_does_not_start_afresh_over_a_link(command, refused, tmp_path):
 
 @pytest.mark.parametrize("content", ['{"files": ["index.html"]}', '{"name": "my web app"}', "no JSON", None, "folder", "pipe", "real"])
 @pytest.mark.parametrize("over", [(), ("--overwrite",)])
-def test_a_manifest_of_another_origin_is_neither_believed_nor_replaced(command, tmp_path, content, over):
+def test_a_manifest_of_another_origin_is_neither_believed_nor_replaced(finished, command, tmp_path, content, over):
     """`real`: one that this program wrote, from which the checksum was taken, and a name added."""
     folder = SHOT / "a"
     if content in ("folder", "real"):
-        assert command(*TINY, "--expid", "a").status == 0
+        finished(*TINY, "--expid", "a")
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / "manifest.json"
     manifest.unlink(missing_ok=True)
@@ -212,7 +213,7 @@ def test_what_only_looks_like_a_leftover_stays(command):
 
 
 @pytest.mark.parametrize("kind", ["run", "grid", "cell", "report"])
-def test_a_folder_that_is_a_link_is_not_written_through(command, tmp_path, kind):
+def test_a_folder_that_is_a_link_is_not_written_through(finished, command, tmp_path, kind):
     thesis = tmp_path / "thesis"
     thesis.mkdir()
     (thesis / "chapter.txt").write_text("mine")
@@ -223,7 +224,7 @@ def test_a_folder_that_is_a_link_is_not_written_through(command, tmp_path, kind)
         "cell": ([*TINY, "--expid", "g", "--seed-list", "1", "2"], SHOT / "g" / "seed=2"),
         "report": (["--experiment", "report", "--run", SHOT / "done", "--expid", "r"], Path("Results/data/report/r")),
     }[kind]
-    assert command(*TINY, "--expid", "done").status == 0
+    finished(*TINY, "--expid", "done")
     at.parent.mkdir(parents=True, exist_ok=True)
     at.symlink_to(thesis)
     for over in ([], ["--overwrite"]):
@@ -242,8 +243,8 @@ def test_what_is_in_the_way_of_a_cell_is_found_before_any_runs(command):
     assert done.status == 2 and "seed=2" in done.err and not (SHOT / "g" / "seed=1").exists(), done
 
 
-def test_a_pipe_for_a_lock_or_a_report_ends_nothing(command, tmp_path):
-    assert command(*TINY, "--expid", "a").status == 0
+def test_a_pipe_for_a_lock_or_a_report_ends_nothing(finished, command, tmp_path):
+    finished(*TINY, "--expid", "a")
     os.mkfifo(SHOT / "a" / ".lock")
     assert command("--experiment", "status", "--run", SHOT / "a").status == 0
     assert command("--experiment", "report", "--run", SHOT / "a", "--no-save").status == 0
@@ -259,9 +260,9 @@ def test_a_pipe_for_a_lock_or_a_report_ends_nothing(command, tmp_path):
     ({"experiment": "multishot", "level": 10**9}, None), ({"level": "abc"}, None),
     ({"experiment": ["x"]}, "args.json"), ({"cells": 3}, "summary.json"),
 ])  # fmt: skip
-def test_nonsense_in_a_folder_of_before_is_bounded(command, spoilt, foreign):
+def test_nonsense_in_a_folder_of_before_is_bounded(finished, command, spoilt, foreign):
     """A run that is no longer known as one is neither replaced nor measured."""
-    assert command(*TINY, "--expid", "a").status == 0
+    finished(*TINY, "--expid", "a")
     (SHOT / "a" / "manifest.json").unlink()
     args = json.loads((SHOT / "a" / "args.json").read_text())
     del args["checksum"]
@@ -279,9 +280,9 @@ def test_nonsense_in_a_folder_of_before_is_bounded(command, spoilt, foreign):
 
 
 @pytest.mark.parametrize("load", [3, {"start": 3, "end": "x"}, {"start": ["a"], "end": None}])
-def test_one_foreign_summary_does_not_end_a_report(command, load):
+def test_one_foreign_summary_does_not_end_a_report(finished, command, load):
     for name in "ab":
-        assert command(*TINY, "--expid", name).status == 0
+        finished(*TINY, "--expid", name)
     summary = json.loads((SHOT / "a" / "summary.json").read_text())
     del summary["checksum"]
     (SHOT / "a" / "summary.json").write_text(json.dumps({k: v for k, v in summary.items() if k != "files"} | {"files": {}, "load": load}))
@@ -289,18 +290,18 @@ def test_one_foreign_summary_does_not_end_a_report(command, load):
     assert done.status == 0 and f"Left out: {SHOT / 'a'}" in done.out and "load" in done.out, done
 
 
-def test_one_unreadable_folder_does_not_end_an_evaluation(command, unreadable):
+def test_one_unreadable_folder_does_not_end_an_evaluation(finished, command, unreadable):
     for name in "ab":
-        assert command(*TINY, "--expid", name).status == 0
+        finished(*TINY, "--expid", name)
     unreadable(SHOT / "a")
     done = command("--experiment", "evaluate", "--run", SHOT / "a", SHOT / "b")
     assert done.status == 1 and "a: failed: " in done.out and "Permission denied" in done.out and f"{SHOT}/b: test loss" in done.out, done
 
 
 @pytest.mark.parametrize("suffix", [".bin", ".checkpoint"])
-def test_what_is_in_the_way_of_a_dense_network_is_named_before_training(command, suffix):
+def test_what_is_in_the_way_of_a_dense_network_is_named_before_training(finished, command, suffix):
     words = [*TINY, "--pre-epochs", "1", "--expid"]
-    assert command(*words, "a").status == 0
+    finished(*words, "a")
     (cached,) = Path("Results/data/dense-networks").glob("*.bin")
     cached.unlink()
     cached.with_suffix(suffix).mkdir()
@@ -308,16 +309,16 @@ def test_what_is_in_the_way_of_a_dense_network_is_named_before_training(command,
     assert done.status == 2 and f"{cached.with_suffix(suffix)} is no file" in done.err, done
 
 
-def test_a_report_whose_own_record_is_spoilt_is_made_anew(command):
-    assert command(*TINY, "--expid", "a").status == 0
+def test_a_report_whose_own_record_is_spoilt_is_made_anew(finished, command):
+    finished(*TINY, "--expid", "a")
     words = ["--experiment", "report", "--run", SHOT / "a", "--expid", "r"]
     assert command(*words).status == 0
     Path("Results/data/report/r/args.json").write_text("x")
     assert command(*words).status == 0 and command(*words).status == 0
 
 
-def test_names_of_folders_are_one_line(command):
-    assert command(*TINY, "--expid", "a").status == 0
+def test_names_of_folders_are_one_line(finished, command):
+    finished(*TINY, "--expid", "a")
     forged = Path("x\nmain.py: forged\rDONE")
     (SHOT / "a").rename(forged)
     for experiment in ("evaluate", "histogram", "time", "saliency"):
