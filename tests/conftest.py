@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
 import shutil
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core; more threads than cores only wait for each other
@@ -99,6 +101,16 @@ def made_once(tmp_path_factory) -> Callable[..., Path]:
 def finished(command, made_once) -> Callable[..., None]:
     """A function that puts what `main.py` makes of the given words into the test's folder, as a copy of `made_once`."""
     return lambda *words: shutil.copytree(made_once(*map(str, words)), Path.cwd(), dirs_exist_ok=True)
+
+
+@pytest.fixture
+def quick_workers(monkeypatch) -> None:
+    """The workers of grids in this process come from a server that has imported the program once, not each from nothing."""
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))  # of the server, which the first worker starts
+    multiprocessing.set_forkserver_preload(["Utils.grid.run", "Experiments.singleshot", "Utils.data.open_set"])
+    context = multiprocessing.get_context("forkserver")
+    changed = SimpleNamespace(get_context=lambda _method: context, parent_process=multiprocessing.parent_process)
+    monkeypatch.setattr("Utils.grid.workers.multiprocessing", changed)
 
 
 @contextmanager

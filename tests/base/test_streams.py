@@ -71,7 +71,7 @@ def test_a_lost_listing_is_a_failure(tmp_path, command, words, redirection):
     assert done.returncode == 1 and done.stderr == "main.py: error: standard output cannot be written, and this command does nothing else\n"
 
 
-def test_foreign_runs_do_not_reach_the_terminal(command):
+def test_foreign_runs_do_not_reach_the_terminal(command, no_pictures):
     """Names of cells, reasons and options of a run that somebody else made."""
     assert command(*TINY, "--pruner-list", "rand", "--expid", "g").status == 0
     grid = Path("Results/data/singleshot/g")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import resource
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT, TINY
+from conftest import TINY
 
 from Utils.base.json_files import read_json
 from Utils.runs.folder import RunFolder
@@ -72,14 +70,6 @@ def test_a_disk_that_cannot_be_written(command, disk):
     one_line(command("--experiment", "time", "--run", disk.path / "r/singleshot/early"), 1, "cannot write", "Read-only file system")
     report = command("--experiment", "report", "--run", disk.path / "r/singleshot/early", "--no-save")
     assert report.status == 0
-
-
-def test_standard_output_on_a_full_disk():
-    if not Path("/dev/full").exists():
-        pytest.skip("there is no /dev/full")
-    with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, PROJECT / "main.py", "--list", "pruners"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 1 and done.stderr == "main.py: error: standard output cannot be written, and this command does nothing else\n"
 
 
 @pytest.fixture

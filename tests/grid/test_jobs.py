@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import PROJECT, timeless
+from conftest import PROJECT
 from forked import Forked
 
 from Utils.base.locks import Lock
@@ -42,7 +42,7 @@ SPARSE = "float(self.a.weight_mask.mean()) < 0.2"
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_failed_cell_is_listed_and_the_others_go_on(command, jobs):
+def test_a_failed_cell_is_listed_and_the_others_go_on(command, quick_workers, jobs):
     Path("mine.py").write_text(FAILS.format(when=SPARSE, what="raise ValueError('too thin')"))
     words = [*BASE, "--model", "mine.py:net", "--compression-list", "0.1", "1", "0.2", "--jobs", jobs]
     words.remove("fc"), words.remove("--model")
@@ -55,7 +55,7 @@ def test_a_failed_cell_is_listed_and_the_others_go_on(command, jobs):
     assert command(*words, "--dry-run").out.count("done") == 4
 
 
-def test_a_worker_that_dies_loses_its_cell(command):
+def test_a_worker_that_dies_loses_its_cell(command, quick_workers):
     """As when the system runs out of memory. The grid goes on; the same command tries the cell again."""
     Path("mine.py").write_text(FAILS.format(when=SPARSE, what="os.kill(os.getpid(), signal.SIGKILL)"))
     words = [*BASE[:2], *BASE[4:], "--model", "mine.py:net", "--compression-list", "1", "0.1", "0.2", "--jobs", "2"]
@@ -66,19 +66,14 @@ def test_a_worker_that_dies_loses_its_cell(command):
     assert not list(GRID.rglob(".*")) and "Creating" in (GRID / "compression=1" / "log.txt").read_text()
 
 
-def test_several_processes_give_the_same_numbers_and_share_the_cores(command, monkeypatch):
+def test_several_processes_share_the_cores(command, monkeypatch):
+    """By --jobs alone, not by how many cells are left. `runs/test_determinism.py` compares their numbers with those of one process."""
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    big = ["--train-batch-size", "2000"]  # small batches would get one thread in any case
-    words = [*BASE, *big, "--pruner-list", "rand", "mag", "--seed-list", "1", "2", "--pre-epochs", "1"]
-    one, two = command(*words), command(*words, "--result-dir", "two", "--jobs", "2")
-    assert one.status == two.status == 0
-    frames = [pd.read_csv(Path(root, "singleshot/g/grid.csv")) for root in ("Results/data", "two")]
-    assert timeless(frames[0])["cell"].equals(timeless(frames[1])["cell"])
-    assert (timeless(frames[0]).select_dtypes("number") - timeless(frames[1]).select_dtypes("number")).abs().max().max() < 1
-    shutil.rmtree("two/singleshot/g/pruner=mag,seed=2")
-    assert command(*words, "--result-dir", "two", "--jobs", "2").status == 0
-    devices = {json.loads(args.read_text())["device"] for args in Path("two/singleshot/g").glob("*/args.json")}
-    assert {device.rpartition(", ")[2] for device in devices} == {"1 thread"}  # by --jobs alone, not by how many cells are left
+    words = [*BASE, "--train-batch-size", "2000", "--pruner-list", "rand", "mag"]  # small batches would get one thread in any case
+    assert command(*words).status == 0
+    shutil.rmtree(GRID / "pruner=mag")
+    assert command(*words, "--jobs", "2").status == 0
+    assert json.loads((GRID / "pruner=mag" / "args.json").read_text())["device"].endswith(", 1 thread")
 
 
 def started(words):

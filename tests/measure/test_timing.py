@@ -111,7 +111,7 @@ def test_a_row_is_changed_in_place(tmp_path, capsys):
     assert "NOTE: " in capsys.readouterr().out and (tmp_path / "grid.csv").read_text() == ""
 
 
-def test_times_that_other_cells_disturbed_say_so(command):
+def test_times_that_other_cells_disturbed_say_so(command, quick_workers):
     words = [*NET[:2], "--pruner-list", "rand", "mag", "--post-epochs", "1", "--jobs", "2", "--expid", "g"]
     assert command(*words).status == 0
     (cell,) = (FOLDER.parent / "g").glob("pruner=mag*")

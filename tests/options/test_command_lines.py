@@ -19,7 +19,7 @@ from command_lines import command_lines
 from hypothesis import HealthCheck, Phase, given, note, settings
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
-FEW = 40  # in the test suite
+FEW, MANY = 12, 200  # the same ones each time in the test suite; others each time with `-m long`
 ENDED: Counter[str] = Counter()
 PART = """
 [[part]]
@@ -64,12 +64,15 @@ def clean(place, before):
             shutil.rmtree(path) if Path(path).is_dir() else os.unlink(path)
 
 
-@settings(
-    max_examples=EXAMPLES or FEW, derandomize=not EXAMPLES, database=None, deadline=None, print_blob=False,
-    phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck),
-)  # fmt: skip
-@given(words=command_lines())
-def test_every_line_ends_well(place, words):
+def examples(number, same):
+    """The settings of a test with that many examples, the same ones each time or not."""
+    return settings(
+        max_examples=number, derandomize=same, database=None, deadline=None, print_blob=False,
+        phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+
+
+def check(place, words):
     before = files(place.parent)
     status, out, err = run(words)
     note(f"{status}\n{out[-800:]}\n{err[-800:]}")
@@ -84,3 +87,16 @@ def test_every_line_ends_well(place, words):
         assert {k for k in before if Path(k).is_file()} == {k for k in files(place.parent) if Path(k).is_file()}
         assert files(place.parent).keys() == before.keys()
     clean(place, before)
+
+
+@examples(EXAMPLES or FEW, same=not EXAMPLES)
+@given(words=command_lines())
+def test_every_line_ends_well(place, words):
+    check(place, words)
+
+
+@pytest.mark.long
+@examples(MANY, same=False)
+@given(words=command_lines())
+def test_many_lines_end_well(place, words):
+    check(place, words)

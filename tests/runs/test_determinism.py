@@ -10,12 +10,14 @@ import pytest
 import torch
 from conftest import TINY
 
+from Models import registry
 from tests.crash.numbers import grid_differences
 from Utils.compute.device import choose_device
 from Utils.options.command_line import parse
 from Utils.runs.dense_cache import dense_path
 from Utils.runs.folder import RunFolder
 from Utils.runs.places import run_name
+from Utils.training import set_up
 
 PRUNERS = ["rand", "mag", "snip", "grasp", "synflow"]
 BASE = [*TINY[:4], "--pre-epochs", "1", "--post-epochs", "2", "--compression", "0.5", "--expid", "g"]
@@ -36,6 +38,7 @@ def test_any_number_of_jobs_any_order_and_a_resume_give_the_same_numbers(command
 
     assert grid("one", PRUNERS).status == grid("again", PRUNERS).status == 0
     assert grid("turned", PRUNERS[::-1]).status == grid("two", PRUNERS, "--jobs", "2").status == 0
+    assert len(list(Path("two/dense-networks").iterdir())) == 1
     write = RunFolder.write_checkpoint
 
     def stop(folder, *words, **named):
@@ -54,6 +57,18 @@ def test_any_number_of_jobs_any_order_and_a_resume_give_the_same_numbers(command
     assert len(list(Path("one", GRID).glob("*/summary.json"))) == 1 + len(PRUNERS)
 
 
+@pytest.mark.parametrize(("words", "threads"), [([], 2), (["--deterministic"], 1)])
+def test_deterministic_steps_have_one_thread_however_large(words, threads, monkeypatch):
+    monkeypatch.setattr(set_up, "THREADS", 2)
+    before = torch.get_num_threads()
+    try:
+        set_up.use_threads(registry.build("resnet20", "lottery", (3, 32, 32), 10), parse([*TINY, *words]), (3, 32, 32))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.long
 def test_large_networks_have_the_same_numbers_with_any_jobs_when_they_are_deterministic(command, monkeypatch):
     """Two processes have one core each, one has two; SNIP scores and convolutions are sums that threads would share."""
     monkeypatch.delenv("OMP_NUM_THREADS")

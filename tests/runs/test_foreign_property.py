@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import TINY
+from conftest import TINY, without_pictures
 
 from Utils.options.experiments import EXPERIMENTS
 from Utils.runs.manifest import FOLDERS, GRID, NAME, RUN, OwnFiles, names_of
@@ -31,7 +31,7 @@ def tree(tmp_path_factory):
     import main
 
     place = tmp_path_factory.mktemp("tree")
-    with pytest.MonkeyPatch.context() as moved:
+    with pytest.MonkeyPatch.context() as moved, without_pictures():
         moved.chdir(place)
         for words in (RUN_A, GRID_G, MULTI, STUDY, *ABOUT, DRAW):
             assert main.main([str(word) for word in words]) == 0, words
@@ -86,7 +86,7 @@ def state(path: Path) -> object:
 
 
 @pytest.mark.parametrize("seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 10))])
-def test_what_is_foreign_stays(command, tree, tmp_path, seed):
+def test_what_is_foreign_stays(command, no_pictures, tree, tmp_path, seed):
     chance = random.Random(seed)
     shutil.copytree(tree / "Results", tmp_path / "Results", symlinks=True)
     if seed % 2:  # as runs were before there were manifests

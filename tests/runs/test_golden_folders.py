@@ -80,7 +80,7 @@ def test_killed_levels_go_on(command):
         pd.testing.assert_frame_equal(*(table.drop(columns="seconds", errors="ignore") for table in tables), rtol=1e-4, atol=1e-5)
 
 
-def test_each_is_evaluated_and_reported(command):
+def test_each_is_evaluated_and_reported(command, no_pictures):
     runs = [RESULTS / "singleshot/shot", RESULTS / "singleshot/grid", RESULTS / "multishot/ladder"]
     done = command("--experiment", "evaluate", "--model", "network.py:network", "--run", *runs)
     assert done.status == 0 and done.out.count("when it was saved") == 9, done

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-import pytest
 import torch
 from conftest import PROJECT
 from forked import Forked
@@ -155,10 +154,9 @@ def test_two_processes_do_not_write_into_one_folder(command, refused):
     assert command(*words).status == 0
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_dense_training_is_done_once(command, jobs, monkeypatch):
+def test_dense_training_is_done_once(command):
     """All cells of a grid and later grids share it; what another recipe needs is trained anew."""
-    base = ["--dataset", "synthetic:1x8x8:3:60", "--pre-epochs", "2", "--post-epochs", "1", "--jobs", jobs]
+    base = ["--dataset", "synthetic:1x8x8:3:60", "--pre-epochs", "2", "--post-epochs", "1"]
     grid = [*base, "--pruner-list", "mag", "snip", "--compression-list", "0.5", "1"]
     assert command(*grid, "--expid", "a").status == 0
     networks = {p: p.stat().st_mtime_ns for p in Path("Results/data/dense-networks").iterdir()}

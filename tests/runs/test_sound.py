@@ -97,7 +97,7 @@ def test_json_that_lies_too_deep(tmp_path):
         read_json(tmp_path / "args.json")
 
 
-def test_a_folder_whose_name_is_no_text_is_listed(grid, command, tmp_path):
+def test_a_folder_whose_name_is_no_text_is_listed(grid, command, no_pictures, tmp_path):
     mine = tmp_path / "mine"
     shutil.copytree(grid, mine / "g")
     bad = os.fsencode(mine) + b"/bad\xff"
