@@ -113,6 +113,18 @@ def quick_workers(monkeypatch) -> None:
     monkeypatch.setattr("Utils.grid.workers.multiprocessing", changed)
 
 
+@pytest.fixture
+def few_calls(monkeypatch) -> None:
+    """`--experiment compact` times a few calls of each network."""
+    monkeypatch.setattr("Utils.compact.comparison.REPEATS", 2)
+
+
+@pytest.fixture
+def quick(few_calls, monkeypatch) -> None:
+    """`--experiment compact` times a few calls and writes no ONNX."""
+    monkeypatch.setattr("Experiments.compact.has_onnx", lambda: False)
+
+
 @contextmanager
 def without_pictures() -> Iterator[None]:
     """Reports that are made in this block have a few letters for each picture, whose drawing is most of their time."""

@@ -19,7 +19,6 @@ import main
 from Experiments import compact as experiment
 from Models import registry
 from Models.weights import load_weights
-from Utils.compact import comparison
 from Utils.data.open_set import open_dataset
 
 DATA = "synthetic:1x12x12:4:60"
@@ -69,13 +68,6 @@ def made(trained, tmp_path):
     """A copy of `trained`, in the folder where `command` works."""
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     return tmp_path / FOLDER
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Few calls, and no ONNX."""
-    monkeypatch.setattr(comparison, "REPEATS", 2)
-    monkeypatch.setattr(experiment, "has_onnx", lambda: False)
 
 
 def compact(command, *folders, words=()):
@@ -248,7 +240,7 @@ def test_other_predictions_fail(command, made, quick, monkeypatch):
     ("branch", NEW - {"compact.pt2", "compact.onnx"}, "no compact.pt2: torch.export cannot follow this network"),
     ("one_by_one", NEW, "take batches of one image only"),
 ])  # fmt: skip
-def test_networks_that_exporters_cannot_follow(command, name, files, note):
+def test_networks_that_exporters_cannot_follow(command, few_calls, name, files, note):
     Path("mine.py").write_text(ODD)
     assert command(*BASE, "--model", f"mine.py:{name}", "--pruner", "rand", "--density", "0.3").status == 0
     done = compact(command, FOLDER, words=["--model", f"mine.py:{name}"])
@@ -258,7 +250,7 @@ def test_networks_that_exporters_cannot_follow(command, name, files, note):
         assert torch.export.load(FOLDER / "compact.pt2").module()(torch.zeros(1, 1, 12, 12)).shape == (1, 4)
 
 
-def test_without_the_packages_for_onnx(command, made, monkeypatch):
+def test_without_the_packages_for_onnx(command, made, few_calls, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "onnxscript" else find(name, *rest))
     done = compact(command, FOLDER, words=["--test-batch-size", "5"])
@@ -269,7 +261,7 @@ def test_without_the_packages_for_onnx(command, made, monkeypatch):
     assert wanted == {"onnx", "onnxscript"}
 
 
-def test_a_failed_onnx_export_is_a_note(command, made, monkeypatch):
+def test_a_failed_onnx_export_is_a_note(command, made, few_calls, monkeypatch):
     def fail(*_, **__):
         raise ValueError("no\nsuch operator")
 

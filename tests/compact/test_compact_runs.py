@@ -56,8 +56,8 @@ def test_the_results_are_those_of_the_original_layers(command):
     assert not (whole / "model-compact.pt").exists()
 
 
-def test_a_saved_run_is_what_it_was(command):
-    assert command(*BASE, "--expid", "small", "--compact").status == 0
+def test_a_saved_run_is_what_it_was(finished, command):
+    finished(*BASE, "--expid", "small", "--compact")
     folder = folder_of("small")
     before = {f.name: f.read_bytes() for f in folder.iterdir()}
     done = command("--experiment", "evaluate", "--run", folder)
@@ -73,7 +73,7 @@ def test_a_saved_run_is_what_it_was(command):
     assert other.status == 2 and "compact" in other.err
 
 
-@pytest.mark.parametrize("more", [[], ["--rewind-epoch", "1"], ["--no-rewind"]])
+@pytest.mark.parametrize("more", [[], ["--rewind-epoch", "1"], pytest.param(["--no-rewind"], marks=pytest.mark.long)])
 def test_every_level_is_compacted_by_itself(command, more):
     folders = []
     for name, flag in (("small", ["--compact"]), ("whole", [])):

@@ -64,7 +64,7 @@ def test_levels_that_rewind_a_compact_network_from_the_cache(both):
         same(f"multishot/{name}/level=2")
 
 
-def test_a_grid_and_what_is_done_with_saved_runs(both, command):
+def test_a_grid_and_what_is_done_with_saved_runs(both, command, quick):
     both(*GRID)
     for cell in Path("card/singleshot/g").glob("pruner=*"):
         same(f"singleshot/g/{cell.name}")

@@ -67,9 +67,9 @@ def test_a_cache_that_is_not_what_its_name_says_is_made_again(spoil, command):
 
 
 @pytest.mark.parametrize("experiment", ["time", "histogram", "saliency", "compact"])
-def test_what_a_killed_measurement_left_is_removed(experiment, command):
+def test_what_a_killed_measurement_left_is_removed(experiment, finished, command, quick):
     """By the same command, or by that of the run itself; files of others stay."""
-    assert command(*TINY, "--pruner", "rand", "--compression", "0.1", "--expid", "x").status == 0
+    finished(*TINY, "--pruner", "rand", "--compression", "0.1", "--expid", "x")
     run = Path("Results/data/singleshot/x")
     ours, theirs = run / f".{experiment}.json.4711.half", run / ".mine.4711.half"
     OwnFiles(run).record([f"{experiment}.json"])  # as it had begun to

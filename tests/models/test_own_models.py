@@ -135,9 +135,9 @@ def test_a_layer_whose_weights_a_function_takes_is_counted():
 
 
 @pytest.mark.parametrize("damage", ["args.json", "model.pt", "post-train.csv", "compression.csv"])
-def test_a_damaged_folder_is_not_taken_for_a_finished_run(command, refused, damage):
+def test_a_damaged_folder_is_not_taken_for_a_finished_run(finished, command, refused, damage):
     words = ["--dataset", "synthetic:1x8x8:3:60", "--post-epochs", "1", "--expid", "x"]
-    assert command(*words).status == 0
+    finished(*words)
     file = Path("Results/data/singleshot/x", damage)
     content = file.read_bytes()
     file.write_bytes(content[:-20])

@@ -44,7 +44,7 @@ def run(command, once, tmp_path):
 
 
 @pytest.mark.parametrize("words", READERS, ids=lambda words: words[0])
-def test_a_reader_runs_no_file_that_the_command_does_not_name(command, refused, run, words):
+def test_a_reader_runs_no_file_that_the_command_does_not_name(command, refused, run, quick, words):
     words = ["--experiment", *words, "--run", run]
     refused(words, "has a network from a file, which is run only where it is named: give --model mine.py:net")
     assert not Path("ran.txt").exists()
@@ -64,7 +64,7 @@ def test_the_source_lies_in_the_run_and_is_checked(command, refused, run):
     refused([*DATA, "--model", "mine.py:net", "--pruner", "rand", "--density", "0.5", "--expid", "x"], "network.py is missing or damaged")
 
 
-def test_foreign_folders_run_nothing(command, refused, run):
+def test_foreign_folders_run_nothing(command, refused, run, quick, no_pictures):
     """Whatever a foreign `args.json` names, in a folder without checksums too."""
     shutil.copytree(run, "foreign")
     Path("evil.py").write_text("from pathlib import Path\nPath('ran.txt').write_text('evil')\n")

@@ -98,9 +98,9 @@ def test_a_folder_with_another_run_is_refused_and_overwritten_on_request(command
     assert "Already done" in command(*words, "--lr", "0.02", "--gpu", "0", "--verbose").out
 
 
-def test_an_unfinished_folder_is_taken_up_again(command, refused):
+def test_an_unfinished_folder_is_taken_up_again(finished, command, refused):
     words = [*TINY, "--expid", "x"]
-    assert command(*words).status == 0
+    finished(*words)
     folder = Path("Results/data/singleshot/x")
     (folder / "summary.json").write_text('{"half":')
     refused(words, "summary.json")
