@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from Utils.base.csv_files import read_named
+from Utils.base.csv_files import as_named, read_csv
 from Utils.base.json_files import read_json
 from Utils.base.text import one_line
 from Utils.options.types import Options
@@ -35,7 +35,7 @@ def run(options: Options) -> None:
     with RunFolder(options) as folder:
         if folder.finished:
             print(f"Already done: {folder.path}")
-            print_report(read_json(folder.path / SUMMARY), read_named(folder.path / TABLE, keep_default_na=False))
+            print_report(read_json(folder.path / SUMMARY), as_named(read_csv(folder.path / TABLE, keep_default_na=False)))
             return _say_where(folder)
         measured = measure(options.trace, options.step)
         from Utils.figures.timeline import timeline_figure

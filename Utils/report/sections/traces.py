@@ -9,7 +9,7 @@ import pandas as pd
 
 from Pruners import DENSE
 from Utils.base.checksums import check_file
-from Utils.base.csv_files import read_named
+from Utils.base.csv_files import as_named, read_csv
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
 from Utils.figures.timeline import timeline_figure
@@ -54,7 +54,7 @@ def _of_experiment(run: Run) -> list[Block]:
     title = str(run["expid"] or run.folder.name)
     try:
         summary = read_json(run.folder / "trace_summary.json")
-        table = read_named(run.folder / "trace.csv", keep_default_na=False)
+        table = as_named(read_csv(run.folder / "trace.csv", keep_default_na=False))  # its layers are numbers
         figure = Figure(slug("timeline", title), *_words(title, run), files=run.pictures("timeline"))
         return _blocks(title, summary, table, figure)
     except (Refused, KeyError, ValueError, TypeError, OSError) as error:
