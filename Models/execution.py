@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from Models.nested import tensors_in
 from Models.shapes import eval_mode, on_stand_ins
 
 Uses = tuple[int, int]  # the places of the first and of the last function that takes a parameter, counted from 1
@@ -73,30 +74,19 @@ class _Watch(TorchFunctionMode):
         # A value that is cut off from its gradient still reaches the output.
         result = args[0].clone() if func in DETACHING else func(*args, **kwargs or {})
         graded = torch.is_grad_enabled()
-        if any(tensor.requires_grad or not graded for tensor in _tensors(result)):  # a size or a type is no use
+        if any(tensor.requires_grad or not graded for tensor in tensors_in(result)):  # a size or a type is no use
             self._clock += 1
-            for name in {self.names[id(t)] for t in _tensors((args, kwargs or {})) if id(t) in self.names}:
+            for name in {self.names[id(t)] for t in tensors_in((args, kwargs or {})) if id(t) in self.names}:
                 self.uses[name] = (self.uses.get(name, (self._clock, 0))[0], self._clock)
                 if not graded:
                     self.without_gradient.add(name)
         return result
 
 
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    """Yield the tensors in nested tuples, lists and dictionaries."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
-
-
 def _leaves(output: object) -> Iterator[torch.Tensor]:
     """Yield the leaves of the graph of gradients that lead to the tensors of `output`."""
-    left = [tensor.grad_fn for tensor in _tensors(output)]
-    yield from (tensor for tensor in _tensors(output) if tensor.grad_fn is None)
+    left = [tensor.grad_fn for tensor in tensors_in(output)]
+    yield from (tensor for tensor in tensors_in(output) if tensor.grad_fn is None)
     seen = set()
     while left:
         node = left.pop()

@@ -17,7 +17,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from Models.layers import weights_of
 from Models.masking import Prunable
-from Models.products import Products, tensors_in
+from Models.nested import tensors_in
+from Models.products import Products
 from Models.shapes import dry_run, eval_mode, same_attributes
 from Utils.base.errors import out_of_memory
 
@@ -97,7 +98,7 @@ class _Changing(Products):
         found = [self._changed[id(tensor)] for tensor in tensors_in(args) if id(tensor) in self._changed]
         if found:
             changed = any(found) or not _places(func)
-            self._changed |= {id(tensor): changed for tensor in tensors_in((output,))}
+            self._changed |= {id(tensor): changed for tensor in tensors_in(output)}
 
     def reach(self, factor: torch.Tensor) -> None:
         """Note a changed weight that reaches a product."""
@@ -132,7 +133,7 @@ class _Comparing(Products):
             for result, mask in zip(tree_leaves(output), tree_leaves(func(*swapped, **named)), strict=True):
                 self._masks[result] = (found[0][0], mask)
         elif len(found) == 1:
-            first_result = next(tensors_in((output,)))
+            first_result = next(tensors_in(output))
             if first_result.shape == found[0][1].shape:
                 self._masks[first_result] = found[0]
 

@@ -8,7 +8,7 @@ after a parametrization such as weight_norm. Products of parameters with each ot
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from Models.layers import LAYERS, RECURRENT, without_cudnn
+from Models.nested import tensors_in
 
 aten = torch.ops.aten
 CONVOLUTION = (aten.convolution, aten._convolution)
@@ -79,7 +79,7 @@ class Products(TorchDispatchMode):
 
     def _arrives(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Count what arrives at a layer as part of the image, even a parameter or buffer, such as a learned query."""
-        for tensor in tree_leaves(inputs):
+        for tensor in tensors_in(inputs):
             self._sources.pop(id(tensor), None)
 
     def _source(self, tensor: torch.Tensor) -> Source | None:
@@ -104,7 +104,7 @@ class Products(TorchDispatchMode):
                 source = None
                 break
             source = found if found.size > source.size else source
-        for tensor in tensors_in((output,)):
+        for tensor in tensors_in(output):
             if source is None:
                 self._sources.pop(id(tensor), None)
             else:
@@ -133,15 +133,6 @@ class Products(TorchDispatchMode):
 
     def reach(self, factor: torch.Tensor) -> None:
         """Take note of a factor, computed from parameters, that reaches a product with the image; here nothing."""
-
-
-def tensors_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
-    """Yield the tensors among the arguments or results of an operation, those in lists included."""
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from tensors_in(value)
 
 
 def _multiply_adds(operation: Any, args: tuple[Any, ...], first: int, output: torch.Tensor) -> int:

@@ -6,7 +6,7 @@ shape. All other operations run, because an index or a branch of the network may
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from Models.nested import tensors_in
 from Models.operations import MAKING
 from Models.result_shapes import RESULT_SHAPES
 from Models.shapes import eval_mode
@@ -126,22 +127,9 @@ def record(model: nn.Module, input_shape: tuple[int, ...]) -> Tape:
         for now, before in attributes:
             now.clear()
             now.update(before)
-    first = next(_tensors(list(output.values()) if isinstance(output, Mapping) else output), None)
+    first = next(tensors_in(output), None)
     recorder.tape.output = None if first is None else recorder.node(first)
     return recorder.tape
-
-
-def _tensors(values: Any) -> Iterator[torch.Tensor]:
-    """Find the tensors in nested lists, tuples and dictionaries."""
-    if isinstance(values, torch.Tensor):
-        yield values
-    elif isinstance(values, list | tuple):
-        for value in values:
-            yield from _tensors(value)
-    elif isinstance(values, Mapping):
-        yield from _tensors(list(values.values()))
-    elif hasattr(values, "__dataclass_fields__"):
-        yield from _tensors(list(vars(values).values()))
 
 
 def nodes_in(values: Any) -> list[Node]:
@@ -209,10 +197,10 @@ class _Recorder(TorchDispatchMode):
         if func.is_view and isinstance(args[0], torch.Tensor):
             results = func(*args, **kwargs)
             parent = self.node(args[0])
-            for place, result in enumerate(_tensors(results)):
+            for place, result in enumerate(tensors_in(results)):
                 self._new(result, view=(parent, func, args[1:], kwargs, place))
             return results
-        roots = [self.node(t).root for t in _tensors((args, kwargs))]
+        roots = [self.node(t).root for t in tensors_in((args, kwargs))]
         source = max((root.source for root in roots), default=Source.CONSTANT)
         if source is Source.CONSTANT or func.overloadpacket.__name__ in MAKING:
             return func(*args, **kwargs)
@@ -223,7 +211,7 @@ class _Recorder(TorchDispatchMode):
         else:
             results = func(*args, **kwargs)
         found = []
-        for result in _tensors(results):
+        for result in tensors_in(results):
             node = self._nodes.get(result)
             if node is None or torch.Tag.inplace_view in func.tags:
                 node = self._new(result, source)
