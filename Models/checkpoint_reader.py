@@ -72,12 +72,21 @@ class Checkpoint:
         This holds for those of `names` whose share of zeros lies above `beyond` and below 1; a note names them. A file that has
         masks stays as it is.
         """
-        masks = {} if self.masks else {n: (self.tensors[n] != 0).float() for n in names if n in self.tensors}
-        masks = {name: mask for name, mask in masks.items() if 0 < int(mask.sum()) < mask.numel() * (1 - beyond)}
+        there = () if self.masks else [name for name in names if name in self.tensors]
+        masks = {name: mask for name in there if (mask := mask_of_zeros(self.tensors[name], beyond)) is not None}
         if not masks:
             return self
         note = f"{self.file} has no masks: the zeros of {few(list(masks))} are taken as pruned"
         return replace(self, masks=masks, notes=[*self.notes, note])
+
+
+def mask_of_zeros(tensor: torch.Tensor, beyond: float) -> torch.Tensor | None:
+    """Return the mask of a tensor that was pruned without one, 0 where it is zero, as float32 of its shape.
+
+    It counts as pruned if its share of zeros lies above `beyond` and below 1; otherwise the result is None.
+    """
+    mask = (tensor != 0).float()
+    return mask if 0 < int(torch.count_nonzero(mask)) < mask.numel() * (1 - beyond) else None
 
 
 def read_checkpoint(file: str | Path, name: object = None) -> Checkpoint:

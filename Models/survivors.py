@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from Models.layers import Identity2d
+from Models.checkpoint_reader import mask_of_zeros
+from Models.layers import Identity2d, weights_of
 from Models.masking import Prunable, apply_masks
 from Utils.base.errors import Refused
 from Utils.base.text import few
@@ -48,12 +49,11 @@ def take_masks(model: nn.Module, prunables: Sequence[Prunable], masks: Mapping[s
 
 def _mask_zeros(prunable: Prunable) -> str:
     """Mask the zeros of a tensor that was pruned without a mask; return its name and their number, or "" if it was not."""
-    weight = prunable.weight
-    zeros, size = int(torch.count_nonzero(weight == 0)), weight.numel()
-    if not size < 2 * zeros < 2 * size:
+    mask = mask_of_zeros(prunable.weight, beyond=0.5)
+    if mask is None:
         return ""
-    prunable.mask.copy_(weight != 0)
-    return f"{prunable.name} ({zeros} of {size} are zero)"
+    prunable.mask.copy_(mask)
+    return f"{prunable.name} ({int((mask == 0).sum())} of {mask.numel()} are zero)"
 
 
 def _notes(prunables: Sequence[Prunable], zeros: Sequence[str], source: str) -> list[str]:
@@ -81,6 +81,6 @@ def _remedy(model: nn.Module, names: Sequence[str]) -> str:
             flags.add("give --prune-batchnorm")
         if isinstance(module, Identity2d):
             flags.add("give --prune-residual")
-        if isinstance(module, nn.Conv2d | nn.Linear) and param == "weight":
+        if module is not None and param in weights_of(module):
             flags.add("leave out --dense-classifier")
     return " and ".join([*sorted(flags)]) + (", or " if flags else "") + f"give {DENSE} to train all weights"
