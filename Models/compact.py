@@ -19,13 +19,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch_pruning import BasePruningFunc, DependencyGraph
+from torch_pruning import BasePruningFunc
 from torch_pruning.dependency import Group
 from torch_pruning.ops import OPTYPE
 
 from Models.difference import largest_difference
 from Models.effective import Paths
 from Models.flow import FAILURES
+from Models.layer_graph import LayerGraph, layer_graph
 from Models.layers import Identity2d
 from Models.masking import Prunable
 from Models.wanted_channels import wanted_channels
@@ -98,6 +99,8 @@ def compact(model: nn.Module, prunables: Sequence[Prunable], paths: Paths, input
     sound = [place for place in range(len(layers)) if attempt([place])[0] is not None]
     small, _ = attempt(sound)
     if small is None:
+        if not layers:
+            raise RuntimeError("a copy of it in float64 does not compute what it does")
         raise RuntimeError(f"its layers {', '.join(layers)} cannot lose their dead units together")
     return small
 
@@ -120,10 +123,7 @@ def _cut(
     index = _places_for_values(model, prunables)
     names = {module: name for name, module in index.named_modules()}
     example = torch.zeros(2, *input_shape, dtype=torch.float64, device=next(model.parameters()).device)
-    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        graph = DependencyGraph().build_dependency(
-            index, example, customized_pruners={Identity2d: _IdentityCutter()}, verbose=False
-        )
+    graph = layer_graph(index, example, {Identity2d: _IdentityCutter()})
     cuts = []
     try:
         for group in graph.get_all_groups():
@@ -163,7 +163,7 @@ def _places_for_values(model: nn.Module, prunables: Sequence[Prunable]) -> nn.Mo
 
 
 def _dead_channels(
-    graph: DependencyGraph, group: Group, names: Mapping[nn.Module, str], wanted: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+    graph: LayerGraph, group: Group, names: Mapping[nn.Module, str], wanted: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 ) -> list[int]:
     """List the channels of a group, numbered as in its first layer, that all its layers can lose; one always stays."""
     channels = set(group[0].idxs)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -17,7 +19,8 @@ def largest_difference(large: nn.Module, small: nn.Module, images: torch.Tensor)
     """
     worst = 0.0
     for training in (False, True):
-        a, b = (_outputs(copy.deepcopy(network).double(), images.double(), training) for network in (large, small))
+        with float64():
+            a, b = (_outputs(copy.deepcopy(network).double(), images.double(), training) for network in (large, small))
         worst = max(worst, float((a - b).abs().amax() / a.abs().amax().clamp(min=1e-300)))
     return worst
 
@@ -28,3 +31,14 @@ def _outputs(model: nn.Module, images: torch.Tensor, training: bool) -> torch.Te
         module.training = training and isinstance(module, NORMS)
     output = model(images)
     return output[0] if isinstance(output, tuple) else output
+
+
+@contextmanager
+def float64() -> Iterator[None]:
+    """Let tensors that a forward pass makes be float64 where they would be float32."""
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        yield
+    finally:
+        torch.set_default_dtype(before)

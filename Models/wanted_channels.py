@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,12 +70,16 @@ def wanted_channels(
 ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """Find the units and the inputs of each layer, by its name, that the layer needs: bool [units], bool [inputs].
 
-    A layer whose weight does not reach the product as it is, such as a standardised one, needs all.
+    A layer whose weight does not reach the product as it is, such as a standardised one, needs all. One that shares its weight
+    with another layer is left out, because a cut would part the two.
     """
     masks = {p.name: p.mask for p in prunables}
+    owners = Counter(id(m._parameters.get("weight")) for m in model.modules())
     wanted = {}
     for name, said in _said(model, input_shape).items():
         weight = f"{name}.weight" if name else "weight"
+        if owners[id(model.get_submodule(name)._parameters.get("weight"))] > 1:
+            continue
         if weight not in paths.live or weight not in paths.heard:
             units = torch.ones(len(model.get_submodule(name).weight), dtype=torch.bool, device=said.device)
             wanted[name] = (units, torch.ones_like(said))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torchvision.models.shufflenetv2 import ShuffleNetV2
 
 from Models.compact import compact
 from Models.difference import largest_difference
@@ -62,6 +63,27 @@ def shuffled(a, b, f, x):
     return f(F.relu(b(x)).mean((2, 3)))
 
 
+def maxima(a, b, f, x):
+    x = F.relu(b(F.relu(a(x))))
+    return f(torch.cat([x.amax(1, keepdim=True), x[:, 1:]], 1).mean((2, 3)))
+
+
+def centres(a, b, f, x):
+    x = F.relu(a(x)).flatten(2)
+    near = b(x.unsqueeze(3)).squeeze(3).softmax(1)
+    return f((torch.einsum("bkn,bcn->bkc", near, x) - near.sum(-1, keepdim=True)).flatten(1))
+
+
+def padded(a, b, f, x):
+    return f(F.relu(b(torch.cat([F.relu(a(x)), torch.zeros(len(x), 2, 8, 8)], 1))).mean((2, 3)))
+
+
+def one_weight():
+    layers = nn.Linear(192, 16), nn.Linear(16, 16), nn.Linear(16, 16)
+    layers[2].weight = layers[1].weight
+    return layers
+
+
 OTHERS = {
     "pixel_shuffle": lambda: Net(lambda a, b, f, x: f(F.relu(b(F.relu(F.pixel_shuffle(a(x), 2)))).mean((2, 3))), conv(3, 16), conv(4, 8), nn.Linear(8, 3)),
     "standardised": lambda: Net(lambda a, b, f, x: f(F.relu(b(F.relu(a(x)))).mean((2, 3))), Standardised(3, 8, 3), conv(8, 8), nn.Linear(8, 3)),
@@ -73,8 +95,13 @@ OTHERS = {
     "gate": lambda: Net(lambda a, g, f, x: f((F.relu(a(x)) * g(x.mean((2, 3))).sigmoid()[..., None, None]).mean((2, 3))), conv(3, 8), nn.Linear(3, 8), nn.Linear(8, 3)),
     "weight norm": lambda: Net(lambda a, b, x: b(F.relu(a(x.flatten(1)))), nn.utils.parametrizations.weight_norm(nn.Linear(192, 16)), nn.Linear(16, 3)),
     "recurrent": lambda: Net(lambda a, r, f, x: f(r(F.relu(a(x)).flatten(2))[0][:, -1]), conv(3, 8), nn.GRU(64, 8, batch_first=True), nn.Linear(8, 3)),
+    "maxima": lambda: Net(maxima, conv(3, 8), conv(8, 8), nn.Linear(8, 3)),
+    "residuals to centres": lambda: Net(centres, conv(3, 8), nn.Conv2d(8, 4, 1), nn.Linear(32, 3)),
+    "made in the pass": lambda: Net(padded, conv(3, 8), conv(10, 8), nn.Linear(8, 3)),
+    "one weight": lambda: Net(lambda a, b, c, f, x: f(F.relu(c(F.relu(b(F.relu(a(x.flatten(1)))))))), *one_weight(), nn.Linear(16, 3)),
     "transposed": lambda: Net(lambda a, t, f, x: f(F.relu(t(F.relu(a(x)))).mean((2, 3))), conv(3, 8), nn.ConvTranspose2d(8, 8, 2, 2), nn.Linear(8, 3)),
 }  # fmt: skip
+SMALLER = ("shared", "gate", "made in the pass", "pixel_shuffle", "standardised")  # the others stay as they are
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -87,14 +114,14 @@ def test_what_is_not_understood_stays(name):
     for p in prunables[:-1]:
         rows = torch.rand(len(p.mask), generator=draws) < 0.5
         p.mask.mul_(rows.view(-1, *[1] * (p.mask.dim() - 1)))
-        if getattr(p.module, "bias", None) is not None:
+        if isinstance(getattr(p.module, "bias", None), torch.Tensor):
             p.module.bias.data[~rows] = 0
     prunables[-1].mask[:, ::2] = 0
     apply_masks(prunables)
     assert has_path(model, prunables, shape)
     small = compact(model, prunables, find_paths(model, prunables, shape), shape)
     assert largest_difference(model, small.model, torch.rand(4, *shape)) < 1e-9
-    assert (sum(p.numel() for p in small.model.parameters()) < sum(p.numel() for p in model.parameters())) == (name in ("shared", "gate"))
+    assert (sum(p.numel() for p in small.model.parameters()) < sum(p.numel() for p in model.parameters())) == (name in SMALLER)
 
 
 def test_a_network_that_cannot_be_copied_is_refused_by_the_layer():
@@ -105,4 +132,30 @@ def test_a_network_that_cannot_be_copied_is_refused_by_the_layer():
     paths = find_paths(model, prunables, (4,))
     model[1].scale = model[1].weight * 2
     with pytest.raises(RuntimeError, match="layer 1 holds"):
+        compact(model, prunables, paths, (4,))
+
+
+def test_channels_are_cut_around_a_channel_shuffle():
+    """ShuffleNet, of whose shuffle torch-pruning counts no channels."""
+    torch.manual_seed(0)
+    model, shape = ShuffleNetV2([1, 2, 1], [8, 16, 16, 16, 32], num_classes=3).eval(), (3, 32, 32)
+    prunables = add_masks(model)
+    prunables[-1].mask[:, ::2] = 0
+    apply_masks(prunables)
+    small = compact(model, prunables, find_paths(model, prunables, shape), shape)
+    assert (
+        small.model.get_submodule("conv5.0").out_channels == 16
+        and largest_difference(model, small.model, torch.rand(2, *shape)) < 1e-9
+    )
+
+
+def test_a_network_that_cannot_be_traced_is_refused_by_the_layer():
+    class Fixed(nn.Module):
+        def forward(self, x):
+            return F.linear(x, torch.ones(4, 4, dtype=torch.float32))
+
+    model = nn.Sequential(nn.Linear(4, 4), Fixed(), nn.Linear(4, 2))
+    prunables = add_masks(model)
+    paths = find_paths(model, prunables, (4,))
+    with pytest.raises(RuntimeError, match="its layer 1 ran last"):
         compact(model, prunables, paths, (4,))
