@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
 from Pruners.base import Problem, Pruner
+
+HARD_SIGMOIDS = (F.hardsigmoid, torch._C._nn.hardsigmoid, torch._C._nn.hardsigmoid_)
 
 
 class GraSP(Pruner):
@@ -14,7 +21,7 @@ class GraSP(Pruner):
     The largest stay: removing a weight with a large w * (H g) would reduce the gradient flow g.g most. Wang, Zhang and Grosse
     2020, arXiv 2002.07376, equation 8 and algorithm 2; the paper writes the negative score, and removes the largest of those.
     Needs data: a first pass over the scoring batches adds up g, a second pass H g. Attention is computed as plain products of
-    matrices (`SDPBackend.MATH`), because the fused kernels have no second derivatives.
+    matrices (`SDPBackend.MATH`), and hard sigmoids as relu6(x + 3) / 6, because the fused kernels have no second derivatives.
     """
 
     needs_data = True
@@ -25,7 +32,7 @@ class GraSP(Pruner):
 
     def score(self, problem: Problem) -> list[torch.Tensor]:
         """Return normalised Hessian-gradient products, of either sign."""
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), _TwiceDifferentiable():
             return self._score(problem)
 
     def _score(self, problem: Problem) -> list[torch.Tensor]:
@@ -51,3 +58,17 @@ class GraSP(Pruner):
         images, labels = batch
         loss = problem.loss(problem.forward(weights, images) / self.temperature, labels)
         return problem.gradients(loss, weights, create_graph)
+
+
+class _TwiceDifferentiable(TorchFunctionMode):
+    """A mode that computes hard sigmoids by a function that has second derivatives."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func not in HARD_SIGMOIDS:
+            return func(*args, **kwargs or {})
+        x = args[0]
+        inplace = func is torch._C._nn.hardsigmoid_ or (len(args) > 1 and args[1]) or (kwargs or {}).get("inplace", False)
+        found = F.relu6(x + 3) / 6
+        return x.copy_(found) if inplace else found

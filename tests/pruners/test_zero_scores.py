@@ -19,7 +19,7 @@ from Pruners._shared.zero_scores import ZeroScores
 from Pruners.grasp import GraSP
 
 SMALL = ("--experiment", "prune", "--dataset", "synthetic:1x8x8:3:60")
-NETWORKS = '''
+NETWORKS = """
 import torch
 from torch import nn
 import torch.nn.functional as F
@@ -58,7 +58,7 @@ class Block(nn.Module):
 def zero_scales(shape, classes):
     body = [nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), Block(), Block()]
     return nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes))
-'''
+"""
 
 
 @pytest.fixture
@@ -89,7 +89,9 @@ def two_layers():
 def test_zeros_kept_by_position_by_hand(kept, scope, found):
     """Scores 3 0 0 2 and 1 5 0: global cuts keep the 4 largest and then zeros by position; local ones 2 and 2, of 3 and 0 0 2."""
     p, zeros = two_layers(), ZeroScores()
-    scores = ([[3.0, 0.0, 0.0, 2.0]], [[1.0], [5.0], [0.0]]) if scope == "global" else ([[3.0, 0.0, 0.0, 0.0]], [[1.0], [5.0], [0.0]])
+    scores = (
+        ([[3.0, 0.0, 0.0, 2.0]], [[1.0], [5.0], [0.0]]) if scope == "global" else ([[3.0, 0.0, 0.0, 0.0]], [[1.0], [5.0], [0.0]])
+    )
     prune_loop(p, Given(*scores), kept / 7, rounds=1, scope=scope, zeros=zeros)
     assert zeros.layers == found and bool(zeros.cause) == bool(found)
 
@@ -135,9 +137,15 @@ def test_zero_scales_are_warned_of_saved_and_printed(networks, command):
     summary = json.loads((cell / "summary.json").read_text())
     assert summary["zero_scores"]["layers"] == {"3.conv.weight": 144, "4.conv.weight": 44}
     assert "zero_scores" not in json.loads((cell.parent / "pruner=rand/summary.json").read_text())
-    for text in ((cell / "log.txt").read_text(), command(*words[:5], "nets.py:zero_scales", "--pruner", "snip", "--sparsity", "0.3").out):
+    for text in (
+        (cell / "log.txt").read_text(),
+        command(*words[:5], "nets.py:zero_scales", "--pruner", "snip", "--sparsity", "0.3").out,
+    ):
         assert "WARNING: KEPT BY POSITION: the scores of 188 kept weights are zero" in text
-        assert "3.conv.weight 144, 4.conv.weight 44. Likely cause: the scales of norms are zero (3.norm.weight, 4.norm.weight)" in text
+        assert (
+            "3.conv.weight 144, 4.conv.weight 44. Likely cause: the scales of norms are zero (3.norm.weight, 4.norm.weight)"
+            in text
+        )
     ordinary = command(*SMALL, "--pruner-list", "snip", "rand", "--no-save", "--sparsity", "0.9")
     assert "kept_by_position" not in ordinary.out and "KEPT BY" not in ordinary.out, ordinary
 
@@ -159,6 +167,23 @@ def test_grasp_scores_fused_attention():
     assert all(bool(s.any()) and bool(torch.isfinite(s).all()) for s in GraSP().score(p))
 
 
+class Relu6(nn.Module):
+    def forward(self, x):
+        return F.relu6(x + 3) / 6
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_grasp_scores_hard_sigmoids_by_their_second_derivatives(inplace):
+    def scores(gate):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(4, 8), gate, nn.Linear(8, 3))
+        batch = torch.randn(6, 4), torch.randint(0, 3, (6,))
+        return GraSP().score(Problem(net, add_masks(net), (4,), read_batches=lambda: [batch]))
+
+    found, want = scores(nn.Hardsigmoid(inplace)), scores(Relu6())
+    assert want[0].any() and all(torch.equal(a, b) for a, b in zip(found, want, strict=True))
+
+
 @pytest.mark.parametrize(("layer", "enabled"), [(nn.GRU(4, 3), False), (nn.Linear(4, 3), True)])
 def test_recurrent_layers_are_scored_without_cudnn(layer, enabled):
     net = nn.Sequential(nn.Linear(4, 4), layer)
@@ -169,7 +194,18 @@ def test_recurrent_layers_are_scored_without_cudnn(layer, enabled):
 
 
 def test_train_mode_of_synflow_is_warned_of_once(command):
-    words = (*SMALL[:2], "--dataset", "synthetic:3x32x32:3:60", "--no-save", "--model-class", "lottery", "--model", "resnet20", "--prune-epochs", "1")
+    words = (
+        *SMALL[:2],
+        "--dataset",
+        "synthetic:3x32x32:3:60",
+        "--no-save",
+        "--model-class",
+        "lottery",
+        "--model",
+        "resnet20",
+        "--prune-epochs",
+        "1",
+    )
     said = "WARNING: --prune-train-mode with --pruner synflow: BatchNorm"
     assert command(*words, "--pruner", "synflow", "--prune-train-mode").out.count(said) == 1
     assert said not in command(*words, "--pruner", "synflow").out
