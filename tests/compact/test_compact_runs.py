@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from test_resume import killed
+from killed import killed
 
 from Utils.base.tensor_files import unseal
 from Utils.runs import outputs

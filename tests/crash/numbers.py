@@ -43,6 +43,12 @@ def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     return sorted(a.keys() ^ b.keys()) + sorted(name for name in a.keys() & b.keys() if a[name] != b[name])
 
 
+def same(a: dict[str, Any], b: dict[str, Any]) -> None:
+    """Assert that there are no differences."""
+    found = differences(a, b)
+    assert not found, found
+
+
 def grid_numbers(grid: Path) -> dict[str, dict[str, Any]]:
     """`numbers` of every cell of a grid, by name."""
     return {path.parent.name: numbers(path.parent) for path in sorted(grid.glob("*/summary.json"))}

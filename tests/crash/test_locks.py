@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import PROJECT, TINY
 
+from tests.crash.numbers import differences, numbers
 from Utils.base.locks import Lock
 from Utils.base.tensor_files import seal, unseal
 from Utils.data import cifar
@@ -21,7 +22,6 @@ from Utils.runs.manifest import OwnFiles
 
 sys.path.insert(0, str(PROJECT / "tests"))
 from test_cifar import make_cifar
-from test_resume import differences, numbers
 
 fork = multiprocessing.get_context("fork")
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork")

@@ -10,9 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_resume import killed, numbers, same
+from killed import killed
 from trees import make_tree
 
+from tests.crash.numbers import numbers, same
 from Utils.base.errors import Refused
 from Utils.data.held_out import draw_held_out
 from Utils.data.open_set import open_dataset

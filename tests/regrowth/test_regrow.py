@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from test_resume import killed
+from killed import killed
 from torch import nn
 from torch.nn.utils import prune
 from trained import trained

@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from killed import killed
 from malicious import Malicious
-from test_resume import killed
 from trained import trained
 
 from Models.checkpoint_reader import OURS, PLAIN, TORCH, read_checkpoint, summarised

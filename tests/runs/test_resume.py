@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,25 +9,15 @@ from pathlib import Path
 import pandas as pd
 import torch
 from conftest import PROJECT
-from forked import Forked
+from killed import killed
 
-from tests.crash.numbers import differences, numbers
+from tests.crash.numbers import numbers, same
 from Utils.base.locks import Lock, is_locked
 from Utils.base.tensor_files import seal, unseal
 from Utils.runs import stages
 
 CONV = ["--dataset", "synthetic:3x8x8:3:60", "--model", "resnet20", "--pruner", "snip", "--compression", "0.5", "--optimizer", "momentum",
         "--lr-drops", "2", "--pre-epochs", "3", "--post-epochs", "3", "--checkpoint-every", "1", "--augment", "crop-flip"]  # fmt: skip
-
-
-def killed(words, epochs):
-    """Run `main.py WORDS...` in a process that is killed before its epoch `epochs` + 1."""
-    process = Forked(PROJECT / "tests/killed.py", [epochs, *words])
-    assert process.wait() == -signal.SIGKILL, process.printed()
-
-
-def same(a, b):
-    assert not differences(a, b)
 
 
 def test_a_killed_run_ends_with_the_same_numbers(command):

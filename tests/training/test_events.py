@@ -12,8 +12,8 @@ import pytest
 import torch
 from conftest import PROJECT
 from crash.numbers import differences, numbers
+from killed import killed
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_resume import killed
 
 from Models.masking import add_masks, apply_masks
 from Utils.training.tensorboard import SCALARS, _counted, _is_due

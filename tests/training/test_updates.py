@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_resume import killed, numbers, same
+from killed import killed
 from torch import nn
 from trained import trained
 
@@ -22,6 +22,7 @@ from Pruners._shared.distributions import DISTRIBUTIONS
 from Pruners._shared.dynamics import DropAndGrow, GradientGrowth, RandomGrowth
 from Pruners._shared.scopes import layers_of
 from Pruners._shared.updates import MaskUpdates
+from tests.crash.numbers import numbers, same
 from Utils.runs import outputs
 from Utils.training.optimizers import make_optimizer
 
