@@ -1,4 +1,4 @@
-"""The folder that the lines of `tests/bad_inputs.py` run in: files that are empty, binary, foreign or malicious, and runs."""
+"""The folder that the lines of `tests/bad_inputs/` run in: files that are empty, binary, foreign or malicious, and runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every line of `tests/bad_inputs.py`, in one process: exit status, one line on standard error, nothing written if refused."""
+"""Every line of `tests/bad_inputs/`, in one process: exit status, one line on standard error, nothing written if refused."""
 
 from __future__ import annotations
 

@@ -1,0 +1,46 @@
+"""Datasets that are unknown, missing or damaged."""
+
+from __future__ import annotations
+
+from bad_inputs.common import LONG
+
+DATASETS = [
+    ("--dataset nope/nope", 2, "nope/nope", "mnist"),
+    ("--dataset ''", 2, "--dataset", "unset variable"),
+    ("--dataset Mnist", 2, "Mnist", "mnist"),
+    ("--dataset FakeData --no-download", 2, "FakeData", "mnist"),
+    ("--dataset CocoDetection --no-download", 2, "CocoDetection", "SVHN"),
+    ("--dataset __init__ --no-download", 2, "__init__"),
+    ("--dataset cifar10 --no-download --data-dir nowhere", 2, "cifar-10-python.tar.gz", "nowhere", "--data-dir"),
+    ("--dataset imagenet --data-dir nowhere", 2, "imagenet", "nowhere"),
+    ("--dataset SVHN --no-download --data-dir nowhere", 2, "SVHN", "nowhere"),
+    ("--dataset fashion-mnist --data-dir plain.txt --no-download", 2, "plain.txt"),
+    ("--dataset synthetic:", 2, "synthetic:", "CxHxW"),
+    ("--dataset synthetic:0x8x8:3", 2, "synthetic:0x8x8:3"),
+    ("--dataset synthetic:1x8x8:1", 2, "synthetic:1x8x8:1", "2 classes"),
+    ("--dataset synthetic:1x8x8:3:2", 2, "an image per class"),
+    ("--dataset synthetic:1x8x8:3:-60", 2, "CxHxW"),
+    ("--dataset synthetic:9999x9999x9999:3:60", 2, "too large"),
+    ("--dataset synthetic:１x8x8:3", 2, "CxHxW"),
+    ("--dataset folder:", 2, "folder:PATH"),
+    ("--dataset folder:none", 2, "none", "not a folder"),
+    ("--dataset folder:plain.txt", 2, "plain.txt", "not a folder"),
+    ("--dataset folder:folder", 2, "train", "test"),
+    (f"--dataset folder:{LONG}", 2, "--dataset", "255 bytes"),
+    ("--dataset 'folder:a\0b'", 2, "--dataset"),
+    ("--dataset folder:images/noclass", 2, "no class folders"),
+    ("--dataset folder:images/emptyclass", 2, "bee", "no images"),
+    ("--dataset folder:images/notimage", 2, "0.png", "no image"),
+    ("--dataset folder:images/emptyimage", 2, "0.png"),
+    ("--dataset folder:images/cut", 2, "0.png"),
+    ("--dataset folder:images/imagefolder --post-epochs 0 --no-save", 0, "Parameter Sparsity"),
+    ("--dataset folder:images/newclass", 2, "cow", "training classes"),
+    ("--dataset folder:images/oneclass --post-epochs 1 --no-save", 0, "UNTRAINED"),
+    ("--dataset folder:images/odd --post-epochs 1 --no-save", 0, "Parameter Sparsity"),
+    ("--dataset folder:images/odd --post-epochs 1 --model conv --no-save --image-size 9", 0, "Parameter Sparsity"),
+    ("--experiment data --dataset folder:images/emptyclass", 2, "no images"),
+    ("--experiment data --dataset synthetic:1x8x8:3:60", 0, "60 training and 12 test images"),
+    ("--experiment data --dataset synthetic:1x8x8:3:60 --seed 1", 2, "--seed", "data"),
+    ("--experiment data --dataset fashion-mnist --data-mirror nonsense --data-dir nowhere", 2, "nonsense"),
+    ("--experiment data --dataset fashion-mnist --data-mirror file:///nowhere --data-dir nowhere", 2, "/nowhere"),
+]

@@ -1,0 +1,61 @@
+"""Presets of assignments, and what multishot, prune and the conservation studies are asked for."""
+
+from __future__ import annotations
+
+from bad_inputs.common import LONG, T
+
+PRESETS = [
+    ("--experiment assignment", 2, "--preset", "demo"),
+    ("--experiment assignment --preset nothing", 2, "nothing", "demo"),
+    ("--experiment assignment --preset ''", 2, "--preset", "unset variable"),
+    ("--experiment assignment --preset ../presets/demo", 2, "../presets/demo", "demo"),
+    ("--experiment assignment --preset none.toml", 2, "none.toml", "cannot be read"),
+    ("--experiment assignment --preset folder.toml", 2, "folder.toml", "cannot be read"),
+    ("--experiment assignment --preset empty.toml", 2, "empty.toml", "[[part]]"),
+    ("--experiment assignment --preset binary.toml", 2, "binary.toml", "no TOML"),
+    ("--experiment assignment --preset unknown.toml", 2, "unknown.toml", "colour"),
+    ("--experiment assignment --preset flag.toml", 2, "flag.toml", "part a", "nonsense"),
+    ("--experiment assignment --preset value.toml", 2, "value.toml", "part a", "lr"),
+    ("--experiment assignment --preset table.toml", 2, "table.toml", "part a", "--lr"),
+    ("--experiment assignment --preset name.toml", 2, "name.toml", "../x"),
+    ("--experiment assignment --preset twice.toml", 2, "twice.toml", "a already"),
+    ("--experiment assignment --preset nul.toml", 2, "nul.toml", "part a", "--model"),
+    (f"--experiment assignment --preset {LONG}.toml", 2, "--preset", "255 bytes"),
+    ("--experiment assignment --preset demo --scale 0", 2, "--scale", "above 0"),
+    ("--experiment assignment --preset demo --scale inf", 2, "--scale", "inf"),
+    ("--experiment assignment --preset demo --lr 1", 2, "--lr", "assignment"),
+    ("--experiment assignment --preset demo --seed-list 1 1", 2, "1 twice"),
+    ("--experiment assignment --preset demo --no-save", 2, "--no-save"),
+]
+
+STUDIES = [
+    ("--experiment multishot", 2, "--level-list"),
+    ("--experiment multishot --seed-list 1 2", 2, "--level-list"),
+    ("--experiment multishot --level-list 0", 2, "--level-list", "'0'"),
+    ("--experiment multishot --level-list 1001", 2, "--level-list", "1000"),
+    ("--experiment multishot --level-list 2 --rewind-epoch 3", 2, "--rewind-epoch 3", "from 0 to 0"),
+    ("--experiment multishot --level-list 2 --rewind-epoch 1 --no-rewind --pre-epochs 3", 2, "--rewind-epoch 1", "--no-rewind"),
+    ("--experiment multishot --level-list 2 --prune-amount 0.2 --density 0.1", 2, "--density", "--prune-amount"),
+    ("--experiment multishot --level-list 2 --prune-amount 1", 2, "--prune-amount", "below 1"),
+    (f"{T} --experiment multishot --level-list 2 --pruner rigl", 2, "--pruner rigl", "multishot"),
+    (f"{T} --experiment multishot --level-list 300 --prune-amount 0.9", 2, "keeps none"),
+    ("--experiment prune --lr 1", 2, "--lr", "prune", "singleshot"),
+    ("--experiment prune --post-epochs 0", 2, "--post-epochs", "prune"),
+    ("--experiment prune --checkpoint-every 1", 2, "--checkpoint-every", "prune"),
+    (f"{T} --experiment prune --compression 30", 2, "keeps none"),
+    (f"{T} --experiment prune --model net.py:nan --pruner mag", 2, "net.py:nan", "1.weight"),
+    ("--experiment layer-conservation --pruner mag --pruner-list snip", 2, "--pruner mag", "--pruner-list"),
+    ("--experiment layer-conservation --pruner-list nonsense", 2, "nonsense", "synflow"),
+    ("--experiment layer-conservation --shuffle", 2, "--shuffle", "layer-conservation", "singleshot"),
+    ("--experiment unit-conservation --lr 1", 2, "--lr", "unit-conservation"),
+    (f"{T} --experiment unit-conservation --model net.py:one --pruner mag", 2, "net.py:one"),
+    (f"{T} --experiment layer-conservation --model net.py:nan --pruner mag", 2, "net.py:nan", "1.weight"),
+    ("--experiment imp-conservation --pruner mag", 2, "--pruner", "imp-conservation"),
+    ("--experiment imp-conservation --post-epochs -1", 2, "--post-epochs"),
+    (f"{T} --experiment imp-conservation --lr 1e38 --optimizer sgd --post-epochs 2 --train-batch-size 8 --no-save", 1, "diverged"),
+    ("--experiment schedule-conservation --pruner mag", 2, "--pruner", "schedule-conservation"),
+    ("--experiment schedule-conservation --compression-list x", 2, "--compression-list", "'x'"),
+    ("--experiment schedule-conservation --compression-list", 2, "--compression-list", "at least one"),
+    ("--experiment schedule-conservation --prune-epoch-list 0", 2, "--prune-epoch-list"),
+    (f"{T} --experiment schedule-conservation --compression-list 30 --prune-epoch-list 1", 2, "keeps none"),
+]
