@@ -145,20 +145,6 @@ def test_an_input_is_read_whole_or_refused(tmp_path):
         read_input(tmp_path / "x", 2)
 
 
-@pytest.mark.parametrize("link", ["figures", "tables", "report.md"])
-def test_nothing_is_removed_or_written_through_a_link(finished, refused, tmp_path, link):
-    finished(*TINY, "--expid", "a")
-    thesis = tmp_path / "thesis"
-    thesis.mkdir()
-    (thesis / "chapter.txt").write_text("mine")
-    folder = Path("Results/data/report/r")
-    folder.mkdir(parents=True)
-    (folder / link).symlink_to(thesis / "chapter.txt" if link == "report.md" else thesis)
-    for words in ([], ["--overwrite"]):
-        refused(["--experiment", "report", "--run", SHOT / "a", "--expid", "r", *words], f"{folder / link} is a link")
-    assert [file.name for file in thesis.iterdir()] == ["chapter.txt"] and (thesis / "chapter.txt").read_text() == "mine"
-
-
 def test_a_subfolder_among_the_figures_stays(finished, command):
     finished(*TINY, "--expid", "a")
     words = ["--experiment", "report", "--run", SHOT / "a", "--expid", "r"]
@@ -166,74 +152,6 @@ def test_a_subfolder_among_the_figures_stays(finished, command):
     own.mkdir(parents=True)
     (own / "mine.txt").write_text("mine")
     assert command(*words).status == 0 and command(*words, "--overwrite").status == 0 and (own / "mine.txt").read_text() == "mine"
-
-
-def test_a_run_does_not_start_afresh_over_a_link(finished, refused, tmp_path):
-    words = [*TINY, "--expid", "a"]
-    finished(*words)
-    (SHOT / "a" / "model.pt").rename(tmp_path / "precious.pt")
-    (SHOT / "a" / "model.pt").symlink_to(tmp_path / "precious.pt")
-    refused([*words, "--overwrite"], "model.pt is a link")
-    assert (tmp_path / "precious.pt").stat().st_size > 0
-
-
-@pytest.mark.parametrize("content", ['{"files": ["index.html"]}', '{"name": "my web app"}', "no JSON", None, "folder", "pipe", "real"])
-@pytest.mark.parametrize("over", [(), ("--overwrite",)])
-def test_a_manifest_of_another_origin_is_neither_believed_nor_replaced(finished, command, tmp_path, content, over):
-    """`real`: one that this program wrote, from which the checksum was taken, and a name added."""
-    folder = SHOT / "a"
-    if content in ("folder", "real"):
-        finished(*TINY, "--expid", "a")
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest = folder / "manifest.json"
-    manifest.unlink(missing_ok=True)
-    (folder / "index.html").write_text("precious")
-    if content in ("folder", "pipe"):
-        (manifest.mkdir if content == "folder" else lambda: os.mkfifo(manifest))()
-    else:
-        names = sorted(file.name for file in folder.iterdir())
-        manifest.write_text(json.dumps({"files": names}) if content in (None, "real") else content)
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    done = command(*TINY, "--seed", "5", "--expid", "a", *over)
-    assert done.status == 2 and "Traceback" not in done.err, done
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before and manifest.exists()
-
-
-def test_what_only_looks_like_a_leftover_stays(command):
-    words = [*TINY, "--checkpoint-every", "1", "--expid", "a"]
-    assert command(*words).status == 0
-    mine = [SHOT / "a" / name for name in (".model.pt.20240131", ".args.json.1", "checkpoint.bin")]
-    for path in mine:
-        path.write_text("mine")
-    assert "Already done" in command(*words).out and all(path.read_text() == "mine" for path in mine)
-    (SHOT / "a" / ".lock").write_text("2024\nmy diary\n")
-    assert "Already done" in command(*words).out and (SHOT / "a" / ".lock").read_text() == "2024\nmy diary\n"
-    done = command(*words, "--overwrite")
-    assert done.status == 2 and ".lock is no lock of this program" in done.err and all(path.exists() for path in mine)
-
-
-@pytest.mark.parametrize("kind", ["run", "grid", "cell", "report"])
-def test_a_folder_that_is_a_link_is_not_written_through(finished, command, tmp_path, kind):
-    thesis = tmp_path / "thesis"
-    thesis.mkdir()
-    (thesis / "chapter.txt").write_text("mine")
-    (tmp_path / "p.toml").write_text('title = "t"\n[[part]]\nname = "one"\npruner = "rand"\ndense = false\ndataset = "synthetic:1x8x8:3:60"\npost-epochs = 1\n')
-    words, at = {
-        "run": ([*TINY, "--expid", "a"], SHOT / "a"),
-        "grid": ([*TINY, "--expid", "g", "--seed-list", "1", "2"], SHOT / "g"),
-        "cell": ([*TINY, "--expid", "g", "--seed-list", "1", "2"], SHOT / "g" / "seed=2"),
-        "report": (["--experiment", "report", "--run", SHOT / "done", "--expid", "r"], Path("Results/data/report/r")),
-    }[kind]
-    finished(*TINY, "--expid", "done")
-    at.parent.mkdir(parents=True, exist_ok=True)
-    at.symlink_to(thesis)
-    for over in ([], ["--overwrite"]):
-        done = command(*words, *over)
-        assert done.status == 2 and f"{at} is a link" in done.err, done
-    assert [file.name for file in thesis.iterdir()] == ["chapter.txt"]
-    at.unlink()
-    at.symlink_to(tmp_path / "nowhere")
-    assert command(*words).status == 2 and not (tmp_path / "nowhere").exists()
 
 
 def test_what_is_in_the_way_of_a_cell_is_found_before_any_runs(command):
@@ -254,40 +172,6 @@ def test_a_pipe_for_a_lock_or_a_report_ends_nothing(finished, command, tmp_path)
     (folder / "report.html").touch()
     os.mkfifo(folder / "report.md")
     assert OwnFiles(folder).names == set()
-
-
-@pytest.mark.parametrize(("spoilt", "foreign"), [
-    ({"experiment": "multishot", "level": 10**9}, None), ({"level": "abc"}, None),
-    ({"experiment": ["x"]}, "args.json"), ({"cells": 3}, "summary.json"),
-])  # fmt: skip
-def test_nonsense_in_a_folder_of_before_is_bounded(finished, command, spoilt, foreign):
-    """A run that is no longer known as one is neither replaced nor measured."""
-    finished(*TINY, "--expid", "a")
-    (SHOT / "a" / "manifest.json").unlink()
-    args = json.loads((SHOT / "a" / "args.json").read_text())
-    del args["checksum"]
-    args = {name: value for name, value in args.items() if not isinstance(value, str) or len(value) != 64} | spoilt
-    (SHOT / "a" / "args.json").write_text(json.dumps(args))
-    again = command(*TINY, "--expid", "a", "--overwrite")
-    timed = command("--experiment", "time", "--run", SHOT / "a")
-    if foreign is None:
-        assert (again.status, again.err, timed.status, timed.err) == (0, "", 0, "")
-    else:
-        assert again.status == timed.status == 2
-        assert again.err == (f"main.py: error: {SHOT}/a/{foreign} is not a file of this program, which replaces its own alone; "
-                             "take it away, or choose another --expid\n")  # fmt: skip
-        assert timed.err == f"main.py: error: {SHOT}/a/args.json is damaged: it is not what the run wrote, by the checksum in summary.json\n"
-
-
-@pytest.mark.parametrize("load", [3, {"start": 3, "end": "x"}, {"start": ["a"], "end": None}])
-def test_one_foreign_summary_does_not_end_a_report(finished, command, load):
-    for name in "ab":
-        finished(*TINY, "--expid", name)
-    summary = json.loads((SHOT / "a" / "summary.json").read_text())
-    del summary["checksum"]
-    (SHOT / "a" / "summary.json").write_text(json.dumps({k: v for k, v in summary.items() if k != "files"} | {"files": {}, "load": load}))
-    done = command("--experiment", "report", "--run", SHOT / "a", SHOT / "b", "--no-save")
-    assert done.status == 0 and f"Left out: {SHOT / 'a'}" in done.out and "load" in done.out, done
 
 
 def test_one_unreadable_folder_does_not_end_an_evaluation(finished, command, unreadable):
