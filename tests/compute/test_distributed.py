@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pandas as pd
@@ -15,70 +13,12 @@ import pytest
 import torch
 from conftest import PROJECT
 from forked import Forked
+from rank_jobs import JOBS, LIKE_ONE, OWN, SMALL, job
 from torch import nn
 
 import main
 from Models.masking import add_masks
 from Utils.compute import processes
-
-OWN = """
-import os, torch
-from torch import nn
-
-class Draws(nn.Module):
-    def __init__(self, classes):
-        super().__init__()
-        torch.manual_seed(int(os.environ.get("RANK", 0)))
-        self.unused, self.sometimes = nn.Linear(3, 3), nn.Linear(8, 8)
-        self.a, self.b, self.norm, self.drop = nn.Linear(64, 8), nn.Linear(8, classes), nn.BatchNorm1d(8), nn.Dropout(0.3)
-        self.register_buffer("seen", torch.zeros((), dtype=torch.bool))
-
-    def forward(self, x):
-        x = self.norm(self.a(x.flatten(1)))
-        if self.training and torch.rand(()) < 0.5:
-            x = x + self.sometimes(x)
-        return self.b(self.drop(x.relu()))
-
-def draws(shape, classes):
-    return Draws(classes)
-
-class Fails(nn.Linear):
-    def forward(self, x):
-        if self.training and os.environ["RANK"] == "1":
-            raise ValueError("no more")
-        return super().forward(x.flatten(1))
-
-def fails(shape, classes):
-    return Fails(64, classes)
-"""
-SMALL = ["--dataset", "synthetic:1x8x8:3:65", "--pruner", "synflow", "--compression", "0.5", "--prune-epochs", "3", "--optimizer", "momentum",
-         "--lr", "0.05", "--train-batch-size", "16", "--test-batch-size", "4"]  # fmt: skip
-LIKE_ONE = {
-    "fc": ["--model", "fc", "--pre-epochs", "1", "--post-epochs", "3", "--lr-drops", "2"],
-    "one": ["--model", "fc", "--train-batch-size", "1", "--post-epochs", "1", "--dataset", "synthetic:1x8x8:3:15"],
-    "conv": ["--model", "conv", "--post-epochs", "3", "--dataset", "synthetic:3x8x8:3:65", "--augment", "crop-flip"],
-    "levels": ["--experiment", "multishot", "--model", "fc", "--level-list", "2", "--pre-epochs", "1", "--post-epochs", "2"],
-    "held": ["--model", "fc", "--pruner", "erk", "--post-epochs", "9", "--val-fraction", "0.2", "--patience", "2", "--optimizer", "adamw",
-             "--lr", "0.01", "--lr-schedule", "cosine", "--lr-warmup", "1"],
-}
-DRAWS = ["--model", "own.py:draws", "--pre-epochs", "2", "--post-epochs", "3", "--checkpoint-every", "1", "--pruner", "mag"]
-JOBS = {
-    **LIKE_ONE,
-    "rigl": ["--model", "fc", "--pruner", "rigl", "--update-interval", "2", "--post-epochs", "4"],
-    "set": ["--model", "fc", "--pruner", "set", "--update-interval", "2", "--post-epochs", "4"],
-    "batchnorm": ["--model", "resnet20", "--post-epochs", "2", "--dataset", "synthetic:3x8x8:3:65", "--tensorboard"],
-    "whole": [*DRAWS, "--result-dir", "elsewhere"],
-    "again": [*DRAWS, "--expid", "killed"],
-    "finished": [*LIKE_ONE["fc"], "--expid", "fc"],
-    "refused": [*LIKE_ONE["fc"], "--expid", "fc", "--lr", "0.1"],
-    "failed": ["--model", "own.py:fails"],
-    "diverged": [*LIKE_ONE["fc"], "--lr", "1e38"],
-    "empty": ["--model", "fc", "--compression", "20"],
-}
-
-
-def job(name):
-    return [*SMALL, "--expid", name, *JOBS[name]]
 
 
 def together(folder, name, jobs):
@@ -206,44 +146,6 @@ def test_failures_of_any_process_are_in_the_folder(folder):
     for name, words in (("failed", "process 1: --model own.py:fails failed: ValueError: no more"), ("diverged", "diverged at epoch 1")):
         summary = json.loads((run_folder(folder, name) / "summary.json").read_text())
         assert summary["status"] == "failed" and words in summary["reason"]
-
-
-@pytest.mark.parametrize("words", [["--seed-list", "1", "2", "--jobs", "2"], ["--experiment", "prune"],
-                                   ["--experiment", "evaluate", "--run", "x"], ["--dry-run"]], ids=" ".join)  # fmt: skip
-def test_what_torchrun_is_not_for(refused, monkeypatch, words):
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    refused(words, "torchrun", "run", "without torchrun")
-
-
-def test_torchrun_with_one_process_changes_nothing(command, monkeypatch):
-    words = [*SMALL, *LIKE_ONE["fc"], "--no-save"]
-    before = timeless_lines(command(*words).out)
-    for name in ("RANK", "WORLD_SIZE"):
-        monkeypatch.setenv(name, str(int(name == "WORLD_SIZE")))
-    assert timeless_lines(command(*words).out) == before
-
-
-def timeless_lines(text):
-    return [line for line in text.splitlines() if " ms a batch" not in line]
-
-
-@pytest.mark.long
-def test_under_torchrun(tmp_path):
-    """It ends all processes when one has failed: the line must have been printed by then."""
-    shell = ["unshare", "-n", "bash", "-c", 'ip link set lo up; exec "$@"', "_"]  # its port must not be open to others
-    if subprocess.run([*shell, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("a network of the test's own is not permitted here")
-    launch = [*shell, sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", PROJECT / "main.py", *job("fc")]
-
-    def run(*words):
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        return subprocess.run([*launch, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
-
-    done = run()
-    assert done.returncode == 0 and done.stdout.count("Train results") == 1, done.stderr
-    done = run("--bogus")
-    assert done.returncode == 1 and done.stderr.count("main.py: error:") == 1 and "exitcode  : 2" in done.stderr
 
 
 def test_masks_that_differ_are_noticed(monkeypatch):

@@ -43,7 +43,7 @@ post-epochs = 1
 """
 PARSED = {  # words of a command that is not run -> why
     "--launcher slurm": "needs a cluster; tests/slurm has one",
-    "torchrun": "starts processes; tests/compute/test_distributed.py does",
+    "torchrun": "starts processes; tests/compute/test_torchrun.py does",
 }
 PROGRAMS = {  # first words of commands of other programs -> what is looked at instead of running them
     "python3 -m venv": "tests/test_readme.py compares it with what CI runs",
