@@ -1,135 +1,17 @@
-"""Effective weights of modern layers: dense networks act in every weight, pruned ones where a path leads, and COLLAPSED agrees."""
+"""Effective weights by hand: attention, gates, values that move, what no rule knows, and weights that are not used."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from function_networks import IMAGE, Lambda, Net, rows
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformer, SwinTransformerBlockV2
-from torchvision.models.vision_transformer import VisionTransformer
 
 from Models.effective import find_paths
 from Models.masking import Prunable, add_masks
 from Models.reach import has_path
 from Utils.measure.counting import compression_table, effective_density, uncounted, unused
-
-IMAGE = (1, 8, 8)
-
-
-class Net(nn.Module):
-    """A function of its layers and the image: [B, 1, 8, 8] -> [B, 3]."""
-
-    def __init__(self, function, **layers):
-        super().__init__()
-        self.function, self.layers = function, nn.ModuleDict(layers)
-
-    def forward(self, x):
-        return self.function(self.layers, x)
-
-
-def between(function, width=16):
-    """A hidden layer of 16 units, `function`, a last layer."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), Lambda(function), nn.Linear(width, 3))
-
-
-class Lambda(nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
-
-
-def rows(x):
-    return x.flatten(1, 2)
-
-
-def attended(n, x):
-    q, k, v = n["qkv"](n["embed"](rows(x))).unsqueeze(1).chunk(3, -1)
-    return n["head"](F.scaled_dot_product_attention(q, k, v).squeeze(1)[:, 0])
-
-
-def attended_by_einsum(n, x):
-    q, k, v = n["qkv"](n["embed"](rows(x))).chunk(3, -1)
-    weights = torch.einsum("bie,bje->bij", F.normalize(q, dim=-1), F.normalize(k, dim=-1)).softmax(-1)
-    return n["head"](torch.einsum("bij,bje->bie", weights, v).mean(1))
-
-
-def standardised(n, x):
-    w = n["a"].weight
-    return n["b"](F.conv2d(x, (w - w.mean((1, 2, 3), keepdim=True)) / (w.std((1, 2, 3), keepdim=True) + 1e-5)).mean((2, 3)))
-
-
-def dynamic(n, x):
-    """The image decides on the weights of a layer."""
-    x = x.flatten(1)
-    return torch.bmm(n["w"](x).view(-1, 3, 4), n["a"](x)[:, :, None])[:, :, 0]
-
-
-def recurrent(n, x):
-    return n["head"](n["rnn"](rows(x))[0][:, -1])
-
-
-def qkv():
-    return {"embed": nn.Linear(8, 8), "qkv": nn.Linear(8, 24), "head": nn.Linear(8, 3)}
-
-
-NETWORKS = {
-    "rms": lambda: between(nn.RMSNorm(16)), "cosine": lambda: between(lambda x: F.normalize(F.relu(x))),
-    "clamp": lambda: between(lambda x: x.clamp(5, 6)), "log_softmax": lambda: nn.Sequential(between(torch.relu), nn.LogSoftmax(1)),
-    "softmax": lambda: nn.Sequential(between(torch.sigmoid), nn.Softmax(1)), "glu": lambda: between(F.glu, 8),
-    "lrn": lambda: between(lambda x: F.local_response_norm(x[..., None], 3)[..., 0]), "power": lambda: between(lambda x: x**2 - x**2),
-    "fourier": lambda: between(lambda x: torch.fft.fft(x).abs()), "sort": lambda: between(lambda x: x.sort(1).values),
-    "top": lambda: between(lambda x: x.topk(4).values, 4), "max": lambda: between(lambda x: x.view(-1, 4, 4).max(2).values, 4),
-    "pairs": lambda: between(lambda x: torch.cdist(x.view(-1, 4, 4), x.view(-1, 4, 4)).flatten(1)),
-    "attention": lambda: Net(attended, **qkv()), "einsum": lambda: Net(attended_by_einsum, **qkv()),
-    "multihead": lambda: Net(lambda n, x: n["head"](n["mha"](*[n["embed"](rows(x))] * 3)[0].mean(1)), embed=nn.Linear(8, 8),
-                             mha=nn.MultiheadAttention(8, 2, batch_first=True), head=nn.Linear(8, 3)),
-    "encoder": lambda: Net(lambda n, x: n["head"](n["enc"](rows(x)).mean(1)), enc=nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
-                           head=nn.Linear(8, 3)),
-    "gru": lambda: Net(recurrent, rnn=nn.GRU(8, 4, batch_first=True), head=nn.Linear(4, 3)),
-    "lstm": lambda: Net(recurrent, rnn=nn.LSTM(8, 4, 2, batch_first=True, bidirectional=True), head=nn.Linear(8, 3)),
-    "standardised": lambda: Net(standardised, a=nn.Conv2d(1, 4, 3, bias=False), b=nn.Linear(4, 3)),
-    "dynamic": lambda: Net(dynamic, w=nn.Linear(64, 12), a=nn.Linear(64, 4)),
-    "bilinear": lambda: Net(lambda n, x: n["b"](n["a"](x.flatten(1)), n["a"](x.flatten(1))), a=nn.Linear(64, 4), b=nn.Bilinear(4, 4, 3)),
-    "transposed": lambda: nn.Sequential(nn.Conv2d(1, 4, 3, 2, 1), nn.ConvTranspose2d(4, 4, 2, 2), nn.BatchNorm2d(4), nn.AdaptiveMaxPool2d(1),
-                                        nn.Flatten(), nn.Linear(4, 3)),
-    "shuffled": lambda: nn.Sequential(nn.Conv2d(1, 16, 3, padding=2, dilation=2), nn.PixelShuffle(2), nn.Conv2d(4, 8, 3, groups=2), nn.InstanceNorm2d(8),
-                                      nn.MaxPool2d(3, 2, ceil_mode=True), nn.Flatten(), nn.LazyLinear(3)),
-    "weight_norm": lambda: nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(64, 8)), nn.ReLU(), nn.Linear(8, 3)),
-    "spectral_norm": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8)), nn.Linear(8, 3)),
-    "vit": lambda: VisionTransformer(8, 4, 2, 2, 8, 16, num_classes=3),
-    "swin_v2": lambda: SwinTransformer([2, 2], 8, [2, 2], [2, 2], [2, 2], num_classes=3, block=SwinTransformerBlockV2,
-                                       downsample_layer=PatchMergingV2),
-}  # fmt: skip
-
-
-def built(name):
-    torch.manual_seed(0)
-    model = NETWORKS[name]()
-    shape = (3, 8, 8) if name in ("vit", "swin_v2") else IMAGE
-    with torch.no_grad():
-        model.eval()(torch.zeros(2, *shape))
-    return model, add_masks(model), shape
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_a_dense_network_acts_in_every_weight_and_a_pruned_one_agrees_with_its_verdict(name):
-    model, prunables, shape = built(name)
-    live = find_paths(model, prunables, shape).live
-    assert [n for n, t in live.items() if not t.all()] == []
-    draws = torch.Generator().manual_seed(1)
-    for density in (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0):
-        for p in prunables:
-            p.mask.copy_(torch.rand(p.mask.shape, generator=draws) < density)
-        live = find_paths(model, prunables, shape).live
-        assert all(bool((live[p.name] <= (p.mask != 0)).all()) for p in prunables)
-        assert has_path(model, prunables, shape) == any(bool(live[p.name].any()) for p in prunables), density
-    for p in prunables[:-1]:
-        p.mask.fill_(1)
-    assert not has_path(model, prunables, shape) or name == "dynamic"  # whose last layer is one of two ways
 
 
 def live_of(model, shape, **masks):
