@@ -139,11 +139,16 @@ class Companions:
     Attributes:
         strict: whether a gate opens nothing where the tensor that it multiplies does not depend on the image.
         gated: whether this made a difference to any operation.
+        constants: whether the numbers of a constant that is joined to the image's, such as a class token or coordinates, are
+            reached as those are.
+        joined: whether there is such a constant.
         ends, names: the units of layers, and the names of parameters (see `Models/flow.py`).
     """
 
     strict: bool
     gated: bool
+    constants: bool
+    joined: bool
     ends: list[tuple[str, torch.Tensor]]
     names: dict[Node, str]
 
@@ -162,3 +167,13 @@ class Companions:
     def factor(self, value: Any) -> torch.Tensor | None:
         """Return the companion of a tensor made of parameters; None, which lets everything through, for any other value."""
         return self.of(value) if isinstance(value, Node) and not self.is_signal(value) else None
+
+    def beside(self, value: Node) -> torch.Tensor:
+        """Return the companion of a constant that is joined to numbers that depend on the image."""
+        self.joined = True
+        if not self.constants:
+            return torch.zeros(value.shape, device=value.device)
+        if (made := self.factor(value)) is not None:
+            return made
+        values = value.value
+        return torch.ones(value.shape, device=value.device) if values is None else (values != 0).to(torch.float32)

@@ -48,7 +48,8 @@ class Paths:
 def find_paths(model: nn.Module, prunables: Sequence[Prunable], input_shape: tuple[int, ...]) -> Paths:
     """Follow the paths of kept weights through `model` for images of `input_shape`; the network does not change.
 
-    BatchNorm passes each unit on by itself; in other norms a path leads from every unit to all that are normalised with it. Of
+    A constant that the network joins to numbers of the image, such as a class token, leads to the output as these do. BatchNorm
+    passes each unit on by itself; in other norms a path leads from every unit to all that are normalised with it. Of
     parameters outside layers and norms that have no mask all entries are live. All kept entries are live in a network whose
     forward pass fails, and in one that hands numbers which depend on the image to Python or numpy.
     """
@@ -59,11 +60,16 @@ def find_paths(model: nn.Module, prunables: Sequence[Prunable], input_shape: tup
             leaves = _leaves(model, masks)
             flow = follow(tape, _expanded(model, leaves))
             gradients, heard = _gradients(flow, leaves)
+            if flow.joined and (output := flow.output()) is not None:
+                more = _gradients(Flow(tape, _expanded(model, leaves), flow.strict, constants=True), leaves)
+                reached = (output > 0).any()  # a network without a path of the image's is constant
+                gradients = {name: gradient + more[0][name] * reached for name, gradient in gradients.items()}
+                heard = {name: units | (more[1][name] & reached) for name, units in heard.items()}
     except FAILURES as error:
         if out_of_memory(error):
             raise
         return Paths({n: _kept(t, masks.get(n)) for n, t in model.named_parameters()}, {})
-    unused = frozenset(leaves) - tape.used()
+    unused = frozenset() if tape.leaving else frozenset(leaves) - tape.used()
     left = flow.left()
     live: dict[str, torch.Tensor] = {}
     tensors, owners = dict(model.named_parameters()), _owners(model)

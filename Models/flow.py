@@ -46,9 +46,10 @@ class Flow(Companions):
         ends: for each product with the weight of a layer the parameter's name and a zero that was added to each of its units.
     """
 
-    def __init__(self, tape: Tape, connections: Mapping[str, torch.Tensor], strict: bool = True) -> None:
+    def __init__(self, tape: Tape, connections: Mapping[str, torch.Tensor], strict: bool = True, constants: bool = False) -> None:
         """Follow `tape`; `connections` are the companions of the parameters, by full name."""
         self.tape, self.strict, self.gated = tape, strict, False
+        self.constants, self.joined = constants, False
         self.ends: list[tuple[str, torch.Tensor]] = []
         self.names = {node: name for name, node in tape.parameters.items()}
         self._found: dict[Node, torch.Tensor | partial[torch.Tensor]] = {

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from Models.companions import Companions, reached, total_of
-from Models.operations import AVERAGING, INDEXED, PLACING, POINTWISE, REDUCING, SPREADING
+from Models.operations import AVERAGING, INDEXED, JOINING, PLACING, POINTWISE, REDUCING, SPREADING
 from Models.tape import Node, Step, nodes_in
 
 
@@ -64,6 +64,8 @@ def _place(companions: Companions, step: Step) -> Any:
             if value.value is not None and not value.value.is_floating_point():
                 return value.value
             found = companions.signal(value) if imaged else companions.factor(value)
+            if found is None and imaged and step.name in JOINING:
+                return companions.beside(value)
             return (torch.zeros if imaged else torch.ones)(value.shape, device=value.device) if found is None else found
         return type(value)(swap(v) for v in value) if isinstance(value, list | tuple) else value
 

@@ -15,6 +15,7 @@ PLACING = frozenset({
     "index_copy", "slice_scatter", "select_scatter", "diagonal_scatter",
     "block_diag", "diag_embed", "repeat_interleave", "unsafe_split", "unsafe_split_with_sizes", "copy",
 })  # fmt: skip
+JOINING = frozenset({"cat", "stack"})  # of these the ones that join tensors
 # Of these the ones that read places from a tensor -> the argument with the places.
 INDEXED = {
     "index": 1, "_unsafe_index": 1, "gather": 2, "take": 1, "index_select": 2, "repeat_interleave": -1, "index_put": 1,

@@ -87,7 +87,7 @@ class Tape:
         image: the node of the image.
         parameters: the node of every parameter, by full name.
         steps: the operations.
-        leaving: nodes whose numbers became numbers of Python or numpy, where nothing can follow them.
+        leaving: nodes whose numbers became numbers of Python or numpy, or decided on a shape, where nothing can follow them.
         output: the network's first output; None where it puts out no tensor.
     """
 
@@ -190,6 +190,12 @@ class _Recorder(TorchDispatchMode):
             return type(value)(self._swapped(v) for v in value)
         return value
 
+    def _deciding(self, name: str, args: tuple[Any, ...]) -> list[Node]:
+        """List the arguments whose numbers, of the image, decide how many numbers an operation returns."""
+        masks = (torch.bool, torch.uint8)
+        tensors = tensors_in(args) if name != "index" else (t for t in tensors_in(args[1]) if t.dtype in masks)
+        return [node for node in map(self.node, tensors) if node.root.source is Source.IMAGE]
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
@@ -205,6 +211,8 @@ class _Recorder(TorchDispatchMode):
         if source is Source.CONSTANT or func.overloadpacket.__name__ in MAKING:
             return func(*args, **kwargs)
         given, named = self._swapped(args), {name: self._swapped(value) for name, value in kwargs.items()}
+        if torch.Tag.dynamic_output_shape in func.tags:
+            self.tape.leaving.extend(self._deciding(func.overloadpacket.__name__, args))
         shape = RESULT_SHAPES.get(func.overloadpacket.__name__)
         if source is Source.IMAGE and shape is not None:
             results: Any = args[0].new_zeros(shape(*args))

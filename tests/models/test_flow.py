@@ -31,12 +31,16 @@ def test_attention_by_hand():
     found = live_of(net, (3, 1), head=[[0, 1]], v=[[1], [0]])  # the average of constants is no path
     assert [found[f"layers.{m}.weight"] for m in "qkv"] == [[[1], [1]], [[1], [1]], [[0], [0]]]  # the weights may move its bias
     found = live_of(net, (3, 1), head=[[1, 1]], v=[[1], [0]], q=[[0], [1]])
-    assert [found[f"layers.{m}.weight"] for m in "qkv"] == [[[0], [1]], [[1], [1]], [[1], [0]]] and found["layers.head.weight"] == [[1, 0]]
+    assert [found[f"layers.{m}.weight"] for m in "qkv"] == [[[0], [1]], [[1], [1]], [[1], [0]]] and found[
+        "layers.head.weight"
+    ] == [[1, 0]]
 
 
 def test_a_gate_is_a_path_where_no_other_is_left():
     """What it multiplies may be a constant, as here a bias: the network is not constant."""
-    net = Net(lambda n, x: n["out"](n["a"](x) * n["gate"](x).sigmoid()), a=nn.Linear(2, 2), gate=nn.Linear(2, 2), out=nn.Linear(2, 1))
+    net = Net(
+        lambda n, x: n["out"](n["a"](x) * n["gate"](x).sigmoid()), a=nn.Linear(2, 2), gate=nn.Linear(2, 2), out=nn.Linear(2, 1)
+    )
     prunables = add_masks(net)
     prunables[0].mask.zero_()
     prunables[1].mask.copy_(torch.tensor([[1.0, 0], [0, 0]]))
@@ -96,7 +100,9 @@ def test_a_network_that_cannot_run_keeps_all_its_weights():
     assert find_paths(model, prunables, (2,)).live["weight"].tolist() == [[False, True]] and has_path(model, prunables, (2,))
 
 
-@pytest.mark.parametrize("leave", [lambda x: x.item(), lambda x: x.tolist(), lambda x: x.numpy().sum(), lambda x: 1.0 if x else 0.0])
+@pytest.mark.parametrize(
+    "leave", [lambda x: x.item(), lambda x: x.tolist(), lambda x: x.numpy().sum(), lambda x: 1.0 if x else 0.0]
+)
 def test_numbers_that_leave_torch_keep_all_weights(leave):
     model = nn.Sequential(nn.Linear(1, 2), Lambda(lambda x: torch.ones(1, 2) * leave(x.sum())), nn.Linear(2, 1))
     assert live_of(model, (1,), **{"2": [[1, 0]]})["0.weight"] == [[1], [1]]
@@ -106,7 +112,11 @@ def test_numbers_that_leave_torch_keep_all_weights(leave):
 
 def test_any_parameter_can_be_masked():
     """Weights of recurrent layers and of attention's inputs, which are kept as far as their masks do."""
-    layers = {"rnn": nn.GRU(8, 4, batch_first=True), "mha": nn.MultiheadAttention(4, 2, batch_first=True), "head": nn.Linear(4, 3)}
+    layers = {
+        "rnn": nn.GRU(8, 4, batch_first=True),
+        "mha": nn.MultiheadAttention(4, 2, batch_first=True),
+        "head": nn.Linear(4, 3),
+    }
     net = Net(lambda n, x: n["head"](n["mha"](*[n["rnn"](rows(x))[0]] * 3)[0].mean(1)), **layers)
     prunables = []
     for module, name, param in (("rnn", "layers.rnn", "weight_ih_l0"), ("mha", "layers.mha", "in_proj_weight")):
@@ -119,7 +129,9 @@ def test_any_parameter_can_be_masked():
     live = find_paths(net, prunables, IMAGE).live
     assert all(torch.equal(live[p.name], p.mask != 0) for p in prunables) and has_path(net, prunables, IMAGE)
     prunables[0].mask.zero_()
-    assert not has_path(net, prunables, IMAGE) and not any(find_paths(net, prunables, IMAGE).live[p.name].any() for p in prunables)
+    assert not has_path(net, prunables, IMAGE) and not any(
+        find_paths(net, prunables, IMAGE).live[p.name].any() for p in prunables
+    )
 
 
 def test_weights_that_evaluation_does_not_use_are_named_and_not_counted():

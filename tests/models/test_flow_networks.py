@@ -13,6 +13,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 from Models.effective import find_paths
 from Models.masking import add_masks
 from Models.reach import has_path
+from Utils.measure.counting import compression_table, effective_density, unused
 
 
 def between(function, width=16):
@@ -46,6 +47,28 @@ def recurrent(n, x):
     return n["head"](n["rnn"](rows(x))[0][:, -1])
 
 
+def class_token(n, x):
+    """A token that no image changes asks the patches."""
+    rest = n["embed"](rows(x))
+    x = torch.cat([n["token"].weight.expand(len(x), 1, 8), rest], 1)
+    weights = (n["q"](x[:, :1]) @ n["k"](x).transpose(1, 2)).softmax(-1)
+    return n["head"]((weights @ n["v"](x))[:, 0])
+
+
+def coordinates(n, x):
+    places = torch.linspace(0.1, 1, 8).expand(len(x), 1, 8, 8)
+    return n["b"](n["a"](torch.cat([x, places], 1)).relu().mean((2, 3)))
+
+
+def routed(n, x):
+    x = n["a"](x.flatten(1)).relu()
+    chosen, found = n["gate"](x).argmax(1), torch.zeros(len(x), 8)
+    for i, layer in enumerate((n["b"], n["c"])):
+        places = torch.where(chosen == i)[0]
+        found[places] = layer(x[places])
+    return n["head"](found)
+
+
 def qkv():
     return {"embed": nn.Linear(8, 8), "qkv": nn.Linear(8, 24), "head": nn.Linear(8, 3)}
 
@@ -74,6 +97,8 @@ NETWORKS = {
                                       nn.MaxPool2d(3, 2, ceil_mode=True), nn.Flatten(), nn.LazyLinear(3)),
     "weight_norm": lambda: nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(64, 8)), nn.ReLU(), nn.Linear(8, 3)),
     "spectral_norm": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8)), nn.Linear(8, 3)),
+    "class token": lambda: Net(class_token, token=nn.Embedding(1, 8), **{n: nn.Linear(8, 3 if n == "head" else 8) for n in ("embed", "q", "k", "v", "head")}),
+    "coordinates": lambda: Net(coordinates, a=nn.Conv2d(2, 4, 3), b=nn.Linear(4, 3)),
     "vit": lambda: VisionTransformer(8, 4, 2, 2, 8, 16, num_classes=3),
     "swin_v2": lambda: SwinTransformer([2, 2], 8, [2, 2], [2, 2], [2, 2], num_classes=3, block=SwinTransformerBlockV2,
                                        downsample_layer=PatchMergingV2),
@@ -104,3 +129,19 @@ def test_a_dense_network_acts_in_every_weight_and_a_pruned_one_agrees_with_its_v
     for p in prunables[:-1]:
         p.mask.fill_(1)
     assert not has_path(model, prunables, shape) or name == "dynamic"  # whose last layer is one of two ways
+
+
+def test_layers_that_the_image_chooses_keep_all_weights_and_none_is_unused():
+    net = Net(routed, a=nn.Linear(64, 8), gate=nn.Linear(8, 2), b=nn.Linear(8, 8), c=nn.Linear(8, 8), head=nn.Linear(8, 3))
+    prunables = add_masks(net)
+    table = compression_table(net, prunables, [p.mask for p in prunables], IMAGE)
+    assert effective_density(table) == 1 and unused(table) == {}
+
+
+def test_a_class_token_alone_is_no_path():
+    net = NETWORKS["class token"]()
+    prunables = add_masks(net)
+    next(p for p in prunables if p.module_name.endswith("embed")).mask.zero_()
+    assert not has_path(net, prunables, IMAGE) and not any(
+        find_paths(net, prunables, IMAGE).live[p.name].any() for p in prunables
+    )
