@@ -13,7 +13,6 @@ layer without live units, the outputs of the network, and channels that a layer 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +22,7 @@ from torch_pruning import BasePruningFunc
 from torch_pruning.dependency import Group
 from torch_pruning.ops import OPTYPE
 
-from Models.difference import largest_difference
+from Models.difference import copied, largest_difference
 from Models.effective import Paths
 from Models.flow import FAILURES
 from Models.layer_graph import LayerGraph, layer_graph
@@ -147,9 +146,11 @@ def _cut(
 def _places_for_values(model: nn.Module, prunables: Sequence[Prunable]) -> nn.Module:
     """Copy `model` without masks, each float tensor filled with its own flat places; float64 is exact below 2^53."""
     for name, module in model.named_modules():
-        if held := [key for key, value in vars(module).items() if isinstance(value, torch.Tensor) and not value.is_leaf]:
+        own = module._parameters.keys()
+        computed = [key for key, value in vars(module).items() if isinstance(value, torch.Tensor) and not value.is_leaf]
+        if held := [key for key in computed if own.isdisjoint({f"{key}_orig", f"{key}_v"})]:  # other than by torch's hooks
             raise RuntimeError(f"its layer {name} holds {held[0]}, a tensor computed from a parameter")
-    index = copy.deepcopy(model).double()
+    index = copied(model).double()
     for p in prunables:
         if type(p.module).__module__.startswith(OWN):  # others may multiply by their masks themselves
             delattr(index.get_submodule(p.module_name), f"{p.param}_mask")

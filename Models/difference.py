@@ -20,9 +20,15 @@ def largest_difference(large: nn.Module, small: nn.Module, images: torch.Tensor)
     worst = 0.0
     for training in (False, True):
         with float64():
-            a, b = (_outputs(copy.deepcopy(network).double(), images.double(), training) for network in (large, small))
+            a, b = (_outputs(copied(network).double(), images.double(), training) for network in (large, small))
         worst = max(worst, float((a - b).abs().amax() / a.abs().amax().clamp(min=1e-300)))
     return worst
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """Copy a network, also one whose hooks keep a weight that they have computed, as those of `torch.nn.utils.weight_norm`."""
+    tensors = (value for module in network.modules() for value in vars(module).values() if isinstance(value, torch.Tensor))
+    return copy.deepcopy(network, {id(tensor): tensor.detach().clone() for tensor in tensors if not tensor.is_leaf})
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 
 import torch
 from torch import nn
@@ -69,13 +70,18 @@ def _hint(output: object, wanted: list[int]) -> str:
             return ": let its forward keep the batch's dimension, as squeeze() without a number removes it"
         return ""
     fitting = [key for key, part, _ in _parts(output) if _fits(part, wanted)]
-    return f": let its forward return only output[{fitting[0]!r}]" if fitting else ""
+    if not fitting:
+        return ""
+    plain = is_dataclass(output) and not isinstance(output, Mapping)
+    return f": let its forward return only output{f'.{fitting[0]}' if plain else f'[{fitting[0]!r}]'}"
 
 
 def _parts(output: object) -> list[tuple[object, object, bool]]:
-    """Return (key, part, whether the key is a name) for each part of a tuple, list or dictionary."""
+    """Return (key, part, whether the key is a name) for each part of a tuple, list, dictionary or dataclass."""
     if isinstance(output, Mapping):
         return [(key, part, True) for key, part in output.items()]
+    if is_dataclass(output):
+        return [(field.name, getattr(output, field.name, None), True) for field in fields(output)]
     if isinstance(output, tuple | list):
         return [(i, part, False) for i, part in enumerate(output)]
     return []

@@ -84,6 +84,14 @@ def one_weight():
     return layers
 
 
+def hooked():
+    """Layers whose weights old hooks compute, and keep with their gradients."""
+    layers = nn.utils.weight_norm(nn.Linear(192, 16)), nn.utils.spectral_norm(nn.Linear(16, 16))
+    for layer in layers:
+        layer(torch.ones(1, layer.in_features))
+    return layers
+
+
 OTHERS = {
     "pixel_shuffle": lambda: Net(lambda a, b, f, x: f(F.relu(b(F.relu(F.pixel_shuffle(a(x), 2)))).mean((2, 3))), conv(3, 16), conv(4, 8), nn.Linear(8, 3)),
     "standardised": lambda: Net(lambda a, b, f, x: f(F.relu(b(F.relu(a(x)))).mean((2, 3))), Standardised(3, 8, 3), conv(8, 8), nn.Linear(8, 3)),
@@ -94,6 +102,7 @@ OTHERS = {
     "shared": lambda: Net(lambda a, b, f, x: f(F.relu(b(F.relu(b(F.relu(a(x)))))).mean((2, 3))), conv(3, 8), conv(8, 8), nn.Linear(8, 3)),
     "gate": lambda: Net(lambda a, g, f, x: f((F.relu(a(x)) * g(x.mean((2, 3))).sigmoid()[..., None, None]).mean((2, 3))), conv(3, 8), nn.Linear(3, 8), nn.Linear(8, 3)),
     "weight norm": lambda: Net(lambda a, b, x: b(F.relu(a(x.flatten(1)))), nn.utils.parametrizations.weight_norm(nn.Linear(192, 16)), nn.Linear(16, 3)),
+    "computed by hooks": lambda: Net(lambda a, b, c, x: c(F.relu(b(F.relu(a(x.flatten(1)))))), *hooked(), nn.Linear(16, 3)),
     "recurrent": lambda: Net(lambda a, r, f, x: f(r(F.relu(a(x)).flatten(2))[0][:, -1]), conv(3, 8), nn.GRU(64, 8, batch_first=True), nn.Linear(8, 3)),
     "maxima": lambda: Net(maxima, conv(3, 8), conv(8, 8), nn.Linear(8, 3)),
     "residuals to centres": lambda: Net(centres, conv(3, 8), nn.Conv2d(8, 4, 1), nn.Linear(32, 3)),
