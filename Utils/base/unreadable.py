@@ -49,6 +49,8 @@ def cause_of(file: Path, error: Exception) -> str:
         return _pickle_cause(error) or f"is cut off or damaged ({size} bytes): it was not written or copied to its end"
     if head[0] == 0x80 and len(head) > 1 and head[1] <= 5:
         return "is a pickle that torch.save did not write: load it where it was made, and save its tensors with torch.save"
+    if head[8:10] == b'{"' and (header := int.from_bytes(head[:8], "little")) > size - 8:
+        return f"is cut off or damaged ({size} bytes): it begins like a file of safetensors, of which the header has {header}"
     if _is_text(head):
         return f"is a text file, not a checkpoint (it begins {one_line(head[:30].decode('utf-8', 'replace'))!r})"
     return f"is not a file of torch.save (it begins with the bytes {head[:8].hex(' ')})"

@@ -115,8 +115,16 @@ def test_objects_beside_the_weights_are_skipped_and_named(tmp_path, monkeypatch)
     monkeypatch.delitem(sys.modules, module.__name__)
     found = read_checkpoint(tmp_path / "w.pt")
     values = found.beside
-    assert (values["best"], values["epoch"], values["good"], dict(values["counts"]), dict(values["cfg"])) == (2.5, 7, True, {"a": 1}, {"x": 1})
-    assert values["history"].tolist() == [[0, 1, 2], [3, 4, 5]] and "argparse.Namespace(lr=0.5, out=pathlib." in str(values["args"])
+    assert (values["best"], values["epoch"], values["good"], dict(values["counts"]), dict(values["cfg"])) == (
+        2.5,
+        7,
+        True,
+        {"a": 1},
+        {"x": 1},
+    )
+    assert values["history"].tolist() == [[0, 1, 2], [3, 4, 5]] and "argparse.Namespace(lr=0.5, out=pathlib." in str(
+        values["args"]
+    )
     (note,) = found.notes
     assert "skipped args (argparse.Namespace), when (datetime.date), own (a_module_of_theirs.Theirs) and 2 more" in note
     assert module.__name__ not in sys.modules

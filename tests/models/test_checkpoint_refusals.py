@@ -105,3 +105,6 @@ def test_safetensors_are_read(tmp_path):
     (tmp_path / "w.safetensors").write_bytes((tmp_path / "w.safetensors").read_bytes()[:-3])
     with pytest.raises(Refused, match=r"w.safetensors is a damaged file of safetensors: "):
         read_checkpoint(tmp_path / "w.safetensors")
+    (tmp_path / "w.safetensors").write_bytes((tmp_path / "w.safetensors").read_bytes()[:40])
+    with pytest.raises(Refused, match=r"w.safetensors is cut off or damaged \(40 bytes\): it begins like a file of safetensors"):
+        read_checkpoint(tmp_path / "w.safetensors")

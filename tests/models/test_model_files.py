@@ -100,6 +100,8 @@ def test_user_network_refused(user_file, function, words):
 
 
 RELATIVE = """
+from dataclasses import dataclass
+import torch
 from torch import nn
 def named(shape, classes):
     from .blocks import Block, Other as O
@@ -114,6 +116,11 @@ def spread(shape, classes): return nn.DataParallel(nn.Sequential(body(), nn.Line
 def inside(shape, classes): return nn.Sequential(nn.DataParallel(body()), nn.DataParallel(nn.DataParallel(nn.Linear(5, classes))))
 def two(shape, classes): return Returns(lambda y: (y, y))
 def named_outputs(shape, classes): return Returns(lambda y: {"features": y[:, :2], "logits": y})
+@dataclass
+class Output:
+    features: torch.Tensor
+    logits: torch.Tensor
+def in_fields(shape, classes): return Returns(lambda y: Output(y[:, :2], y))
 def listed(shape, classes): return Returns(lambda y: [y.sum(), y])
 def map_left(shape, classes): return Returns(lambda y: y[:, :, None, None])
 def squeezed(shape, classes): return Returns(lambda y: y.squeeze())
@@ -128,15 +135,16 @@ class Returns(nn.Module):
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        ("named", r"\(line 4\): `from .blocks import Block, Other as O` is .*: write `from blocks import Block, Other as O`$"),
+        ("named", r"\(line 6\): `from .blocks import Block, Other as O` is .*: write `from blocks import Block, Other as O`$"),
         ("alone", "write `import blocks`$"),
         ("above", r"write `from common.blocks import Block`, and start the program with PYTHONPATH=\S+$"),
         (
             "neighbour",
-            r"\(line 10\): `from .blocks import Block` in \S+asks.py, line 1, is .*: write `from blocks import Block`$",
+            r"\(line 12\): `from .blocks import Block` in \S+asks.py, line 1, is .*: write `from blocks import Block`$",
         ),
         ("two", r"into a tuple \(\[1, 10\], \[1, 10\]\), not into \[1, 10\]: let its forward return only output\[0\]$"),
         ("named_outputs", r"a dict \(features \[1, 2\], logits \[1, 10\]\), .*: let its forward return only output\['logits'\]$"),
+        ("in_fields", r"a Output \(features \[1, 2\], logits \[1, 10\]\), .*: let its forward return only output.logits$"),
         ("listed", r"a list \(\[\], \[1, 10\]\), .* return only output\[1\]$"),
         ("map_left", r"\[1, 10, 1, 1\], not into \[1, 10\]: let its forward return output.flatten\(1\)$"),
         ("squeezed", r"into \[10\], not into \[1, 10\]: .* squeeze\(\)"),
