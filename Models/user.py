@@ -83,6 +83,8 @@ def _read(file: str, name: str) -> bytes:
 
 def _function(module: ModuleType, function_name: str, name: str) -> Callable[[InputShape, int], object]:
     function = getattr(module, function_name, None)
+    if isinstance(function, nn.Module):
+        raise Refused(f"--model {name} is a network itself: name a function (input_shape, num_classes) that returns it")
     if callable(function):
         return function
     own = [key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == module.__name__]

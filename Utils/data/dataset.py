@@ -13,7 +13,7 @@ from Utils.data import batches, sharding
 from Utils.data.catalogue import Facts, folder_of
 from Utils.data.reading import Contents
 
-FAINT = 1 / 64  # standard deviation of pixels / 255 below which images are hardly visible
+FAINT = 1 / 32  # standard deviation of pixels / 255 below which images are hardly visible
 
 
 class Dataset:

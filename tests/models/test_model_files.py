@@ -51,7 +51,7 @@ def empty(shape, classes): return nn.Sequential(nn.Flatten())
 def raises(shape, classes): raise KeyError("first\\nsecond")
 def leaves(shape, classes): raise SystemExit(3)
 def no_arguments(): return None
-NUMBER = 3
+NUMBER, made = 3, nn.Linear(3, 3)
 """
 
 
@@ -82,6 +82,7 @@ def test_user_network(user_file):
     [
         ("missing", "no function missing; its functions: Config, Net, empty, flat, leaves, no_arguments, nothing"),
         ("NUMBER", "no function NUMBER"),
+        ("made", r"is a network itself: name a function \(input_shape, num_classes\)"),
         ("", "no function"),
         ("flat", "images of 1x28x28: .*784"),
         ("wrong_classes", r"\[1, 11\], not into \[1, 10\]"),
@@ -235,10 +236,7 @@ def spoil(kind, state, file):
     return ["fc.bias_mask", "[7]"]
 
 
-KINDS = ["missing", "unexpected", "shape", "mask"]
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["missing", "unexpected", "shape", "mask"])
 def test_unfit_weights_are_refused_and_change_nothing(tmp_path, kind):
     file, model = tmp_path / "w.pt", small(2)
     before = copy.deepcopy(model.state_dict())
