@@ -17,6 +17,7 @@ from Utils.base.errors import RunFailed
 from Utils.base.seeds import derive
 from Utils.compute import processes
 from Utils.compute.clock import Clock
+from Utils.compute.graphs import Graphs
 from Utils.compute.precision import Precision
 from Utils.data.sharding import batch_sizes
 from Utils.training.early_stopping import VALIDATION, best_index, is_over
@@ -76,6 +77,7 @@ class Training:
         self.epochs = epochs
         self.scheduler = make_schedule(self.optimizer, options, epochs)
         self.precision = Precision.of(options.quantization, network.device)
+        self.device = network.device
         self.rows: list[tuple[float | None, ...]] = []
         self.columns = COLUMNS + (VALIDATION if self.data.val_size else ())
         self.patience = options.patience
@@ -107,6 +109,8 @@ class Training:
         """
         bar = tqdm(total=epochs, initial=max(self.epoch, 0), desc=self.phase, unit="epoch", leave=False, disable=None)
         model = processes.parallel(self.model)
+        alone = model is self.model and self.precision.scaler is None and bool(self.optimizer.defaults.get("fused"))
+        self._graphs = Graphs(self.device, wanted=alone and not self.options.no_graph)
         with bar:
             while self.epoch < epochs and not (whole and self.over):
                 self._next(model, self.epoch + 1, epochs)
@@ -128,7 +132,7 @@ class Training:
             self.scheduler.step()
             seconds = lap.seconds
         with self.clock("eval"):
-            tested = evaluate(self.model, self.data.test_batches(self.options.test_batch_size, share), self.precision)
+            tested = evaluate(self.model, self.data.test_batches(self.options.test_batch_size, share), self.precision, self._graphs)
             validated = self._validate(share)
         self.rows.append((epoch, train_loss, *tested, lr, seconds, *validated))
         if self.patience and best_index(self._accuracies()) == len(self.rows) - 1:
@@ -142,7 +146,8 @@ class Training:
         """Return loss and accuracy over the images held out, if there are any."""
         if not self.data.val_size:
             return ()
-        return evaluate(self.model, self.data.val_batches(self.options.test_batch_size, share), self.precision)[:2]
+        batches = self.data.val_batches(self.options.test_batch_size, share)
+        return evaluate(self.model, batches, self.precision, self._graphs)[:2]
 
     def _accuracies(self) -> list[float]:
         return [row[self.columns.index("val_top1")] for row in self.rows] if self.patience else []
@@ -153,7 +158,8 @@ class Training:
         torch.manual_seed(derive(seed, self.order, epoch, *([rank] if rank else [])))  # dropout's draws
         batches = self.data.train_batches(batch_size, seed, self.order, epoch, share)
         sizes = batch_sizes(self.data.train_size, batch_size) if count > 1 else None
-        loss = train_epoch(model, self.optimizer, batches, sizes, self.precision, self._after_step(epoch)).item()
+        after_step = self._after_step(epoch)
+        loss = train_epoch(model, self.optimizer, batches, sizes, self.precision, after_step, self._graphs).item()
         processes.follow_statistics(self.model)
         return processes.add_up([loss])[0] / count
 

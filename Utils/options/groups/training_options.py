@@ -46,6 +46,14 @@ class TrainingOptions:
         paces=True,
         step_time=True,
     )
+    no_graph: bool = option(
+        "train",
+        "on a GPU, start each kernel of a step by itself instead of replaying a CUDA graph: the same numbers, slower",
+        False,
+        None,
+        affects=Affects.NOTHING,
+        late=True,
+    )
     val_fraction: float = option(
         "held out", "share of the training images that is held out and tested after each epoch", 0.0, number(0, below=1)
     )

@@ -1,0 +1,146 @@
+"""CUDA graphs: work on a card that is recorded once and then replayed as a whole.
+
+A replay runs the recorded kernels on the same memory, so that its numbers have the same bits. It saves the time in which the
+processor starts each kernel, which for small networks is most of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from Utils.base.text import one_line
+
+WARM_UP = 3  # real runs before a capture: the kernels are loaded, and the optimizer has made its state
+Work = Callable[[torch.Tensor, torch.Tensor], None]
+
+
+def can_capture(device: torch.device) -> bool:
+    """Tell whether work on `device` can be captured: on CUDA only."""
+    return device.type == "cuda"
+
+
+class Capture:
+    """A recorded piece of work on a card.
+
+    Args:
+        work: is called once, now, and runs nothing; only its kernels are noted.
+        stream: the stream on which the work ran before.
+        pool: the memory of earlier captures that never run at the same time; None for memory of its own.
+    """
+
+    def __init__(self, work: Callable[[], None], stream: torch.cuda.Stream | None, pool: Any) -> None:
+        graph = torch.cuda.CUDAGraph()
+        # Other threads, such as one that pins memory, go on while this one captures.
+        with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+            work()
+        self.pool, self.replay = graph.pool(), graph.replay
+
+
+@dataclass
+class _Shape:
+    """A kind of work on batches of one shape: how often it ran, and its capture with the tensors that a replay reads."""
+
+    runs: int = 0
+    capture: Capture | None = None
+    images: torch.Tensor | None = None
+    labels: torch.Tensor | None = None
+    gradients: list[torch.Tensor | None] = field(default_factory=list)
+
+
+class Graphs:
+    """The graphs of one training: for each kind of work and each shape of a batch one, after the first runs.
+
+    Captured work may write to tensors that outlast it only, such as parameters and `sums`. What cannot be captured runs without
+    a graph from then on, which a NOTE says. Runs before a capture are real ones, so that nothing has to be put back.
+
+    Args:
+        device: the device of the network.
+        wanted: whether graphs are wanted (`--no-graph`) and fit the training.
+    """
+
+    def __init__(self, device: torch.device, wanted: bool = True) -> None:
+        self.device = device
+        self.active = wanted and can_capture(device)
+        self._stream = torch.cuda.Stream(device) if self.active and device.type == "cuda" else None
+        self._pool: Any = None
+        self._shapes: dict[tuple[Any, ...], _Shape] = {}
+        self._sums: dict[str, torch.Tensor] = {}
+        self._rates: dict[int, torch.Tensor] = {}
+
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """Run work on the stream of these graphs. cuBLAS keeps memory for each stream, so that captures must not share one."""
+        if self._stream is None:
+            yield
+            return
+        outer = torch.cuda.current_stream(self.device)
+        self._stream.wait_stream(outer)
+        try:
+            with torch.cuda.stream(self._stream):
+                yield
+        finally:
+            outer.wait_stream(self._stream)
+
+    def sums(self, kind: str, count: int = 1) -> torch.Tensor:
+        """Return the sums that work of `kind` adds to, float64 [count] on the device, set to zero."""
+        if kind not in self._sums:
+            self._sums[kind] = torch.zeros(count, dtype=torch.float64, device=self.device)
+        return self._sums[kind].zero_()
+
+    def rate(self, place: int, value: float) -> torch.Tensor:
+        """Return the learning rate of an optimizer's group, float32 on the device, set to `value`."""
+        if place not in self._rates:
+            self._rates[place] = torch.zeros((), device=self.device)
+        return self._rates[place].fill_(value)
+
+    def run(
+        self,
+        kind: str,
+        work: Work,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        parameters: Sequence[torch.nn.Parameter] = (),
+    ) -> None:
+        """Do `work` on a batch, by a replay where it was captured; afterwards `parameters` have the gradients of this batch.
+
+        The first shape of a kind runs `WARM_UP` times before its capture, others once.
+        """
+        if not self.active:
+            return work(images, labels)
+        key = (kind, *images.shape)
+        first = not any(other[0] == kind for other in self._shapes)
+        shape = self._shapes.setdefault(key, _Shape(runs=0 if first else WARM_UP - 1))
+        if shape.runs < WARM_UP:
+            shape.runs += 1
+            return work(images, labels)
+        if shape.capture is None and not self._captured(shape, work, images, labels, parameters):
+            return work(images, labels)
+        shape.images.copy_(images)
+        shape.labels.copy_(labels)
+        shape.capture.replay()
+        for parameter, gradient in zip(parameters, shape.gradients, strict=False):
+            parameter.grad = gradient
+        return None
+
+    def _captured(
+        self, shape: _Shape, work: Work, images: torch.Tensor, labels: torch.Tensor, parameters: Sequence[torch.nn.Parameter]
+    ) -> bool:
+        """Capture `work` for batches of this shape; if that fails, use no graphs from now on."""
+        shape.images, shape.labels = images.clone(), labels.clone()
+        for parameter in parameters:
+            parameter.grad = None  # gradients are made within the capture, so that a replay writes them anew
+        try:
+            shape.capture = Capture(lambda: work(shape.images, shape.labels), self._stream, self._pool)
+        except Exception as error:  # of a user's network anything; what was recorded has not run
+            self.active = False
+            self._shapes.clear()
+            print(f"NOTE: steps run without a CUDA graph, because this network cannot be captured: {one_line(str(error))[:200]}")
+            return False
+        self._pool = shape.capture.pool
+        shape.gradients = [parameter.grad for parameter in parameters]
+        return True
