@@ -6,7 +6,7 @@ As on a card, what Python does in between is lost: a number that was read, a bra
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -18,7 +18,7 @@ LEAVING = ("_local_scalar_dense", "item", "is_nonzero")  # operations that a cap
 class Recorded(TorchDispatchMode):
     """The stand-in for `Utils.compute.graphs.Capture`; counts its instances and its replays."""
 
-    made: list[Recorded] = []
+    made: ClassVar[list[Recorded]] = []
 
     def __init__(self, work: Callable[[], None], stream: Any, pool: Any) -> None:
         super().__init__()

@@ -92,11 +92,24 @@ class Graphs:
             self._sums[kind] = torch.zeros(count, dtype=torch.float64, device=self.device)
         return self._sums[kind].zero_()
 
-    def rate(self, place: int, value: float) -> torch.Tensor:
-        """Return the learning rate of an optimizer's group, float32 on the device, set to `value`."""
-        if place not in self._rates:
-            self._rates[place] = torch.zeros((), device=self.device)
-        return self._rates[place].fill_(value)
+    @contextmanager
+    def rates(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+        """Hold the learning rates of a fused optimizer on a card in tensors there, which captured and other steps read alike.
+
+        A capture would keep a number as it was. Afterwards the groups have their numbers again, as schedules and checkpoints
+        expect. Other optimizers, and those on a CPU, are left alone.
+        """
+        groups = optimizer.param_groups if optimizer.defaults.get("fused") and can_capture(self.device) else []
+        before = [{key: group[key] for key in ("lr", "capturable") if key in group} for group in groups]
+        optimizer._warned_capturable_if_run_uncaptured = True  # steps before a capture are meant
+        for place, group in enumerate(groups):
+            rate = self._rates.setdefault(place, torch.zeros((), device=self.device))
+            group |= {"lr": rate.fill_(group["lr"])} | ({"capturable": True} if "capturable" in group else {})
+        try:
+            yield
+        finally:
+            for group, numbers in zip(groups, before, strict=True):
+                group |= numbers
 
     def run(
         self,

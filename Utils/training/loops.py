@@ -15,7 +15,6 @@ from Utils.compute import processes
 from Utils.compute.graphs import Graphs
 from Utils.compute.precision import Precision
 from Utils.training.batch_counts import counting_batches
-from Utils.training.optimizers import rates_on_device
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 
@@ -52,7 +51,7 @@ def train_epoch(
         precision.step(loss, optimizer)
         total.add_(loss.detach().double() * (whole or len(labels)))
 
-    with graphs.stream(), rates_on_device(optimizer, graphs), counting_batches(model) as counted:
+    with graphs.stream(), graphs.rates(optimizer), counting_batches(model) as counted:
         parts = zip(batches, itertools.repeat(0) if sizes is None else sizes, strict=False)
         for step, ((images, labels), whole) in enumerate(parts, 1):
             work = partial(take_step, whole=whole) if whole else take_step

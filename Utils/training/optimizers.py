@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +11,6 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
 from Models.masking import trainable_parameters
-from Utils.compute.graphs import Graphs, can_capture
 from Utils.options.groups.training_options import TrainingOptions
 
 
@@ -34,27 +32,6 @@ def make_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) 
     if name not in makers:
         raise ValueError(f"optimizer {name!r}: choose from {', '.join(makers)}")
     return makers[name]()
-
-
-@contextmanager
-def rates_on_device(optimizer: torch.optim.Optimizer, graphs: Graphs) -> Iterator[None]:
-    """Hold the learning rates of a fused optimizer on a card in tensors there, which captured and other steps read alike.
-
-    Afterwards the groups have their numbers again, as schedules and checkpoints expect. A replay reads the tensor of its capture,
-    so that `graphs` keeps one for each group. Other optimizers, and those on a CPU without graphs, are left alone.
-    """
-    groups = optimizer.param_groups if optimizer.defaults.get("fused") and can_capture(graphs.device) else []
-    before = [dict(group) for group in groups]
-    optimizer._warned_capturable_if_run_uncaptured = True  # steps before a capture are meant
-    for place, group in enumerate(groups):
-        group["lr"] = graphs.rate(place, group["lr"])
-        if "capturable" in group:
-            group["capturable"] = True
-    try:
-        yield
-    finally:
-        for group, old in zip(groups, before, strict=True):
-            group.update({key: old[key] for key in ("lr", "capturable") if key in old})
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, options: TrainingOptions, epochs: int) -> LRScheduler:

@@ -21,7 +21,7 @@ from Utils.compute.graphs import Graphs
 from Utils.compute.precision import Precision
 from Utils.data.sharding import batch_sizes
 from Utils.training.early_stopping import VALIDATION, best_index, is_over
-from Utils.training.loops import evaluate, train_epoch
+from Utils.training.loops import Batches, evaluate, train_epoch
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.optimizers import make_optimizer, make_schedule
 
@@ -132,7 +132,7 @@ class Training:
             self.scheduler.step()
             seconds = lap.seconds
         with self.clock("eval"):
-            tested = evaluate(self.model, self.data.test_batches(self.options.test_batch_size, share), self.precision, self._graphs)
+            tested = self._test(self.data.test_batches(self.options.test_batch_size, share))
             validated = self._validate(share)
         self.rows.append((epoch, train_loss, *tested, lr, seconds, *validated))
         if self.patience and best_index(self._accuracies()) == len(self.rows) - 1:
@@ -146,8 +146,10 @@ class Training:
         """Return loss and accuracy over the images held out, if there are any."""
         if not self.data.val_size:
             return ()
-        batches = self.data.val_batches(self.options.test_batch_size, share)
-        return evaluate(self.model, batches, self.precision, self._graphs)[:2]
+        return self._test(self.data.val_batches(self.options.test_batch_size, share))[:2]
+
+    def _test(self, batches: Batches) -> tuple[float, float, float]:
+        return evaluate(self.model, batches, self.precision, self._graphs)
 
     def _accuracies(self) -> list[float]:
         return [row[self.columns.index("val_top1")] for row in self.rows] if self.patience else []

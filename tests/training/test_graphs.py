@@ -11,11 +11,10 @@ from Models.masking import add_masks, apply_masks, hold_masks
 from tests.graph_stand_in import Recorded
 from Utils.compute import graphs as graphs_module
 from Utils.compute.graphs import WARM_UP, Graphs
-from Utils.training import optimizers
 from Utils.training.batch_counts import counting_batches
 from Utils.training.loops import test_sums as sums_over
 from Utils.training.loops import train_epoch
-from Utils.training.optimizers import make_optimizer, rates_on_device
+from Utils.training.optimizers import make_optimizer
 
 CPU = torch.device("cpu")
 
@@ -23,8 +22,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def stand_in(monkeypatch):
     """Let the CPU capture by the stand-in; return the captures made."""
-    for module in (graphs_module, optimizers):
-        monkeypatch.setattr(module, "can_capture", lambda device: True)
+    monkeypatch.setattr(graphs_module, "can_capture", lambda device: True)
     monkeypatch.setattr(graphs_module, "Capture", Recorded)
     monkeypatch.setattr(Recorded, "made", [])
     return Recorded.made
@@ -85,7 +83,7 @@ def test_groups_have_their_numbers_again(stand_in):
     _, optim, _ = trained("adam", wanted=True, epochs=1)
     group = optim.param_groups[0]
     assert group["lr"] == 0.05 and isinstance(group["lr"], float) and group["capturable"] is False
-    with pytest.raises(KeyError), rates_on_device(optim, Graphs(CPU)):
+    with pytest.raises(KeyError), Graphs(CPU).rates(optim):
         assert isinstance(group["lr"], torch.Tensor) and group["capturable"]
         raise KeyError
     assert group["lr"] == 0.05 and group["capturable"] is False
@@ -134,5 +132,5 @@ def test_counters_of_batches():
 def test_on_a_cpu_nothing_is_captured_and_rates_stay_numbers():
     optim = make_optimizer(registry.build("fc", "default", (1, 8, 8), 3), "adam", 0.1, 0.0)
     assert not Graphs(CPU).active
-    with rates_on_device(optim, Graphs(CPU)):
+    with Graphs(CPU).rates(optim):
         assert optim.param_groups[0]["lr"] == 0.1
