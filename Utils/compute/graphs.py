@@ -6,16 +6,20 @@ processor starts each kernel, which for small networks is most of a step.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
 from Utils.base.text import one_line
 
 WARM_UP = 3  # real runs before a capture: the kernels are loaded, and the optimizer has made its state
+LONGEST = 200  # letters of a reason
 Work = Callable[[torch.Tensor, torch.Tensor], None]
 
 
@@ -55,16 +59,19 @@ class _Shape:
 class Graphs:
     """The graphs of one training: for each kind of work and each shape of a batch one, after the first runs.
 
-    Captured work may write to tensors that outlast it only, such as parameters and `sums`. What cannot be captured runs without
-    a graph from then on, which a NOTE says. Runs before a capture are real ones, so that nothing has to be put back.
+    Captured work may write to tensors that outlast it only, such as parameters and `sums`. Runs before a capture are real ones,
+    so that nothing has to be put back. What cannot be captured runs without a graph from then on, which a NOTE says. So does a
+    network that draws random numbers or counts on the processor, because a replay would repeat the draw of its capture.
 
     Args:
         device: the device of the network.
+        model: the network; without it nothing is captured.
         wanted: whether graphs are wanted (`--no-graph`) and fit the training.
     """
 
-    def __init__(self, device: torch.device, wanted: bool = True) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, model: nn.Module | None = None, wanted: bool = True) -> None:
+        self.device, self._model = device, model
+        wanted = wanted and model is not None
         self.active = wanted and can_capture(device)
         self._stream = torch.cuda.Stream(device) if self.active and device.type == "cuda" else None
         self._pool: Any = None
@@ -130,7 +137,7 @@ class Graphs:
         shape = self._shapes.setdefault(key, _Shape(runs=0 if first else WARM_UP - 1))
         if shape.runs < WARM_UP:
             shape.runs += 1
-            return work(images, labels)
+            return self._warm_up(work, images, labels)
         if shape.capture is None and not self._captured(shape, work, images, labels, parameters):
             return work(images, labels)
         shape.images.copy_(images)
@@ -139,6 +146,17 @@ class Graphs:
         for parameter, gradient in zip(parameters, shape.gradients, strict=False):
             parameter.grad = gradient
         return None
+
+    def _warm_up(self, work: Work, images: torch.Tensor, labels: torch.Tensor) -> None:
+        before = _on_processor(self._model)
+        work(images, labels)
+        if _on_processor(self._model) != before:
+            self._give_up("it draws random numbers or counts on the processor")
+
+    def _give_up(self, reason: str) -> None:
+        self.active = False
+        self._shapes.clear()
+        print(f"NOTE: steps run without a CUDA graph, because this network cannot be captured: {reason}")
 
     def _captured(
         self, shape: _Shape, work: Work, images: torch.Tensor, labels: torch.Tensor, parameters: Sequence[torch.nn.Parameter]
@@ -150,10 +168,17 @@ class Graphs:
         try:
             shape.capture = Capture(lambda: work(shape.images, shape.labels), self._stream, self._pool)
         except Exception as error:  # of a user's network anything; what was recorded has not run
-            self.active = False
-            self._shapes.clear()
-            print(f"NOTE: steps run without a CUDA graph, because this network cannot be captured: {one_line(str(error))[:200]}")
+            self._give_up(one_line(str(error))[:LONGEST])
             return False
         self._pool = shape.capture.pool
         shape.gradients = [parameter.grad for parameter in parameters]
         return True
+
+
+def _on_processor(model: nn.Module) -> tuple[Any, ...]:
+    """Return what a forward pass can change on the processor: the states of random numbers, and plain numbers in modules."""
+    numbers = [
+        (name, value) for module in model.modules() for name, value in vars(module).items() if isinstance(value, int | float)
+    ]
+    name, keys, *place = np.random.get_state()
+    return random.getstate(), name, keys.tobytes(), place, torch.get_rng_state().numpy().tobytes(), numbers

@@ -110,7 +110,7 @@ class Training:
         bar = tqdm(total=epochs, initial=max(self.epoch, 0), desc=self.phase, unit="epoch", leave=False, disable=None)
         model = processes.parallel(self.model)
         alone = model is self.model and self.precision.scaler is None and bool(self.optimizer.defaults.get("fused"))
-        self._graphs = Graphs(self.device, wanted=alone and not self.options.no_graph)
+        self._graphs = Graphs(self.device, self.model, wanted=alone and not self.options.no_graph)
         with bar:
             while self.epoch < epochs and not (whole and self.over):
                 self._next(model, self.epoch + 1, epochs)

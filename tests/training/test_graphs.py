@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from torch import nn
@@ -54,7 +56,7 @@ def trained(optimizer, wanted, epochs=3, make=Net, after=None):
     apply_masks(prunables)
     optim = make_optimizer(model, optimizer, 0.05, 0.01)
     hold_masks(optim, prunables)
-    graphs, numbers = Graphs(CPU, wanted=wanted), []
+    graphs, numbers = Graphs(CPU, model, wanted=wanted), []
     for epoch in range(epochs):
         optim.param_groups[0]["lr"] = 0.05 / (epoch + 1)
         step = (lambda number: after(number, model)) if after else None
@@ -114,6 +116,29 @@ def test_what_cannot_be_captured_runs_on_with_a_note(stand_in, capsys):
     assert numbers == expected and torch.equal(plain.head.weight, model.head.weight)
 
 
+class Draws(Net):
+    """It leaves its head out by chance."""
+
+    def forward(self, x):
+        return super().forward(x) * (random.random() < 0.5)
+
+
+class Counts(Net):
+    """It does something else in its second step."""
+
+    step = 0
+
+    def forward(self, x):
+        self.step += 1
+        return super().forward(x) * min(self.step, 2)
+
+
+@pytest.mark.parametrize("make", [Draws, Counts])
+def test_what_python_decides_is_not_captured(stand_in, capsys, make):
+    trained("adam", wanted=True, make=make, epochs=2)
+    assert not stand_in and capsys.readouterr().out.count("draws random numbers or counts on the processor") == 1
+
+
 def test_counters_of_batches():
     """Twice 5 batches; a layer that averages over all batches counts by itself."""
     model = nn.Sequential(nn.BatchNorm1d(3), nn.BatchNorm1d(3, momentum=None), nn.BatchNorm1d(3, track_running_stats=False))
@@ -131,6 +156,6 @@ def test_counters_of_batches():
 
 def test_on_a_cpu_nothing_is_captured_and_rates_stay_numbers():
     optim = make_optimizer(registry.build("fc", "default", (1, 8, 8), 3), "adam", 0.1, 0.0)
-    assert not Graphs(CPU).active
+    assert not Graphs(CPU, nn.Linear(1, 1)).active
     with Graphs(CPU).rates(optim):
         assert optim.param_groups[0]["lr"] == 0.1
