@@ -64,6 +64,17 @@ def test_the_main_command_on_mnist(on_cuda, words):
         assert summary["trace"]["busy_ms"] > 0
 
 
+@pytest.mark.parametrize("words", [
+    ["--model", "resnet20", "--pruner", "snip", "--optimizer", "momentum"], ["--pruner", "rigl", "--update-interval", "2"],
+    ["--pruner", "mag", "--pre-epochs", "3", "--quantization"], ["--pruner", "synflow", "--optimizer", "adamw", "--deterministic"],
+])  # fmt: skip
+def test_graphs_have_the_bits_of_ordinary_steps(on_cuda, words):
+    words = [*DATA, "--post-epochs", "6", "--density", "0.3", *words]
+    assert "without a CUDA graph" not in on_cuda(*words, "--expid", "graph", at="singleshot/graph")
+    on_cuda(*words, "--no-graph", "--expid", "plain", at="singleshot/plain")
+    assert not differences(*(numbers(Path("Results/data/singleshot", name)) for name in ("graph", "plain")))
+
+
 def test_levels_that_rewind_a_compact_network_from_the_cache(on_cuda):
     for name in "ab":
         on_cuda(*LEVELS, "--expid", name, at=f"multishot/{name}/level=2")
