@@ -6,7 +6,6 @@ from pathlib import Path
 
 from Utils.base.json_files import read_json
 from Utils.base.text import shown
-from Utils.compute.precision import Precision
 from Utils.options.types import Options
 from Utils.runs.reopen import reopen
 from Utils.runs.saved import on_saved_networks
@@ -34,8 +33,7 @@ def run(options: Options) -> None:
 
 def _evaluate(folder: Path, options: Options) -> None:
     run = reopen(folder, options)
-    precision = Precision.of(run.options.quantization, run.device)
-    tested = evaluate(run.model, run.data.test_batches(options.test_batch_size), precision)
+    tested = evaluate(run.model, run.data.test_batches(options.test_batch_size), run.precision)
     print(f"{shown(folder)}: {_text(*tested)}")
     before = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
     loss, top1, top5 = (before.get(f"{name}_last") for name in ("test_loss", "top1", "top5"))

@@ -19,7 +19,6 @@ from Utils.base.errors import RunFailed
 from Utils.base.seeds import derive
 from Utils.compute.clock import Clock
 from Utils.compute.device import choose_device
-from Utils.compute.precision import Precision
 from Utils.data.open_set import open_data
 from Utils.measure.score_balance import fit
 from Utils.options.types import Options
@@ -28,6 +27,7 @@ from Utils.runs.lifecycle import attempt
 from Utils.runs.summary import costs
 from Utils.studies.conservation import square_table
 from Utils.studies.study import print_saved_study, print_study, save_study
+from Utils.training.layout import in_layout
 from Utils.training.loops import evaluate, train_epoch
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.optimizers import make_optimizer, make_schedule
@@ -56,29 +56,28 @@ def run(options: Options) -> None:
         data = open_data(options, device)
         data.load()
         print(f"Creating {options.model_class}-{options.model} model.")
-        network = prepare(options, device, data)
+        network = prepare(options, device, data, folder.precision_on(device))
         print_pruned(network)
-        precision = Precision.of(options.quantization, device)
-        precision.announce()
+        network.precision.announce()
         print(f"Training for {options.post_epochs} epochs.")
         folder.begin(device)
-        attempt(lambda: _train_and_save(network, precision, folder), folder)
+        attempt(lambda: _train_and_save(network, folder), folder)
 
 
-def _train_and_save(network: MaskedNetwork, precision: Precision, folder: RunFolder) -> None:
+def _train_and_save(network: MaskedNetwork, folder: RunFolder) -> None:
     from Utils.figures.conservation import training_figure
 
     options, clock = folder.options, Clock(network.device)
-    table = _train(network, precision, clock)
+    table = _train(network, clock)
     with clock("eval"):
-        loss, top1, _ = evaluate(network.model, network.data.test_batches(options.test_batch_size), precision)
+        loss, top1, _ = evaluate(network.model, network.data.test_batches(options.test_batch_size), network.precision)
     slopes = {int(epoch): fit(rows)[0] for epoch, rows in table.groupby("epoch")}
     findings = [f"epoch {epoch}: average squared weight against size has slope {slopes[epoch]:.3f}" for epoch in slopes]
     findings.append(f"after training: test loss {loss:.4f}, top-1 {top1:.2f} %")
     print_study(first_and_last(table), findings)
     figure = training_figure(table, f"Squared weights in training: {options.model}, {options.dataset}")
     results = {"findings": findings, "slopes": slopes, "test_loss_last": loss, "top1_last": top1}
-    results |= {"precision": str(precision)} | costs(clock)
+    results |= {"precision": str(network.precision)} | costs(clock)
     save_study(folder, network.device, {"imp-conservation": table}, figure, results)
 
 
@@ -87,9 +86,9 @@ def first_and_last(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["epoch"].isin([table["epoch"].min(), table["epoch"].max()])]
 
 
-def _train(network: MaskedNetwork, precision: Precision, clock: Clock) -> pd.DataFrame:
+def _train(network: MaskedNetwork, clock: Clock) -> pd.DataFrame:
     """Return rows of every layer before training and after each epoch; the test set is not used."""
-    options, data = network.options, network.data
+    options, data, precision = network.options, network.data, network.precision.anew()
     optimizer = make_optimizer(network.model, options.optimizer, options.lr, options.weight_decay)
     scheduler = make_schedule(optimizer, options, options.post_epochs)
     if network.survivors is not None:
@@ -99,7 +98,7 @@ def _train(network: MaskedNetwork, precision: Precision, clock: Clock) -> pd.Dat
     for epoch in bar:
         torch.manual_seed(derive(options.seed, "post_train", epoch))  # dropout's draws
         batches = data.train_batches(options.train_batch_size, options.seed, "post_train", epoch)
-        with clock("post_train"):
+        with clock("post_train"), in_layout(network.model, optimizer, precision.layout):
             loss = train_epoch(network.model, optimizer, batches, precision=precision).item()
         if not math.isfinite(loss):
             raise RunFailed(f"diverged at epoch {epoch}: the training loss is not finite")

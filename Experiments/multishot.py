@@ -56,7 +56,7 @@ def run(options: Options, datasets: Datasets | None = None) -> None:
 
 def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:
     """Open, train densely, prune, rewind and train level by level, measure, save."""
-    network, clock = set_up(options, pruner, datasets)
+    network, clock = set_up(options, pruner, datasets, folder.precision_on)
     *earlier, last = levels_of(options, network.density_at_start)
     initial = folder.snapshot(network.model)
     print(f"Pre-Train for {options.pre_epochs} epochs.")

@@ -32,7 +32,7 @@ def run(options: Options, datasets: Datasets | None = None) -> None:
 
 
 def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:
-    network, clock = set_up(options, pruner, datasets, read=pruner.needs_data)
+    network, clock = set_up(options, pruner, datasets, folder.precision_on, read=pruner.needs_data)
     initial = folder.snapshot(network.model)
     print_target(options)
     with clock("prune"):

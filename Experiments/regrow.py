@@ -56,7 +56,7 @@ def run(options: Options, datasets: Datasets | None = None) -> None:
 
 def _run(options: Options, folder: RunFolder, datasets: Datasets) -> None:
     """Open, plan, regrow step by step, make the rivals, test all networks, save."""
-    opened, clock = set_up_start(options, datasets)
+    opened, clock = set_up_start(options, datasets, folder.precision_on)
     plan = make_plan(opened)
     check_sources(opened)
     note_lost_method(opened)

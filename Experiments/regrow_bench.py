@@ -38,7 +38,7 @@ def run(options: Options, datasets: Datasets | None = None) -> None:
 def _run(options: Options, folder: RunFolder, datasets: Datasets) -> None:
     from Utils.figures.regrowth import bench_figure
 
-    opened, _ = set_up_start(options, datasets)
+    opened, _ = set_up_start(options, datasets, folder.precision_on)
     count = budget(opened)
     if opened.dense is None:
         raise Refused(f"--experiment {NAME} needs --regrow-dense FILE, the trained dense network that both methods look at")

@@ -44,7 +44,7 @@ def _print_saved(folder: RunFolder) -> None:
 def _run(options: Options, folder: RunFolder, datasets: Datasets) -> None:
     from Utils.figures.regrowth import layers_figure
 
-    opened, clock = set_up_start(options, datasets)
+    opened, clock = set_up_start(options, datasets, folder.precision_on)
     count = budget(opened)
     check_sources(opened)
     stages = Stages(folder, options.checkpoint_every, clock)

@@ -47,7 +47,7 @@ def run(options: Options, datasets: Datasets | None = None) -> None:
 
 def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:
     """Open, train densely, prune, train, measure, save."""
-    network, clock = set_up(options, pruner, datasets)
+    network, clock = set_up(options, pruner, datasets, folder.precision_on)
     stages = Stages(folder, options.checkpoint_every, clock, network)
     pre, table = stages.once("prune", lambda: _train_densely_and_prune(pruner, folder, network, clock))
 

@@ -48,7 +48,7 @@ def _measure(folder: Path, options: Options) -> None:
         own = replace(own, test_batch_size=options.test_batch_size)
     model = compacted(run.model, run.prunables, run.data).model if own.compact else run.model
     dense = build_dense(own, run.data, run.device)
-    times = inference_times(model, dense, run.data, own, run.device)
+    times = inference_times(model, dense, run.data, own, run.precision)
     with annex:
         annex.finish(times)
     update_cell(folder, "inference", times)

@@ -116,7 +116,16 @@ def same_attributes(model: nn.Module) -> Iterator[None]:
 
 
 def image_format(model: nn.Module) -> torch.memory_format:
-    """Return the memory format of images for `model`: channels last for convolutions on a CPU, a third quicker there."""
-    convolves = any(isinstance(m, nn.Conv2d) for m in model.modules())
+    """Return the memory format of images for `model`: channels last for convolutions on a CPU, a third quicker there.
+
+    On a card it is that of the convolutions' weights.
+    """
+    weights = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d)]
     on_cpu = next(model.parameters()).device.type == "cpu"
-    return torch.channels_last if convolves and on_cpu else torch.contiguous_format
+    last = bool(weights) and (on_cpu or any(_is_channels_last(weight) for weight in weights))
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def _is_channels_last(weight: torch.Tensor) -> bool:
+    """Tell whether a weight [out, in, H, W] is stored channels last; one of 1x1 kernels or one channel is stored both ways."""
+    return weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()

@@ -65,6 +65,8 @@ class OnCard(torch.Tensor):
             return moved(args[0], CPU)
         if func is torch.Tensor.cuda:
             return moved(args[0], CARD)
+        if func is torch.Tensor.data.__set__:
+            args[0].held = args[1].held
         if func is torch.Tensor.to:
             return moved(args[0], *args[1:], **kwargs)
         with torch._C.DisableTorchFunctionSubclass():

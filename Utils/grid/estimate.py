@@ -29,8 +29,10 @@ from Utils.measure.inference_time import ENOUGH, PASSES, REPEATS, WARM_UP
 from Utils.options.table import of_step_time
 from Utils.options.types import Cell, Grid, Options
 from Utils.runs.dense_cache import dense_path
+from Utils.runs.made_on import precision_begun
 from Utils.runs.places import path_of
 from Utils.runs.progress import progress_of
+from Utils.training.layout import in_layout
 from Utils.training.loops import test_sums, train_epoch
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.optimizers import make_optimizer
@@ -102,15 +104,16 @@ def estimate(cells: list[Cell], datasets: Datasets, jobs: int = 1) -> Estimate:
     for cell in cells:
         options = cell.options
         pruner, device = load_pruner(options), choose_device(options)
+        precision = Precision.of(options, device, None if options.overwrite else precision_begun(path_of(options)))
         data = datasets.open(options, torch.device("cpu"))
-        network = tuple(str(getattr(options, name)) for name in of_step_time())
+        network = (str(precision), *(str(getattr(options, name)) for name in of_step_time()))
         method = (*network, options.pruner, options.prune_epochs, options.prune_dataset_ratio, options.prune_train_mode)
         if method not in scores and not reasons.keys() & {network, method}:
             try:
-                with _masked_network(options, device, data, jobs) as masked:
+                with _masked_network(options, precision, data, jobs) as masked:
                     if network not in costs:
                         costs[network] = _train_and_test(masked)
-                        found.measured.append(_line(options, costs[network]))
+                        found.measured.append(_line(options, precision, costs[network]))
                     scores[method] = _score(masked, pruner) * (options.prune_epochs or pruner.rounds)
             except Exception as error:  # a faulty network or method must not end a dry run
                 reasons[method if network in costs else network] = f"{type(error).__name__}: {one_line(str(error))}"
@@ -118,7 +121,7 @@ def estimate(cells: list[Cell], datasets: Datasets, jobs: int = 1) -> Estimate:
             found.unknown[cell.name] = reason
             continue
         seconds = _cell_seconds(options, data, Costs(*costs[network], scores[method]))
-        shared = _dense_seconds(options, data, Costs(*costs[network]), device, dense)
+        shared = _dense_seconds(options, data, Costs(*costs[network]), precision, dense)
         found.total += seconds + shared
         found.longest = max(found.longest, seconds + shared)
     return found
@@ -133,9 +136,9 @@ def _cell_seconds(options: Options, data: Dataset, costs: Costs) -> float:
     return costs.prune + epochs * _epoch(options, data, costs) + 2 * testing + inference  # 2: before and after pruning
 
 
-def _dense_seconds(options: Options, data: Dataset, costs: Costs, device: torch.device, dense: set[str]) -> float:
+def _dense_seconds(options: Options, data: Dataset, costs: Costs, precision: Precision, dense: set[str]) -> float:
     """Estimate the remaining dense training of a cell; 0 if it is done, or was counted with an earlier cell (`dense`)."""
-    path = dense_path(options, device)
+    path = dense_path(options, precision)
     if path is None or path.exists() or str(path) in dense:
         return 0.0
     dense.add(str(path))
@@ -154,12 +157,12 @@ def _batches(images: int, size: int) -> float:
 
 
 @contextlib.contextmanager
-def _masked_network(options: Options, device: torch.device, data: Dataset, jobs: int) -> Iterator[MaskedNetwork]:
+def _masked_network(options: Options, precision: Precision, data: Dataset, jobs: int) -> Iterator[MaskedNetwork]:
     """Give a cell's network, on the CPU cores of one of `jobs` workers; random generator and threads are restored."""
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         try:
-            masked = prepare(options, device, data)  # sets the threads that the network is given
+            masked = prepare(options, precision.device, data, precision)  # sets the threads that the network is given
             torch.set_num_threads(min(torch.get_num_threads(), max(1, cores() // jobs)))
             yield masked
         finally:
@@ -174,15 +177,15 @@ def _images(masked: MaskedNetwork, count: int) -> tuple[torch.Tensor, torch.Tens
 
 def _train_and_test(masked: MaskedNetwork) -> tuple[float, float]:
     """Measure the seconds of a training step and of testing a batch."""
-    options, model = masked.options, masked.model
-    precision = Precision.of(options.quantization, masked.device)
+    options, model, precision = masked.options, masked.model, masked.precision.anew()
     optimizer = make_optimizer(model, options.optimizer, options.lr, options.weight_decay)
     hold_masks(optimizer, masked.prunables)
     data = masked.data
     batch = _images(masked, min(options.train_batch_size, data.train_size))
     tested = _images(masked, min(options.test_batch_size, data.test_size))
-    step = _seconds(lambda: train_epoch(model, optimizer, [batch], precision=precision), masked.device)
-    test = _seconds(lambda: test_sums(model, [tested], precision), masked.device)
+    with in_layout(model, optimizer, precision.layout):
+        step = _seconds(lambda: train_epoch(model, optimizer, [batch], precision=precision), masked.device)
+        test = _seconds(lambda: test_sums(model, [tested], precision), masked.device)
     # A batch may be larger than the dataset: `_batches` then counts a share of one.
     return step * options.train_batch_size / len(batch[0]), test * options.test_batch_size / len(tested[0])
 
@@ -219,8 +222,8 @@ def _seconds(call: Callable[[], object], device: torch.device) -> float:
     return statistics.median(laps[1:])
 
 
-def _line(options: Options, costs: tuple[float, float]) -> str:
-    mixed = ", mixed precision" if options.quantization else ""
+def _line(options: Options, precision: Precision, costs: tuple[float, float]) -> str:
+    mixed = ", mixed precision" if precision.dtype != torch.float32 else ", tf32" if precision.tf32 else ""
     step, test = (f"{1000 * seconds:.1f} ms" for seconds in costs)
     network = f"{options.model_class} {options.model} on {options.dataset}{mixed}"
     return f"{network}: {step} for a step of {options.train_batch_size} images, {test} for testing {options.test_batch_size}"

@@ -16,6 +16,7 @@ from Utils.base.errors import Refused
 from Utils.base.files import check_writable
 from Utils.base.text import print_lines
 from Utils.compute.device import device_of
+from Utils.compute.precision import Precision
 from Utils.data.open_set import Datasets
 from Utils.grid.cell import Outcome, run_cell
 from Utils.grid.estimate import print_estimate
@@ -132,9 +133,14 @@ def _in_turn(cells: Sequence[Cell], datasets: Datasets) -> Iterator[tuple[Cell, 
 
 def _prefer_untrained(waiting: Sequence[Cell], running: Sequence[Cell]) -> Cell:
     """Choose the first cell that need not wait for a dense training that a running cell may be doing."""
-    paths = ((cell, dense_path(cell.options, device_of(cell.options))) for cell in waiting)
-    busy = {dense_path(cell.options, device_of(cell.options)) for cell in running}
+    paths = ((cell, _dense_path(cell)) for cell in waiting)
+    busy = {_dense_path(cell) for cell in running}
     return next((cell for cell, path in paths if path is None or path not in busy or path.exists()), waiting[0])
+
+
+def _dense_path(cell: Cell) -> Path | None:
+    """Return the file of a cell's dense network, without touching the card that a worker computes on."""
+    return dense_path(cell.options, Precision.of(cell.options, device_of(cell.options), touch=False))
 
 
 def _run_all(

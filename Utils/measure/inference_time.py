@@ -28,12 +28,11 @@ class TimingOptions(Protocol):
     """The options that inference times depend on."""
 
     test_batch_size: int
-    quantization: bool
     compact: bool
 
 
 def inference_times(
-    model: nn.Module, dense: nn.Module, data: Dataset, options: TimingOptions, device: torch.device, repeats: int = REPEATS
+    model: nn.Module, dense: nn.Module, data: Dataset, options: TimingOptions, precision: Precision, repeats: int = REPEATS
 ) -> dict[str, Any]:
     """Measure the seconds of `model`, and of the `dense` network of its architecture, for the test set and for one batch.
 
@@ -45,14 +44,13 @@ def inference_times(
         `repeats` passes over the first batch), `device` and `precision`.
     """
     networks = {"": model, "dense_": dense}
-    precision = Precision.of(options.quantization, device)
-    layout = image_format(model)
+    device, layout = precision.device, image_format(model)
     calls = {name: _forward(network, precision) for name, network in networks.items()}
 
     def batches() -> Iterator[torch.Tensor]:
         return (batch.contiguous(memory_format=layout) for batch, _ in data.test_batches(options.test_batch_size))
 
-    with eval_mode(model), eval_mode(dense), torch.no_grad():
+    with precision.computing(), eval_mode(model), eval_mode(dense), torch.no_grad():
         first = next(batches())
         laps = interleaved(calls, first, device, repeats)
         totals = whole_passes(calls, batches, device)

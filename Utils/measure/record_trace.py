@@ -37,7 +37,7 @@ def write_trace(path: Path, model: nn.Module, images: torch.Tensor, precision: P
         if cuda:
             torch.cuda.synchronize(images.device)
 
-    with eval_mode(model), torch.no_grad():
+    with precision.computing(), eval_mode(model), torch.no_grad():
         for _ in range(WARM_UP):
             step()
         with profile(activities=activities):

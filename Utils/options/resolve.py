@@ -93,6 +93,8 @@ def _check_places(options: Options, given: Mapping[str, Any]) -> None:
 def _with_training(options: Options, given: Collection[str]) -> Options:
     if options.lr_schedule == "cosine" and options.lr_drops:
         raise Refused(f"--lr-schedule cosine and --lr-drops {min(options.lr_drops)} exclude each other: give one of them")
+    if options.quantization and options.precision in ("float32", "tf32"):
+        raise Refused(f"--quantization and --precision {options.precision} exclude each other: give one of them")
     if options.patience and not options.val_fraction:
         raise Refused(f"--patience {options.patience} needs --val-fraction: the test set chooses nothing")
     decay = weight_decay(options.optimizer, given, options.weight_decay)
@@ -148,10 +150,11 @@ def _check_expid(expid: str) -> None:
 def identity(options: Options, *, images: bool = True) -> dict[str, Any]:
     """Return the options that make two runs different, as JSON keeps them.
 
-    `expid` and `place` only name the folder and are left out. Files that an option names count by their content, under
-    `contents`. With `images`, the content of a `folder:` counts likewise, under the dataset's name, if the run is saved at all.
+    `expid` and `place` only name the folder and are left out, and so is a `--precision` that was not given: it depends on the
+    machine. Files that an option names count by their content, under `contents`. With `images`, the content of a `folder:`
+    counts likewise, under the dataset's name, if the run is saved at all.
     """
-    left_out = {*incidental(), "given", "place"}
+    left_out = {*incidental(), "given", "place", *(("precision",) if options.precision is None else ())}
     kept = {name: _as_json(value) for name, value in options.record().items() if name not in left_out}
     digests = {file: _digest(file) for file in _files(options)}
     if images and not options.no_save:

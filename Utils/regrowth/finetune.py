@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from Utils.compute.clock import Clock
-from Utils.compute.precision import Precision
 from Utils.regrowth.start import PrunedNetwork, Validated
 from Utils.runs.stages import Stages
 from Utils.training.loops import evaluate
@@ -47,7 +46,7 @@ def short_accuracy(opened: PrunedNetwork, clock: Clock, step: int, epochs: int) 
     The result is 0 if the loss is no longer finite.
     """
     if not epochs:
-        return evaluate(opened.model, opened.validation(), Precision.of(opened.options.quantization, opened.device))[1] / 100
+        return evaluate(opened.model, opened.validation(), opened.precision)[1] / 100
     training = _training(opened, clock, f"regrow-mini-{step}", epochs)
     try:
         training.run(epochs)
@@ -58,7 +57,7 @@ def short_accuracy(opened: PrunedNetwork, clock: Clock, step: int, epochs: int) 
 
 def _training(opened: PrunedNetwork, clock: Clock, order: str, epochs: int) -> Training:
     data: Any = Validated(opened.data)
-    network = MaskedNetwork(opened.model, opened.prunables, data, opened.device, opened.options)
+    network = MaskedNetwork(opened.model, opened.prunables, data, opened.device, opened.options, opened.precision)
     return Training(network, "post_train", clock, order=order, epochs=epochs)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from Utils.compute.clock import Clock
-from Utils.compute.precision import Precision
 from Utils.regrowth.allocation import capacities
 from Utils.regrowth.finetune import finetune
 from Utils.regrowth.start import PrunedNetwork
@@ -31,7 +30,7 @@ def regrow_alone(opened: PrunedNetwork, stages: Stages, clock: Clock, name: str,
         opened.load(opened.state)
         scores, notes = scores_of(opened, 0)
         turn_on(opened, {name: count}, scores, 0)
-        return {"model": opened.cloned_state(), "notes": notes, "val_top1": evaluate(opened.model, opened.validation())[1]}
+        return {"model": opened.cloned_state(), "notes": notes, "val_top1": _val_top1(opened)}
 
     grown = stages.once(f"grow-{name}", work)
     opened.load(grown["model"])
@@ -49,7 +48,7 @@ def study(opened: PrunedNetwork, stages: Stages, clock: Clock, budget: int) -> t
     opened.load(opened.state)
     ssim = stages.once("ssim", lambda: similarities(opened))
     caps = {name: c for name, c in capacities(opened.layers).items() if c}
-    base = stages.once("base", lambda: {"val_top1": evaluate(opened.model, opened.validation())[1]})
+    base = stages.once("base", lambda: {"val_top1": _val_top1(opened)})
     opened.load(opened.state)
     tuned = {"control": finetune(opened, stages, clock, "control", 0, opened.options.regrow_finetune_epochs)}
     for name, capacity in caps.items():
@@ -58,7 +57,7 @@ def study(opened: PrunedNetwork, stages: Stages, clock: Clock, budget: int) -> t
             print(f"{name}: {min(budget, capacity)} weights, validation top-1 {tuned[name]['after']:.2f} % at once")
     tested = {name: _test(opened, clock, network) for name, network in tuned.items()}  # the test set is used after all choices
     opened.load(opened.state)
-    facts = {"val_top1_start": base["val_top1"], "test_top1_start": evaluate(opened.model, _test_batches(opened))[1],
+    facts = {"val_top1_start": base["val_top1"], "test_top1_start": _test_top1(opened),
              "val_top1_control": tested["control"][0], "test_top1_control": tested["control"][1]}  # fmt: skip
     rows = []
     for name, capacity in caps.items():
@@ -76,14 +75,16 @@ def study(opened: PrunedNetwork, stages: Stages, clock: Clock, budget: int) -> t
 def _test(opened: PrunedNetwork, clock: Clock, network: Mapping[str, Any]) -> tuple[float, float]:
     """Return validation and test accuracy of a network in percent."""
     opened.load(network["model"])
-    precision = Precision.of(opened.options.quantization, opened.device)
     with clock("eval"):
-        val = evaluate(opened.model, opened.validation(), precision)[1]
-        return val, evaluate(opened.model, _test_batches(opened), precision)[1]
+        return _val_top1(opened), _test_top1(opened)
 
 
-def _test_batches(opened: PrunedNetwork) -> Any:
-    return opened.data.test_batches(opened.options.test_batch_size)
+def _val_top1(opened: PrunedNetwork) -> float:
+    return evaluate(opened.model, opened.validation(), opened.precision)[1]
+
+
+def _test_top1(opened: PrunedNetwork) -> float:
+    return evaluate(opened.model, opened.data.test_batches(opened.options.test_batch_size), opened.precision)[1]
 
 
 def correlations(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,6 @@ import pandas as pd
 from Models.reach import has_path
 from Utils.compute.clock import Clock
 from Utils.compute.environment import environment
-from Utils.compute.precision import Precision
 from Utils.measure.counting import emptied_layers, totals
 from Utils.regrowth import outputs
 from Utils.regrowth.start import PrunedNetwork
@@ -25,8 +24,7 @@ Networks = Mapping[str, Mapping[str, Any]]  # name -> "model", a `state_dict`, a
 
 def test_networks(opened: PrunedNetwork, clock: Clock, networks: Networks) -> pd.DataFrame:
     """Test each network, a row each; only this function uses the test set. The last network stays loaded."""
-    options, rows = opened.options, []
-    precision = Precision.of(options.quantization, opened.device)
+    options, precision, rows = opened.options, opened.precision, []
     for name, network in networks.items():
         opened.load(network["model"])
         with clock("eval"):

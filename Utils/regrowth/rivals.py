@@ -11,6 +11,7 @@ import Pruners
 from Models.checkpoint_reader import read_checkpoint
 from Pruners._shared.masks import kept_count
 from Utils.compute.clock import Clock
+from Utils.compute.precision import Precision
 from Utils.options.parts import Affects
 from Utils.options.resolve import identity, without_late
 from Utils.options.table import affecting
@@ -19,7 +20,7 @@ from Utils.regrowth.finetune import finetune
 from Utils.regrowth.outputs import CONTROL, PLAIN
 from Utils.regrowth.sources import stored_file
 from Utils.regrowth.start import PrunedNetwork
-from Utils.runs.cache import cache_entry, cache_path
+from Utils.runs.cache import cache_entry, cache_path, precision_fact
 from Utils.runs.stages import Stages
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.set_up import load_pruner
@@ -32,7 +33,7 @@ def rivals(opened: PrunedNetwork, stages: Stages, clock: Clock, steps: int, kept
 
     They are the same for every allocation, selection and init.
     """
-    with cache_entry(rivals_path(opened.options, opened.device, kept, steps), CONTROL, PLAIN) as entry:
+    with cache_entry(rivals_path(opened.options, opened.precision, kept, steps), CONTROL, PLAIN) as entry:
         if entry.content is not None:
             return entry.content
         made = {
@@ -43,7 +44,7 @@ def rivals(opened: PrunedNetwork, stages: Stages, clock: Clock, steps: int, kept
         return made
 
 
-def rivals_path(options: Options, device: torch.device, kept: int, steps: int) -> Path | None:
+def rivals_path(options: Options, precision: Precision, kept: int, steps: int) -> Path | None:
     """Return the file with the rivals of a regrowth to `kept` weights in `steps` steps; None with `--no-save`."""
     if options.no_save:
         return None
@@ -54,7 +55,8 @@ def rivals_path(options: Options, device: torch.device, kept: int, steps: int) -
     facts |= {"files": [chosen["contents"].get(f) for f in (options.regrow_start, options.regrow_dense)]}
     if held := chosen["contents"].get(chosen["dataset"]):
         facts["images"] = held
-    facts |= {"device": device.type, "torch": torch.__version__, "threads": torch.get_num_threads()}
+    facts |= {"device": precision.device.type, "torch": torch.__version__, "threads": torch.get_num_threads()}
+    facts |= precision_fact(options, precision)
     return cache_path(options.result_dir, CACHE, facts)
 
 
@@ -98,7 +100,7 @@ def _pruned(opened: PrunedNetwork, kept: int) -> dict[str, Any]:
     density = kept / opened.size
     if kept_count(opened.size, density) != kept:  # after rounding: the nearest density that gives this number
         density = (kept - 0.5) / opened.size
-    network = MaskedNetwork(opened.model, opened.prunables, opened.data, opened.device, options, subset)
+    network = MaskedNetwork(opened.model, opened.prunables, opened.data, opened.device, options, opened.precision, subset)
     network.prune(load_pruner(options), density, ablate=False)
     return {"model": opened.cloned_state(), "method": f"{options.pruner} of {origin}"}
 

@@ -20,6 +20,7 @@ from Utils.base.errors import Refused
 from Utils.base.text import pick_from
 from Utils.compute.clock import Clock
 from Utils.compute.device import choose_device
+from Utils.compute.precision import Precision
 from Utils.data.dataset import Dataset
 from Utils.data.open_set import Datasets
 from Utils.options.types import Options
@@ -99,8 +100,15 @@ class PrunedNetwork(MaskedNetwork):
         return Again(lambda: chain.from_iterable(self.data.subset_batches(part, size) for part in parts))
 
 
-def open_start(options: Options, datasets: Datasets, say: Callable[[str], object] = print) -> PrunedNetwork:
-    """Read the network, its data and its sources, without writing a file; `say` gets each line about it.
+def open_start(
+    options: Options,
+    datasets: Datasets,
+    precision_on: Callable[[torch.device], Precision] = Precision,
+    say: Callable[[str], object] = print,
+) -> PrunedNetwork:
+    """Read the network, its data and its sources, without writing a file.
+
+    `precision_on(device)` chooses the precision, by default float32; `say` gets each line about the network.
 
     Raises:
         Refused: a file does not fit the network, a layer is unknown, or no weight is pruned.
@@ -115,7 +123,7 @@ def open_start(options: Options, datasets: Datasets, say: Callable[[str], object
     sources, dense = read_sources(options, data, found, model, prunables, device)
     layers = chosen_layers(prunables, options.regrow_layers)
     opened = PrunedNetwork(
-        model, prunables, data, device, options, layers=layers,
+        model, prunables, data, device, options, precision_on(device), layers=layers,
         state={name: tensor.clone() for name, tensor in model.state_dict().items()},
         sources=sources, dense=dense, saved=_saved_options(options), notes=[*found.notes, *sources.notes],
     )  # fmt: skip
@@ -131,11 +139,15 @@ def open_start(options: Options, datasets: Datasets, say: Callable[[str], object
     return opened
 
 
-def set_up_start(options: Options, datasets: Datasets) -> tuple[PrunedNetwork, Clock]:
+def set_up_start(
+    options: Options, datasets: Datasets, precision_on: Callable[[torch.device], Precision]
+) -> tuple[PrunedNetwork, Clock]:
     """Return `open_start`, and the run's clock, which counts that as reading the data."""
-    clock = Clock(choose_device(options))
+    device = choose_device(options)
+    clock = Clock(device)
+    precision_on(device).announce()
     with clock("data"):
-        return open_start(options, datasets), clock
+        return open_start(options, datasets, precision_on), clock
 
 
 def budget(opened: PrunedNetwork) -> int:

@@ -33,7 +33,7 @@ def missing(collection: Collection, groups: Sequence[Group], sections: Sequence[
     if "Mixed precision" not in titles:
         trains = "train" in EXPERIMENTS[run["experiment"]].reads
         experiment = run["experiment"] if trains else DEFAULT  # without training, the other command would be the run itself
-        other = command_of(run, experiment=experiment, quantization=not run["quantization"])
+        other = command_of(run, experiment=experiment, quantization=not run["quantization"], precision=None)
         found.append(Missing("training time and memory with and without mixed precision", other))
     if "Weight histograms" not in titles:
         found.append(Missing("weight histograms, for which a saved network is needed", command_of(run, experiment="singleshot")))

@@ -13,13 +13,17 @@ from Utils.base.text import one_line
 from Utils.grid.grid_folder import state_of
 from Utils.options.experiments import of_kind
 from Utils.options.table import incidental
+from Utils.runs.made_on import COMPUTED_IN, recorded_precision
 from Utils.runs.saved_options import recorded_in
 from Utils.runs.validate import check_options
 from Utils.runs.writer import KINDS
 
 PRUNING = of_kind("pruning")  # experiments whose runs are the rows of the tables
-# The keys of `args.json` that are not part of the recipe; `contents` counts with the files that other options name.
-NOT_RECIPE = ("expid", "argv", "commit", "dirty", "versions", "device", "machine", "continued", "part", "place", "contents")
+# The keys of `args.json` that are not part of the recipe. `contents` counts with the files that other options name; `precision`
+# is what was asked, the one that was used is `computed_in`.
+NOT_RECIPE = (
+    "precision", "expid", "argv", "commit", "dirty", "versions", "device", "machine", "continued", "part", "place", "contents",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -98,4 +102,6 @@ def read_run(folder: Path) -> Run:
         status = "damaged" if state.status == "done" else state.status
         return Run(folder, {}, {}, status, "args.json: no compression")
     summary = state.summary if state.status == "done" else {}
+    if "precision" in options:
+        options = options | {COMPUTED_IN: str(summary.get("precision") or recorded_precision(options))}
     return Run(folder, options, summary, state.status, one_line(state.reason), state.notes)

@@ -16,7 +16,9 @@ from Utils.base.errors import Refused
 from Utils.base.files import leftovers
 from Utils.base.locks import Lock
 from Utils.base.tensor_files import seal, unseal
+from Utils.compute.precision import FLOAT32, Precision
 from Utils.compute.processes import decided, is_first
+from Utils.options.types import Options
 
 
 class CacheEntry:
@@ -48,6 +50,15 @@ class CacheEntry:
         if self.path and self._checkpoint and is_first():
             seal(self.path, content)
             self._checkpoint.unlink(missing_ok=True)
+
+
+def precision_fact(options: Options, precision: Precision) -> dict[str, str]:
+    """Return the precision as a fact for `cache_path`.
+
+    It is empty for float32, and where `--quantization` among the facts says it, so that results of earlier versions are found.
+    """
+    said = str(precision) == FLOAT32 or (options.quantization and options.precision is None)
+    return {} if said else {"precision": str(precision)}
 
 
 def cache_path(result_dir: str, folder: str, facts: Mapping[str, Any]) -> Path:

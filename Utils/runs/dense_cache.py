@@ -11,12 +11,13 @@ import pandas as pd
 import torch
 
 from Utils.compute.clock import Clock
+from Utils.compute.precision import Precision
 from Utils.compute.processes import share
 from Utils.options.parts import Affects
 from Utils.options.resolve import identity, without_late
 from Utils.options.table import affecting
 from Utils.options.types import Options
-from Utils.runs.cache import CacheEntry, cache_entry, cache_path
+from Utils.runs.cache import CacheEntry, cache_entry, cache_path, precision_fact
 from Utils.runs.stages import Stages
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.phase import Training
@@ -51,7 +52,7 @@ def train_densely(network: MaskedNetwork, clock: Clock, watch: Callable[[Trainin
 
 
 def _train_or_load(training: Training, network: MaskedNetwork, clock: Clock) -> DenseNetwork:
-    with cache_entry(dense_path(network.options, network.device), *FINISHED) as entry:
+    with cache_entry(dense_path(network.options, network.precision), *FINISHED) as entry:
         if entry.content is None:
             return _train(training, network, entry)
         if not _respects_masks(network, entry.content["model"]):
@@ -109,7 +110,7 @@ def copied(value: Any) -> Any:
     return [copied(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def dense_path(options: Options, device: torch.device) -> Path | None:
+def dense_path(options: Options, precision: Precision) -> Path | None:
     """Return the cache's file for the dense network of these options; None if they have none, or save nothing.
 
     Its name is a hash of everything that the network depends on.
@@ -118,7 +119,8 @@ def dense_path(options: Options, device: torch.device) -> Path | None:
         return None
     recipe = {*affecting(Affects.DENSE), "contents"}
     chosen = {name: value for name, value in without_late(identity(options)).items() if name in recipe}
-    facts = chosen | {"rewind_epoch": options.rewind_epoch, "device": device.type, "torch": torch.__version__}
+    facts = chosen | {"rewind_epoch": options.rewind_epoch, "device": precision.device.type, "torch": torch.__version__}
+    facts |= precision_fact(options, precision)
     if share()[1] > 1:
         facts["ranks"] = share()[1]
     return cache_path(options.result_dir, CACHE, facts)

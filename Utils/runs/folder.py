@@ -18,10 +18,12 @@ from Utils.base.own_network import COPY, source_of
 from Utils.base.tensor_files import seal, unseal
 from Utils.compute import processes
 from Utils.compute.device import device_of
-from Utils.compute.environment import environment, load_average
+from Utils.compute.environment import load_average
+from Utils.compute.precision import Precision
 from Utils.data import folder_hashes
 from Utils.options.resolve import identity, with_rounds
 from Utils.options.types import Options
+from Utils.runs.made_on import made_on, note_other_precision, precision_begun, went_on
 from Utils.runs.manifest import CHECKPOINT, OwnFiles, names_of
 from Utils.runs.places import path_of
 from Utils.runs.run_files import tidy
@@ -37,9 +39,7 @@ class Busy(Refused):
 
 
 class RunFolder(Writer):
-    """A run's folder, for use in a `with` block.
-
-    It is made when the first file is written. Each file appears whole or not at all.
+    """A run's folder, for use in a `with` block. It is made when the first file is written; each file appears whole.
 
     Attributes:
         path: the folder.
@@ -67,6 +67,8 @@ class RunFolder(Writer):
         shown = self.saves and options.tensorboard
         self.events = tensorboard.EventLog(self.path, shown, lambda name: self._own.record([name]))
         self.finished = processes.decided(self._look)
+        self._begun_in = processes.decided(lambda: precision_begun(self.path) if self.saves and not self._anew else None)
+        self._precision: Precision | None = None
 
     def __enter__(self) -> RunFolder:
         return self
@@ -80,6 +82,16 @@ class RunFolder(Writer):
         """The run's name, as `args.json` and `summary.json` have it."""
         return self.options.expid or self.path.name
 
+    @property
+    def _anew(self) -> bool:
+        """Whether an earlier run in the folder does not count."""
+        return self.options.overwrite or self._made_anew
+
+    def precision_on(self, device: torch.device) -> Precision:
+        """Choose the precision of the run, once: that in which it was begun, or else that of the options."""
+        self._precision = self._precision or Precision.of(self.options, device, self._begun_in)
+        return self._precision
+
     def _look(self) -> bool:
         """Tell whether the folder is finished; an existing unfinished one becomes this process's."""
         if not self.saves:
@@ -89,6 +101,7 @@ class RunFolder(Writer):
                 print(note)
             if self._is_finished():
                 tidy(self.path)
+                note_other_precision(self.path, self.options)
                 return True
         check_writable(self.path)
         if self.path.exists():
@@ -120,7 +133,7 @@ class RunFolder(Writer):
 
     def _is_finished(self) -> bool:
         path = self.path / "summary.json"
-        if self.options.overwrite or self._made_anew or not path.exists():
+        if self._anew or not path.exists():
             return False
         summary = read_json(path)
         if summary.get("status") != "done":
@@ -147,7 +160,7 @@ class RunFolder(Writer):
             self._own.remove()
         self.events.begin()
         content = self.options.record() | identity(self.options) | {"expid": self.expid}
-        self.write_json("args.json", content | environment(device))
+        self.write_json("args.json", content | made_on(self.options, self.precision_on(device)))
         if self.saves:
             folder_hashes.keep(str(content.get("dataset")), self.options.result_dir)
         if source := source_of(self.options.model, self.options.model_class):
@@ -171,7 +184,9 @@ class RunFolder(Writer):
         self.begun, self._sums = True, state["files"]
         self._sums["args.json"] = sha256(self.path / "args.json")
         if goes_on:
-            self._note_change()
+            now = made_on(self.options, self.precision_on(device_of(self.options)))
+            if changed := went_on(read_json(self.path / "args.json"), now):
+                self.write_json("args.json", changed)
         self._own.check((), [tensorboard.FOLDER] if self.events.active else [])
         self._own.remove(["summary.json"])  # the summary of a failure
         self.events.begin(goes_on=True)
@@ -187,16 +202,6 @@ class RunFolder(Writer):
         except Refused:
             return self.path / "args.json"
         return None
-
-    def _note_change(self) -> None:
-        """Print and record in `args.json` that a resumed run has another torch, device or number of threads than before."""
-        saved, now = read_json(self.path / "args.json"), environment(device_of(self.options))
-        before = [saved, *saved.get("continued", [])][-1]
-        facts = [(what["device"], what["versions"]["torch"]) for what in (before, now)]
-        if facts[0] != facts[1]:
-            were, are = (f"{device}, torch {version}" for device, version in facts)
-            print(f"NOTE: this run goes on with {are}; it was begun with {were}: its numbers may differ in the last digits")
-            self.write_json("args.json", saved | {"continued": [*saved.get("continued", []), now]})
 
     def write_checkpoint(self, state: dict[str, Any]) -> None:
         """Save `state` for `resume`, in place of the checkpoint before."""

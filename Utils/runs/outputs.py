@@ -11,7 +11,6 @@ import torch
 
 from Utils.base.text import one_line
 from Utils.compute.clock import Clock
-from Utils.compute.precision import Precision
 from Utils.compute.processes import is_first
 from Utils.measure.inference_time import inference_times
 from Utils.measure.record_trace import write_trace
@@ -105,10 +104,9 @@ def _inference_summary(network: MaskedNetwork, folder: RunFolder) -> dict[str, A
     found: dict[str, Any] = {}
     if options.save_trace:
         images, _ = next(iter(data.test_batches(options.test_batch_size)))
-        precision = Precision.of(options.quantization, device)
-        folder.write_file("trace.json", lambda file: write_trace(file, network.model, images, precision))
+        folder.write_file("trace.json", lambda file: write_trace(file, network.model, images, network.precision))
         found = _trace_summary(folder)
-    times = inference_times(network.model, build_dense(options, data, device), data, options, device)
+    times = inference_times(network.model, build_dense(options, data, device), data, options, network.precision)
     if options.jobs > 1:
         times["jobs"] = options.jobs
     return {"inference": times} | found

@@ -10,10 +10,12 @@ from Models.weights import load_weights
 from Utils.base.checksums import check_file
 from Utils.base.own_network import network_of_run
 from Utils.compute.device import choose_device
+from Utils.compute.precision import Precision
 from Utils.data.open_set import open_data
 from Utils.options.resolve import changed_images
 from Utils.options.table import defaults, of_parts
 from Utils.options.types import Options
+from Utils.runs.made_on import recorded_precision
 from Utils.runs.saved import MODEL
 from Utils.runs.saved_options import recorded_in
 from Utils.training.masked_network import MaskedNetwork, build_model, mask
@@ -31,7 +33,7 @@ def was_given(options: Options, name: str) -> bool:
 
 
 def reopen(folder: Path, options: Options) -> MaskedNetwork:
-    """Open the network of the run in `folder` as it was saved, and its data, with the run's own options.
+    """Open the network of the run in `folder` as it was saved, and its data, with the run's own options and precision.
 
     `options` are those of the present command.
 
@@ -59,4 +61,5 @@ def reopen(folder: Path, options: Options) -> MaskedNetwork:
     keep_recorded(prunables, masks)
     model.load_state_dict(masks, strict=False)  # the weights are masked already; this sets the masks
     use_threads(model, saved, data.input_shape)
-    return MaskedNetwork(model.to(device), prunables, data, device, saved)
+    precision = Precision.of(saved, device, recorded_precision(recorded))
+    return MaskedNetwork(model.to(device), prunables, data, device, saved, precision)

@@ -9,7 +9,6 @@ import torch
 
 from Models.reach import has_path
 from Utils.compute.clock import Clock
-from Utils.compute.precision import Precision
 from Utils.data.dataset import Dataset
 from Utils.measure.counting import effective_density, emptied_layers, kept_by_position, left_dense, totals, unused
 from Utils.measure.thop_count import thop_summary
@@ -49,7 +48,7 @@ def pruning_summary(folder: RunFolder, network: MaskedNetwork, table: pd.DataFra
             **kept_by_position(table),
             "unused_layers": list(unused(table)),
             **costs(clock),
-            "precision": str(Precision.of(folder.options.quantization, network.device)),
+            "precision": str(network.precision),
             "inference": {},
         }
         | left_dense_summary(table)

@@ -51,7 +51,7 @@ def train_epoch(
         precision.step(loss, optimizer)
         total.add_(loss.detach().double() * (whole or len(labels)))
 
-    with graphs.stream(), graphs.rates(optimizer), counting_batches(model) as counted:
+    with precision.computing(), graphs.stream(), graphs.rates(optimizer), counting_batches(model) as counted:
         parts = zip(batches, itertools.repeat(0) if sizes is None else sizes, strict=False)
         for step, ((images, labels), whole) in enumerate(parts, 1):
             work = partial(take_step, whole=whole) if whole else take_step
@@ -94,7 +94,7 @@ def test_sums(
         loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
         sums.add_(torch.stack([loss.double(), hits[:, 0].sum().double(), hits.sum().double()]))
 
-    with graphs.stream():
+    with precision.computing(), graphs.stream():
         for images, labels in batches:
             graphs.run("test", add, images.contiguous(memory_format=layout), labels)
             count += len(labels)

@@ -20,6 +20,7 @@ from Pruners._shared.schedules import DEFAULT
 from Pruners._shared.zero_scores import ZeroScores
 from Utils.base.errors import not_deterministic, out_of_memory
 from Utils.base.seeds import derive
+from Utils.compute.precision import Precision
 from Utils.data.dataset import Dataset
 from Utils.measure.counting import compression_table, with_kept_by_position
 from Utils.measure.thop_count import ThopCount, thop_count, with_thop
@@ -49,6 +50,7 @@ class MaskedNetwork:
         data: the dataset.
         device: the device of the network and of the data.
         options: the options that the network was made with.
+        precision: the precision of training and evaluation, chosen once for a run.
         subset: the indices of the training images that pruning methods score with; None if the run scores nothing.
         survivors: the masks at the start, if the network was pruned before; None for a dense one.
         notes: lines that the reader of a run has to know.
@@ -59,6 +61,7 @@ class MaskedNetwork:
     data: Dataset
     device: torch.device
     options: Options
+    precision: Precision
     subset: torch.Tensor | None = None
     survivors: list[torch.Tensor] | None = None
     notes: Sequence[str] = ()

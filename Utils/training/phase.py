@@ -18,9 +18,9 @@ from Utils.base.seeds import derive
 from Utils.compute import processes
 from Utils.compute.clock import Clock
 from Utils.compute.graphs import Graphs
-from Utils.compute.precision import Precision
 from Utils.data.sharding import batch_sizes
 from Utils.training.early_stopping import VALIDATION, best_index, is_over
+from Utils.training.layout import in_layout
 from Utils.training.loops import Batches, evaluate, train_epoch
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.optimizers import make_optimizer, make_schedule
@@ -76,7 +76,7 @@ class Training:
             epochs = options.pre_epochs if phase == "pre_train" else options.post_epochs
         self.epochs = epochs
         self.scheduler = make_schedule(self.optimizer, options, epochs)
-        self.precision = Precision.of(options.quantization, network.device)
+        self.precision = network.precision.anew()
         self.device = network.device
         self.rows: list[tuple[float | None, ...]] = []
         self.columns = COLUMNS + (VALIDATION if self.data.val_size else ())
@@ -108,10 +108,11 @@ class Training:
             Diverged: the training loss of an epoch is not finite.
         """
         bar = tqdm(total=epochs, initial=max(self.epoch, 0), desc=self.phase, unit="epoch", leave=False, disable=None)
-        model = processes.parallel(self.model)
-        alone = model is self.model and self.precision.scaler is None and bool(self.optimizer.defaults.get("fused"))
-        self._graphs = Graphs(self.device, self.model, wanted=alone and not self.options.no_graph)
-        with bar:
+        # The layout comes first: graphs and several processes hold on to the memory of the parameters.
+        with in_layout(self.model, self.optimizer, self.precision.layout), bar:
+            model = processes.parallel(self.model)
+            alone = model is self.model and self.precision.scaler is None and bool(self.optimizer.defaults.get("fused"))
+            self._graphs = Graphs(self.device, self.model, wanted=alone and not self.options.no_graph)
             while self.epoch < epochs and not (whole and self.over):
                 self._next(model, self.epoch + 1, epochs)
                 _show(bar, self.phase, self.rows[-1], epochs, self.options.verbose)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -45,8 +45,10 @@ def use_threads(model: nn.Module, options: Options, input_shape: tuple[int, ...]
     torch.set_num_threads(1 if step < SMALL_STEP or options.deterministic else THREADS)
 
 
-def prepare(options: Options, device: torch.device, data: Dataset) -> MaskedNetwork:
+def prepare(options: Options, device: torch.device, data: Dataset, precision: Precision | None = None) -> MaskedNetwork:
     """Draw the scoring subset and the network, in Synaptic-Flow's order, so that a seed gives its subset and its weights.
+
+    `precision` is float32 if none is given.
 
     Raises:
         Refused: the network does not accept the data's shape, or the budget keeps no weight at all.
@@ -63,7 +65,8 @@ def prepare(options: Options, device: torch.device, data: Dataset) -> MaskedNetw
     if found and not options.weights_dense:
         notes += take_masks(model, prunables, found.masks, f"--weights {options.weights}")
     use_threads(model, options, data.input_shape)
-    network = MaskedNetwork(model.to(device), prunables, data, device, options, subset, notes=notes)
+    precision = precision or Precision(device)
+    network = MaskedNetwork(model.to(device), prunables, data, device, options, precision, subset, notes=notes)
     if not prunables:
         raise Refused(f"--model {options.model}: no layer is left whose weights can be pruned")
     layers = layers_of(prunables)
@@ -99,8 +102,18 @@ def check_output(model: nn.Module, options: Options, data: Dataset) -> None:
         check_train_mode(model, data.input_shape, data.num_classes, options.model)
 
 
-def set_up(options: Options, pruner: Pruner, datasets: Datasets, *, read: bool = True) -> tuple[MaskedNetwork, Clock]:
-    """Return the network with its data, ready for training or pruning, and the run's clock; `read` reads the data now."""
+def set_up(
+    options: Options,
+    pruner: Pruner,
+    datasets: Datasets,
+    precision_on: Callable[[torch.device], Precision],
+    *,
+    read: bool = True,
+) -> tuple[MaskedNetwork, Clock]:
+    """Return the network with its data, ready for training or pruning, and the run's clock.
+
+    `precision_on(device)` chooses the run's precision; `read` reads the data now.
+    """
     device = choose_device(options)
     clock = Clock(device)
     with clock("data"):
@@ -109,8 +122,9 @@ def set_up(options: Options, pruner: Pruner, datasets: Datasets, *, read: bool =
             print(f"Loading {options.dataset} dataset.")
             data.load()
     print(f"Creating {options.model_class}-{options.model} model.")
-    Precision.of(options.quantization, device).announce()
-    network = prepare(options, device, data)
+    precision = precision_on(device)
+    precision.announce()
+    network = prepare(options, device, data, precision)
     print_notes(pruner, network)
     return network, clock
 

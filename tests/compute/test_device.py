@@ -128,7 +128,7 @@ def test_a_processor_that_is_slower_in_bfloat16_is_said_to_be(monkeypatch, capsy
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", allowed)
     assert computes_bfloat16() is able
     Precision(torch.device("cpu"), torch.bfloat16).announce()
-    assert ("NOTE: --quantization is slower than float32 on this processor" in capsys.readouterr().out) is not able
+    assert ("NOTE: mixed precision is slower than float32 on this processor" in capsys.readouterr().out) is not able
     Precision(torch.device("cpu")).announce()
     Precision(CARD, torch.bfloat16).announce()
     assert "slower" not in capsys.readouterr().out

@@ -15,15 +15,22 @@ from device_commands import COMMANDS, DATA, GRID, LEVELS, OF_SAVED_RUNS, REGROWT
 from pretend import CARD, OnCard, card
 
 from Models.masking import add_masks, apply_masks
+from Utils.compute.precision import Precision
 from Utils.data.batches import TensorSplit
 
 SHOT = Path("Results/data/singleshot")
 
 
+def use_one_layout(monkeypatch):
+    """Store images and parameters alike on all devices: the CPU's own layout, and that of a card's tensor cores, round otherwise."""
+    monkeypatch.setattr("Utils.training.loops.image_format", lambda model: torch.contiguous_format)
+    monkeypatch.setattr(Precision, "layout", torch.contiguous_format)
+
+
 @pytest.fixture
 def both(command, monkeypatch):
     """A function that runs a command on the card, then with `--no-cuda`, and returns what the first came to; both must succeed."""
-    monkeypatch.setattr("Utils.training.loops.image_format", lambda model: torch.contiguous_format)  # the CPU's own one rounds otherwise
+    use_one_layout(monkeypatch)
 
     def run(*words):
         with card() as state:
@@ -39,9 +46,20 @@ def both(command, monkeypatch):
 
 def same(folder):
     """Both runs have the same numbers, and the first says that it was made on the card."""
-    assert not differences(numbers(Path("card", folder)), numbers(Path("plain", folder)))
-    devices = [json.loads(Path(place, folder, "args.json").read_text())["device"].split(":")[0] for place in ("card", "plain")]
-    assert devices == ["cuda", "cpu"]
+    assert not differences(results(Path("card", folder)), results(Path("plain", folder)))
+    made = [json.loads(Path(place, folder, "args.json").read_text()) for place in ("card", "plain")]
+    assert [args["device"].split(":")[0] for args in made] == ["cuda", "cpu"]
+    if "computed_in" in made[0]:
+        assert [args["computed_in"] for args in made] == ["tf32", "float32"]
+    else:
+        assert "precision" not in made[0]
+
+
+def results(folder):
+    """Everything that a run came to, but for the name of its precision: what pretends to be TF32 computes in float32."""
+    found = numbers(folder)
+    found["summary.json"].pop("precision", None)
+    return found
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("uniform", "uniform-plus", "mag")])  # which do as erk and lamp
@@ -54,7 +72,7 @@ def test_every_pruner_and_experiment(both, name):
 def test_mixed_precision(command):
     with card():
         done = command(*DATA, "--pruner", "snip", "--quantization", "--expid", "x")
-    assert done.status == 0 and "Mixed precision: bfloat16" in done.out and "NOTE: --quantization" not in done.out
+    assert done.status == 0 and "Mixed precision: bfloat16" in done.out and "NOTE: mixed precision" not in done.out
 
 
 def test_levels_that_rewind_a_compact_network_from_the_cache(both):
@@ -89,7 +107,7 @@ def test_a_run_goes_on_from_its_checkpoint(command, monkeypatch):
     from Utils.training.phase import Training
 
     words = [*DATA, "--post-epochs", "3", "--pruner", "snip", "--checkpoint-every", "1", "--optimizer", "adam", "--expid", "x"]
-    monkeypatch.setattr("Utils.training.loops.image_format", lambda model: torch.contiguous_format)
+    use_one_layout(monkeypatch)
     assert command(*words, "--result-dir", "whole", "--no-cuda").status == 0
     whole = Training._next
 
@@ -104,7 +122,7 @@ def test_a_run_goes_on_from_its_checkpoint(command, monkeypatch):
             assert command(*words).status == 130
         done = command(*words)
     assert done.status == 0 and "Going on after epoch 1" in done.out
-    assert not differences(numbers(Path("whole/singleshot/x")), numbers(SHOT / "x"))
+    assert not differences(results(Path("whole/singleshot/x")), results(SHOT / "x"))
 
 
 def test_a_card_of_its_own_is_all_that_a_run_touches(command):

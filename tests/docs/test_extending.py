@@ -17,6 +17,7 @@ from conftest import PROJECT
 from test_commands import commands_of
 
 from Utils.base.json_files import read_json
+from Utils.compute.precision import Precision
 from Utils.options.command_line import parse
 from Utils.runs.dense_cache import dense_path
 from Utils.runs.places import path_of
@@ -180,7 +181,7 @@ def test_an_option(root, ended):
     rates = [pd.read_csv(folder / "post-train.csv")["lr"].tolist()[1:] for folder in (own, other)]
     assert rates == [pytest.approx([0.001, 0.0005]), pytest.approx([0.001, 0.0008])]
     dense = {file.name for file in (results / "dense-networks").glob("*.bin")}
-    assert len(dense) == 2 and dense_path(before, torch.device("cpu")).name in dense
+    assert len(dense) == 2 and dense_path(before, Precision(torch.device("cpu"))).name in dense
 
 
 @pytest.mark.long

@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import PROJECT
 
+from Utils.compute.precision import Precision
 from Utils.options.command_line import parse
 from Utils.options.resolve import identity, with_rounds
 from Utils.options.types import Grid
@@ -19,7 +20,7 @@ from Utils.runs.places import path_of
 
 GOLDEN = json.loads((PROJECT / "tests" / "golden" / "names.json").read_text())  # command line -> facts of its runs, made by fe86c95
 RUN = {"experiment": "singleshot", "model": "fc", "model_class": "default", "dataset": "synthetic:1x8x8:3:60", "seed": 3, "prune_bias": True}
-LATER = {"thop", "weights_dense"}  # options that the golden commit did not have
+LATER = {"thop", "weights_dense", "no_graph", "precision"}  # options that the golden commit did not have
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def digest(content):
 
 
 def facts_of(options):
-    options, cpu = with_rounds(options), torch.device("cpu")
+    options, cpu = with_rounds(options), Precision(torch.device("cpu"))
     told = {name: value for name, value in identity(options).items() if name not in LATER}
     facts = {"folder": str(path_of(options)), "identity": digest(told), "keys": digest(sorted(set(options.record()) - LATER))}
     if options.reads("dense") and options.pre_epochs:

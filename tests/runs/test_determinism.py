@@ -13,6 +13,7 @@ from conftest import TINY
 from Models import registry
 from tests.crash.numbers import grid_differences
 from Utils.compute.device import choose_device
+from Utils.compute.precision import Precision
 from Utils.options.command_line import parse
 from Utils.runs.dense_cache import dense_path
 from Utils.runs.folder import RunFolder
@@ -90,12 +91,12 @@ def test_deterministic_runs_on_a_cpu_have_the_numbers_of_others(pruner, command)
 
 def test_deterministic_makes_runs_different_and_leaves_the_names_of_others(command, refused, monkeypatch):
     plain, asked = (parse([*TINY, "--pre-epochs", "1", *words]) for words in ([], ["--deterministic"]))
-    device = choose_device(plain)
-    plain_name, plain_path = run_name(plain), dense_path(plain, device)
-    assert plain_name != run_name(asked) and plain_path != dense_path(asked, device)
+    cpu = Precision(choose_device(plain))
+    plain_name, plain_path = run_name(plain), dense_path(plain, cpu)
+    assert plain_name != run_name(asked) and plain_path != dense_path(asked, cpu)
     before = {name: value for name, value in plain.record().items() if name != "deterministic"}
     with monkeypatch.context() as patch:
         patch.setattr(type(plain), "record", lambda self: dict(before))
-        assert run_name(plain) == plain_name and dense_path(plain, device) == plain_path
+        assert run_name(plain) == plain_name and dense_path(plain, cpu) == plain_path
     assert command(*TINY, "--expid", "x").status == 0
     refused([*TINY, "--expid", "x", "--deterministic"], "deterministic False there, True asked")

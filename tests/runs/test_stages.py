@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from Models.masking import add_masks
+from Utils.compute.precision import Precision
 from Utils.data.open_set import open_dataset
 from Utils.runs import stages as stages_module
 from Utils.runs.cache import CacheEntry
@@ -79,7 +80,8 @@ def test_a_stage_is_written_by_the_same_clocks_as_steps(store, monkeypatch):
 def test_stages_that_change_a_network_are_written_with_its_state(store):
     """Not on their own: without the network, a run that goes on would take a pruning for done that is not in the weights."""
     model = nn.Linear(4, 2)
-    network = MaskedNetwork(model, add_masks(model), open_dataset("synthetic:1x2x2:2:8"), torch.device("cpu"), None)
+    cpu = torch.device("cpu")
+    network = MaskedNetwork(model, add_masks(model), open_dataset("synthetic:1x2x2:2:8"), cpu, None, Precision(cpu))
     stages = Stages(store, 1, network=network)
     stages.once("prune", lambda: network.prunables[0].mask[0].zero_().sum().item())
     assert store.resume() is None

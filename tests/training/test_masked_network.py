@@ -7,9 +7,12 @@ from torch import nn
 
 import Pruners
 from Models.masking import add_masks
+from Utils.compute.precision import Precision
 from Utils.data.open_set import open_dataset
 from Utils.options.command_line import parse
 from Utils.training.masked_network import MaskedNetwork, Pruned
+
+CPU = torch.device("cpu")
 
 
 def test_weights_kept_by_position_belong_to_one_pruning():
@@ -19,7 +22,7 @@ def test_weights_kept_by_position_belong_to_one_pruning():
         model[1].weight.copy_(torch.tensor([[5.0, 0, 0, 0], [4.0, 0, 0, 0]]))
     data = open_dataset("synthetic:1x2x2:2:8")
     options = parse(["--dataset", "synthetic:1x2x2:2:8", "--pruner", "mag", "--density", "0.5"])
-    network = MaskedNetwork(model, add_masks(model), data, torch.device("cpu"), options)
+    network = MaskedNetwork(model, add_masks(model), data, CPU, options, Precision(CPU))
     pruned = network.prune(Pruners.load("mag")())
     assert network.kept == 4 and pruned.zeros.layers == {"1.weight": 2}
     assert network.compression_table(pruned)["kept_by_position"].sum() == 2

@@ -13,6 +13,7 @@ from Models.masking import add_masks
 from Models.survivors import take_masks
 from Pruners._shared.loop import shuffle_masks
 from Utils.base.errors import Refused
+from Utils.compute.precision import Precision
 from Utils.options.command_line import parse
 from Utils.runs.dense_cache import dense_path
 
@@ -63,7 +64,7 @@ def test_weights_dense_takes_them_all(command, pruned, refused):
     assert "KEPT BY POSITION: the scores of 48 kept weights" in few.out and "zero themselves (1.weight)" in few.out
     refused([*DATA, "--weights-dense"], "--weights-dense", "--weights FILE")
     options = parse([*DATA, "--weights", "zeros.pt", "--pre-epochs", "1"])
-    cpu = torch.device("cpu")
+    cpu = Precision(torch.device("cpu"))
     assert dense_path(options, cpu) != dense_path(replace(options, weights_dense=True), cpu)
 
 

@@ -14,6 +14,7 @@ from Models import registry
 from Models.layers import Identity2d
 from Models.masking import add_masks, hold_masks, trainable_parameters
 from Utils.compute.clock import Clock
+from Utils.compute.precision import Precision
 from Utils.data.batches import TensorSplit
 from Utils.data.open_set import open_dataset
 from Utils.options.types import Options
@@ -93,8 +94,8 @@ def small_run(epochs=2, disturb=False, **kwargs):
     if disturb:
         torch.manual_seed(12345)
     cpu = torch.device("cpu")
-    table = Training(MaskedNetwork(model, add_masks(model), data, cpu, setting(**kwargs)), "post_train", Clock(cpu)).run(epochs)
-    return table, model
+    network = MaskedNetwork(model, add_masks(model), data, cpu, setting(**kwargs), Precision(cpu))
+    return Training(network, "post_train", Clock(cpu)).run(epochs), model
 
 
 def test_the_table_of_a_phase():

@@ -46,6 +46,16 @@ class TrainingOptions:
         paces=True,
         step_time=True,
     )
+    precision: str | None = option(
+        "train",
+        "precision of training and evaluation; default: tf32 on a GPU, float32 on a CPU",
+        None,
+        choices=("float32", "tf32", "bf16"),
+        affects=Affects.NAME | Affects.RESULT,
+        paces=True,
+        step_time=True,
+        late=True,
+    )
     no_graph: bool = option(
         "train",
         "on a GPU, start each kernel of a step by itself instead of replaying a CUDA graph: the same numbers, slower",
