@@ -87,17 +87,16 @@ class Precision:
         if options.quantization and options.precision is None:
             older = card and touch and not torch.cuda.is_bf16_supported(including_emulation=False)
             return cls(device, torch.float16 if older else torch.bfloat16)
-        usual = options.precision or (TF32 if card else FLOAT32)
+        able = card and (not touch or torch.cuda.get_device_capability(device) >= TENSOR_CORES)
+        usual = options.precision or (TF32 if able else FLOAT32)
         wanted = recorded or usual
         if wanted == "bf16" or wanted.startswith("mixed"):
             if card and touch and not torch.cuda.is_bf16_supported(including_emulation=False):
                 raise Refused("--precision bf16: this card has no bfloat16, --quantization takes float16 there")
             return cls(device, torch.bfloat16)
-        able = card and (not touch or torch.cuda.get_device_capability(device) >= TENSOR_CORES)
         if wanted == TF32 and not able:
             begun = "this run was begun in tf32" if recorded else "--precision tf32"
-            said = recorded or options.precision
-            return cls(device, note=f"{begun}: this device has no TF32, it computes in float32" if said else "")
+            return cls(device, note=f"{begun}: this device has no TF32, it computes in float32")
         note = f"this run goes on in {recorded}, in which it was begun" if recorded and recorded != usual else ""
         return cls(device, tf32=wanted == TF32, note=note)
 

@@ -81,7 +81,9 @@ def test_cards_without_tf32_or_bfloat16(monkeypatch):
     with card():
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (7, 5))
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
-        assert str(Precision.of(parse([]), CARD)) == "float32" and not Precision.of(parse([]), CARD).note
+        for recorded in (None, "float32"):
+            found = Precision.of(parse([]), CARD, recorded)
+            assert str(found) == "float32" and not found.note
         assert str(Precision.of(parse([]), CARD, touch=False)) == "tf32"
         assert "no TF32" in Precision.of(parse(["--precision", "tf32"]), CARD).note
         assert str(Precision.of(parse(["--quantization"]), CARD)) == "mixed: float16 and float32"
