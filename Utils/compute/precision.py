@@ -21,6 +21,7 @@ import torch
 from Utils.base.errors import Refused
 
 FLOAT32, TF32 = "float32", "tf32"
+TEXTS = (FLOAT32, TF32, "mixed: bfloat16 and float32", "mixed: float16 and float32")  # in records
 TENSOR_CORES = (8, 0)  # compute capability of the first cards with TF32
 
 

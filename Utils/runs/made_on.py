@@ -11,7 +11,7 @@ from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
 from Utils.compute.device import device_of
 from Utils.compute.environment import environment
-from Utils.compute.precision import FLOAT32, Precision
+from Utils.compute.precision import FLOAT32, TEXTS, Precision
 from Utils.options.types import Options
 
 COMPUTED_IN = "computed_in"  # the precision of training and evaluation, as text
@@ -38,8 +38,10 @@ def went_on(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any] 
 
 def recorded_precision(recorded: Mapping[str, Any]) -> str:
     """Return the text of the precision that a run computes in, from its `args.json`; float32 for one of an earlier version."""
-    last = [recorded, *recorded.get("continued", [])][-1]
-    return str(last.get(COMPUTED_IN) or recorded.get(COMPUTED_IN) or FLOAT32)
+    continued = recorded.get("continued")
+    parts = [recorded, *(continued if isinstance(continued, list) else [])]
+    texts = [part.get(COMPUTED_IN) for part in parts if isinstance(part, Mapping)]
+    return next((text for text in reversed(texts) if text in TEXTS), FLOAT32)
 
 
 def precision_begun(folder: Path) -> str | None:

@@ -55,7 +55,7 @@ def test_every_pruner_and_experiment(on_cuda, name):
     on_cuda(*words, at=folder)
 
 
-@pytest.mark.parametrize("words", [[], ["--deterministic"], ["--quantization"], ["--compact"], ["--save-trace"]])
+@pytest.mark.parametrize("words", [[], ["--deterministic"], ["--quantization"], ["--precision", "float32"], ["--compact"], ["--save-trace"]])
 def test_the_main_command_on_mnist(on_cuda, words):
     on_cuda("--pruner", "synflow", *MNIST, *words, "--expid", "x", at="singleshot/x")
     summary = json.loads(Path("Results/data/singleshot/x/summary.json").read_text())
@@ -66,13 +66,26 @@ def test_the_main_command_on_mnist(on_cuda, words):
 
 @pytest.mark.parametrize("words", [
     ["--model", "resnet20", "--pruner", "snip", "--optimizer", "momentum"], ["--pruner", "rigl", "--update-interval", "2"],
-    ["--pruner", "mag", "--pre-epochs", "3", "--quantization"], ["--pruner", "synflow", "--optimizer", "adamw", "--deterministic"],
+    ["--pruner", "mag", "--pre-epochs", "3", "--quantization"], ["--pruner", "snip", "--precision", "float32"], ["--pruner", "synflow", "--optimizer", "adamw", "--deterministic"],
 ])  # fmt: skip
 def test_graphs_have_the_bits_of_ordinary_steps(on_cuda, words):
     words = [*DATA, "--post-epochs", "6", "--density", "0.3", *words]
     assert "without a CUDA graph" not in on_cuda(*words, "--expid", "graph", at="singleshot/graph")
     on_cuda(*words, "--no-graph", "--expid", "plain", at="singleshot/plain")
     assert not differences(*(numbers(Path("Results/data/singleshot", name)) for name in ("graph", "plain")))
+
+
+def test_masks_do_not_depend_on_the_precision(on_cuda):
+    found = {}
+    for name in ("float32", "tf32", "bf16"):
+        words = [*DATA, "--model", "resnet20", "--pruner", "snip", "--density", "0.3", "--precision", name]
+        on_cuda(*words, "--expid", name, at=f"singleshot/{name}")
+        folder = Path("Results/data/singleshot", name)
+        found[name] = torch.load(folder / "model.pt", weights_only=True)
+        assert json.loads((folder / "args.json").read_text())["computed_in"].startswith("mixed" if name == "bf16" else name)
+    masks = [key for key in found["tf32"] if key.endswith("_mask")]
+    assert masks and all(torch.equal(found["float32"][key], found[name][key]) for key in masks for name in ("tf32", "bf16"))
+    assert any(not torch.equal(found["float32"][key], found["tf32"][key]) for key in found["tf32"])
 
 
 def test_levels_that_rewind_a_compact_network_from_the_cache(on_cuda):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from device_commands import DATA
+from graph_stand_in import Recorded
 from pretend import CARD, card
 from torch import nn
 
@@ -17,6 +18,7 @@ from Models.shapes import image_format
 from Utils.base.errors import Refused
 from Utils.base.json_files import write_json
 from Utils.base.tensor_files import on_cpu
+from Utils.compute import graphs as graphs_module
 from Utils.compute.clock import Clock
 from Utils.compute.precision import Precision
 from Utils.data.open_set import open_dataset
@@ -166,14 +168,14 @@ def data():
     return found
 
 
-def training(data, optimizer="adam"):
+def training(data, optimizer="adam", *words):
     torch.manual_seed(0)
     model = Net()
     prunables = add_masks(model)
     for p in prunables:
         p.mask.copy_(torch.rand(p.mask.shape) < 0.5)
     apply_masks(prunables)
-    options = parse([*DATA, "--optimizer", optimizer, "--lr", "0.01"])
+    options = parse([*DATA, "--optimizer", optimizer, "--lr", "0.01", *words])
     return Training(MaskedNetwork(model, prunables, data, CPU, options, Precision(CPU)), "post_train", Clock(CPU), epochs=3)
 
 
@@ -207,6 +209,21 @@ def test_convolutions_are_channels_last_while_they_train(data, monkeypatch, opti
     assert [row[:6] for row in again.rows] == [row[:6] for row in made.rows]  # without seconds
     for one, other in zip(tensors(made), tensors(again), strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_replays_have_the_bits_of_ordinary_steps_in_that_layout(data, monkeypatch):
+    monkeypatch.setattr(Precision, "layout", torch.channels_last)
+    monkeypatch.setattr(graphs_module, "can_capture", lambda device: True)
+    monkeypatch.setattr(graphs_module, "Capture", Recorded)
+    monkeypatch.setattr(Recorded, "made", [])
+    plain, made = training(data, "adam", "--no-graph"), training(data)
+    plain.run(6)
+    assert not Recorded.made
+    made.run(6)
+    assert any(capture.replays > 2 for capture in Recorded.made)
+    assert [row[:6] for row in made.rows] == [row[:6] for row in plain.rows]
+    for one, other in zip(tensors(made), tensors(plain), strict=True):
+        assert all(torch.equal(a, b) and a.is_contiguous() for a, b in zip(one, other, strict=True))
 
 
 def test_the_layout_is_the_usual_one_after_an_error_and_on_a_cpu(data, monkeypatch):
@@ -247,6 +264,7 @@ def test_what_an_unfinished_folder_recorded():
     assert recorded_precision({}) == "float32" and recorded_precision({"computed_in": "tf32"}) == "tf32"
     assert recorded_precision({"computed_in": "tf32", "continued": [{"device": "x"}]}) == "tf32"
     assert recorded_precision({"computed_in": "tf32", "continued": [{"computed_in": "float32"}]}) == "float32"
+    assert recorded_precision({"computed_in": ["x"], "continued": 5}) == "float32"  # of a file that somebody changed
 
 
 def test_a_run_goes_on_in_the_precision_in_which_it_was_begun(command, monkeypatch):
