@@ -179,6 +179,7 @@ def card(count=1):
                 stack.enter_context(patch.object(torch.optim.Optimizer, check, lambda self: None))
         stack.enter_context(patch("Utils.measure.record_trace.profile", lambda activities, **rest: profile(activities=[ProfilerActivity.CPU], **rest)))
         stack.enter_context(patch("Utils.compute.graphs.can_capture", lambda device: False))
+        stack.enter_context(patch.object(torch.Tensor, "pin_memory", lambda self, *_: self))
         stack.enter_context(patch("Utils.compute.device._unusable", {}))
         stack.enter_context(patch("Utils.compute.device._said", set()))
         torch.__future__.set_overwrite_module_params_on_conversion(True)

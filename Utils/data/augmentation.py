@@ -55,11 +55,12 @@ def resize(images: Tensor, size: Sequence[int]) -> Tensor:
     return functional.resize(images.cpu(), list(size), antialias=True).to(images.device)
 
 
-def recipe(augment: str, size: int) -> Any:
+def recipe(augment: str, size: int, moved: bool = True) -> Any:
     """Return the transform of one PIL image to uint8 [C, size, size].
 
     `imagenet` and `crop-flip` are random; `none` is for testing. `none` resizes the shorter side to `size` * 256 / 224 and cuts
-    out the centre; `crop-flip` then crops and mirrors that.
+    out the centre; `crop-flip` then crops and mirrors that. Where images are not to be `moved`, that crop and all mirroring is
+    left out; `draw_move` then draws the numbers that they would have drawn.
     """
     from torchvision.transforms import v2
 
@@ -68,10 +69,31 @@ def recipe(augment: str, size: int) -> Any:
             v2.RandomResizedCrop(size, scale=(0.2, 1.0)),
             v2.RandomGrayscale(0.2),
             v2.ColorJitter(0.4, 0.4, 0.4, 0.4),
-            v2.RandomHorizontalFlip(),
         ]
     else:
         steps = [v2.Resize(round(size * 256 / 224)), v2.CenterCrop(size)]
-    if augment == "crop-flip":
-        steps += [v2.RandomCrop(size, padding=PADDING), v2.RandomHorizontalFlip()]
+    if augment == "crop-flip" and moved:
+        steps += [v2.RandomCrop(size, padding=PADDING)]
+    if augment != "none" and moved:
+        steps += [v2.RandomHorizontalFlip()]
     return v2.Compose([*steps, v2.PILToTensor()])
+
+
+def draw_move(augment: str) -> Tensor:
+    """Draw a crop's row and column, in 0..2 * PADDING, and whether to mirror, 0 or 1: int64 [3], from the global generator.
+
+    `imagenet` has no crop here; its row and column are those that leave the image as it is.
+    """
+    crops = augment == "crop-flip"
+    row, column = (int(torch.randint(0, 2 * PADDING + 1, ())) if crops else PADDING for _ in range(2))
+    return torch.tensor([row, column, int(torch.rand(1) < 0.5)])
+
+
+def move(images: Tensor, moves: Tensor, augment: str) -> Tensor:
+    """Crop and mirror `images` (uint8 [B, C, H, W]) on their device by `moves` (int64 [B, 3]; [B, 0] for none) of `draw_move`."""
+    if not moves.shape[1]:
+        return images
+    rows, columns, flips = moves.unbind(1)
+    if augment == "crop-flip":
+        return crop_flip(images, rows, columns, flips.bool())
+    return torch.where(flips.bool()[:, None, None, None], images.flip(3), images)

@@ -1,7 +1,7 @@
 """Batches of normalised, augmented images on the device, in an order that depends only on (seed, phase, epoch).
 
 `TensorSplit` holds small images as one uint8 tensor on the device. It prepares a few hundred at a time, without PIL, without
-worker processes, and without waiting for the device. `LoaderSplit` reads large images from disk through a `DataLoader`.
+worker processes, and without waiting for the device. `LoaderSplit` in `Utils/data/large_images.py` reads large images from disk.
 
 Both offer `labels`, `train_batches` and `plain_batches`; a batch is (float32 [B, C, H, W], int64 [B]). `train_batches` are
 shuffled and augmented by (seed, phase, epoch). Only the images that are `taken` of the epoch are prepared (see
@@ -10,40 +10,18 @@ shuffled and augmented by (seed, phase, epoch). Only the images that are `taken`
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from Utils.base import seeds
-from Utils.base.errors import Refused
-from Utils.data.augmentation import PADDING, Normaliser, crop_flip, recipe, resize
+from Utils.data.augmentation import PADDING, Normaliser, crop_flip, resize
 from Utils.data.sharding import Taken, batch_sizes
 
 CHUNK_BYTES = 4 << 20  # float32 images prepared at once: fits in the caches of a CPU, keeps a GPU busy
-STATISTICS_IMAGES = 2000  # large images from which mean and standard deviation are taken
-PER_CORE = 4  # the most processes for each CPU core that read large images; more would not be quicker
 
 Batches = Iterator[tuple[Tensor, Tensor]]
-
-
-class ImageSource(Protocol):
-    """Images that are decoded one at a time; must be picklable for worker processes."""
-
-    def __len__(self) -> int:
-        """The number of images."""
-
-    def content(self, index: int) -> Any:
-        """Read the content of image `index`, such as the bytes of its file."""
-
-    def image(self, index: int, content: Any = None) -> Any:
-        """Return image `index` as a PIL image of mode RGB or L, made from `content` if that has been read already.
-
-        Raises:
-            Refused: the file cannot be read.
-        """
 
 
 def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -137,81 +115,3 @@ class TensorSplit:
         if self.size:
             images = resize(images, self.size)
         return zip(self.normalise(images).split(sizes), labels.split(sizes), strict=True)
-
-
-class _Decoded(torch.utils.data.Dataset):
-    """Decoded and transformed images; with a seed, the random numbers of an image depend only on the seed and its index.
-
-    The number of worker processes therefore changes nothing. The global random stream stays untouched.
-    """
-
-    def __init__(self, source: ImageSource, transform: Any, seed: int | None = None):
-        self.source, self.transform, self.seed = source, transform, seed
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> Tensor:
-        image = self.source.image(index)
-        if self.seed is None:
-            return self.transform(image)
-        state = torch.get_rng_state()
-        try:
-            torch.default_generator.manual_seed(seeds.derive(self.seed, index))
-            return self.transform(image)
-        finally:
-            torch.set_rng_state(state)
-
-
-class LoaderSplit:
-    """Images larger than 64 pixels, decoded anew in every epoch by `workers` processes and cut to `size` x `size`."""
-
-    def __init__(self, source: ImageSource, labels: Tensor, size: int, augment: str, workers: int, device: torch.device | str):
-        self.source, self.size, self.augment, self.workers = source, size, augment, workers
-        self.content = source
-        self.device = torch.device(device)
-        self.labels = labels.to(self.device)
-        self.normalise: Normaliser | None = None
-
-    def set_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Fix the mean and deviation that batches are normalised with."""
-        self.normalise = Normaliser(mean, std, self.device)
-
-    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Compute mean and deviation per channel of up to `STATISTICS_IMAGES` evenly spaced images, cut as for testing."""
-        every = -(-len(self.source) // STATISTICS_IMAGES)
-        parts = torch.arange(0, len(self.source), every).split(64)
-        return statistics(torch.cat(list(self._read(_Decoded(self.source, recipe("none", self.size)), parts))))
-
-    def train_batches(
-        self, batch_size: int, seed: int, phase: str, epoch: int, taken: Taken | None = None, among: Tensor | None = None
-    ) -> Batches:
-        """Yield batches of `batch_size` (the last may be smaller) of all images, or of the images `among` (int64, CPU)."""
-        count = len(self.source) if among is None else len(among)
-        at, sizes = (taken.positions, taken.sizes) if taken else (slice(None), batch_sizes(count, batch_size))
-        decoded = _Decoded(self.source, recipe(self.augment, self.size), seeds.derive(seed, "augment", phase, epoch))
-        return self._batches(decoded, epoch_order(count, seed, phase, epoch, among)[at], sizes)
-
-    def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Batches:
-        """Yield all images, or those that `order` (int64) names, in order and not augmented."""
-        order = torch.arange(len(self.source)) if order is None else order.cpu()
-        decoded = _Decoded(self.source, recipe("none", self.size))
-        return self._batches(decoded, order, batch_sizes(len(order), batch_size))
-
-    def _batches(self, decoded: _Decoded, order: Tensor, sizes: list[int]) -> Batches:
-        labels = self.labels.index_select(0, order.to(self.device)).split(sizes)
-        for images, target in zip(self._read(decoded, order.split(sizes)), labels, strict=True):
-            yield self.normalise(images.to(self.device, non_blocking=True)), target
-
-    def _read(self, decoded: _Decoded, parts: Sequence[Tensor]) -> Iterator[Tensor]:
-        loader = torch.utils.data.DataLoader(
-            decoded,
-            batch_sampler=[part.tolist() for part in parts],
-            num_workers=min(self.workers, len(parts), PER_CORE * (os.cpu_count() or 1)),
-            pin_memory=self.device.type == "cuda",
-            generator=torch.Generator().manual_seed(0),  # the loader must not draw from the global stream
-        )
-        try:
-            yield from loader
-        except Refused as error:  # a worker process wraps the message in its traceback
-            raise Refused(str(error).strip().splitlines()[-1].removeprefix("Utils.base.errors.Refused: ")) from error

@@ -11,6 +11,8 @@ from torch import Tensor
 from Utils.base.errors import Refused
 from Utils.data import batches, sharding
 from Utils.data.catalogue import Facts, folder_of
+from Utils.data.large_images import LoaderSplit
+from Utils.data.reader import Reader
 from Utils.data.reading import Contents
 
 FAINT = 1 / 32  # standard deviation of pixels / 255 below which images are hardly visible
@@ -50,7 +52,7 @@ class Dataset:
             self._among = torch.ones(facts.train_size, dtype=torch.bool).index_fill_(0, held_out, False).nonzero()[:, 0]
         self._facts, self._workers, self._device, self._size = facts, workers, device, size
         self._read: Callable[[], Contents] | None = read
-        self._train: batches.TensorSplit | batches.LoaderSplit | None = None
+        self._train: batches.TensorSplit | LoaderSplit | None = None
 
     def load(self) -> None:
         """Read the set, and fetch it first if necessary; a second call does nothing.
@@ -103,9 +105,9 @@ class Dataset:
                 )
             )
         else:
-            size, rest = self.input_shape[1], (self._workers, self._device)
-            train = batches.LoaderSplit(contents.train, contents.train_labels, size, self.augment, *rest)
-            test = batches.LoaderSplit(contents.test, contents.test_labels, size, "none", *rest)
+            reader = Reader((contents.train, contents.test), self.input_shape[1], self._workers, self._device)
+            train = LoaderSplit(reader, 0, contents.train_labels, self.augment)
+            test = LoaderSplit(reader, 1, contents.test_labels, "none")
             if not self.mean:
                 self._set_statistics(*train.statistics())
             train.set_statistics(self.mean, self.std)

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from Utils.base.errors import Refused
 from Utils.data.augmentation import resize
-from Utils.data.batches import ImageSource
 from Utils.data.catalogue import SMALL, Facts, augment_for
 from Utils.data.decoding import decode
+from Utils.data.reader import ImageSource
 from Utils.data.reading import Contents
 
 LARGE = 224  # the size that larger images, and images of several sizes, are cut to

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from Utils.base.errors import Refused
 from Utils.data import image_files
-from Utils.data.batches import ImageSource
 from Utils.data.download import check_md5, missing
+from Utils.data.reader import ImageSource
 from Utils.data.reading import Contents, Place
 
 ZIP, MD5, URL = "tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de", "http://cs231n.stanford.edu"

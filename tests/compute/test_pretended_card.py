@@ -168,6 +168,29 @@ def test_images_are_resized_as_on_the_cpu():
             assert torch.equal(x, u.cpu()) and torch.equal(y, v.cpu())
 
 
+@pytest.mark.parametrize("augment", ["none", "crop-flip", "imagenet"])
+def test_large_images_are_moved_on_the_card_as_in_the_processes(augment):
+    """Both cut the same parts of the same images, and the card reads nothing back."""
+    from pretend import Card
+    from test_large_images import Gradients
+
+    from Utils.data.large_images import LoaderSplit
+    from Utils.data.reader import Reader
+
+    def batches(device):
+        split = LoaderSplit(Reader([Gradients()], 72, 0, device), 0, torch.arange(16), augment)
+        split.set_statistics((0.4,) * 3, (0.2,) * 3)
+        return list(split.train_batches(5, 1, "post_train", 1)) + list(split.plain_batches(9))
+
+    plain = batches("cpu")
+    with card():
+        Card.reads.clear()
+        moved = batches(CARD)
+        assert not Card.reads
+        for (x, y), (u, v) in zip(plain, moved, strict=True):
+            assert u.device == v.device == CARD and torch.equal(x, u.cpu()) and torch.equal(y, v.cpu())
+
+
 def test_data_are_read_once_for_all_devices(monkeypatch):
     from Utils.data import synthetic
     from Utils.data.open_set import Datasets

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
 
-from Utils.base.errors import Refused
 from Utils.data import batches
 from Utils.data.augmentation import Normaliser, crop_flip
-from Utils.data.batches import LoaderSplit, TensorSplit, statistics
+from Utils.data.batches import TensorSplit, statistics
 
 
 def split(count=10, shape=(3, 8, 8), augment="crop-flip", device="cpu", seed=0):
@@ -137,59 +136,3 @@ def test_nothing_leaves_the_device(augment):
         for images, labels in pairs:
             assert images.device.type == labels.device.type == "meta"
             assert images.shape[1:] == (3, 8, 8)
-
-
-class Gradients:
-    """Sixteen images of 80 x 100 pixels; the eighth may be broken."""
-
-    def __len__(self):
-        return 16
-
-    def content(self, index):
-        return None
-
-    def image(self, index, content=None):
-        red = torch.arange(100).expand(80, 100) + index
-        return Image.fromarray(torch.stack([red, red // 2, 255 - red], -1).to(torch.uint8).numpy())
-
-
-class Broken(Gradients):
-    def image(self, index, content=None):
-        if index == 8:
-            raise Refused("cannot read the image 8.jpg (broken)")
-        return super().image(index)
-
-
-def loader(source, augment="imagenet", workers=0):
-    part = LoaderSplit(source, torch.arange(16), 72, augment, workers, "cpu")
-    part.set_statistics((0.4,) * 3, (0.2,) * 3)
-    return part
-
-
-@pytest.mark.parametrize("augment", ["none", "crop-flip", "imagenet"])
-def test_large_images_depend_on_the_key_alone_not_on_the_workers(augment):
-    def epoch(workers, *key):
-        return gather(loader(Gradients(), augment, workers).train_batches(5, *key))
-
-    torch.manual_seed(3)
-    state = torch.get_rng_state()
-    images, labels = epoch(0, 1, "post-train", 0)
-    assert images.shape == (16, 3, 72, 72) and sorted(labels.tolist()) == list(range(16))
-    with_workers, labels_again = epoch(2, 1, "post-train", 0)
-    assert torch.equal(images, with_workers) and torch.equal(labels, labels_again)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert not torch.equal(epoch(0, 1, "post-train", 1)[1], labels)
-
-
-def test_large_images_are_tested_as_in_torchvision():
-    steps = [transforms.Resize(82), transforms.CenterCrop(72), transforms.ToTensor()]
-    expected = transforms.Compose([*steps, transforms.Normalize((0.4,) * 3, (0.2,) * 3)])
-    images, labels = gather(loader(Gradients()).plain_batches(3, torch.tensor([5, 2])))
-    assert labels.tolist() == [5, 2]
-    assert torch.equal(images, torch.stack([expected(Gradients().image(index)) for index in (5, 2)]))
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_broken_image_is_named_in_one_line(workers):
-    with pytest.raises(ValueError, match=r"\Acannot read the image 8.jpg \(broken\)\Z"):
-        list(loader(Broken(), workers=workers).plain_batches(4))

@@ -15,6 +15,7 @@ from conftest import PROJECT
 from crash.numbers import differences, numbers
 from device_commands import COMMANDS, DATA, GRID, LEVELS, OF_SAVED_RUNS, PRUNERS, REGROWTH, SPARSE
 from test_golden import ROWS, check_row, row_name
+from test_large_images import Gradients
 
 import Pruners
 from Models import registry
@@ -23,6 +24,8 @@ from Pruners._shared.loop import prune_loop
 from Pruners._shared.problem import Problem
 from Utils.compute.device import choose_device
 from Utils.data.batches import TensorSplit
+from Utils.data.large_images import LoaderSplit
+from Utils.data.reader import Reader
 from Utils.options.command_line import parse
 from Utils.training.loops import test_sums as sums_over
 from Utils.training.loops import train_epoch
@@ -157,6 +160,18 @@ def test_batches_agree_with_the_cpu(size):
     splits = [TensorSplit(images.to(d), labels.to(d), (0.5,) * 3, (0.2,) * 3, "crop-flip", size) for d in ("cpu", "cuda")]
     for (x, y), (u, v) in zip(*(s.train_batches(16, 1, "post_train", 2) for s in splits), strict=True):
         assert torch.equal(x, u.cpu()) and torch.equal(y, v.cpu())
+
+
+@pytest.mark.parametrize("augment", ["none", "crop-flip", "imagenet"])
+def test_batches_of_large_images_agree_with_the_cpu(augment):
+    """They come in pinned memory, from two processes that serve both passes."""
+    splits = [LoaderSplit(Reader([Gradients()], 72, 2, d), 0, torch.arange(16), augment) for d in ("cpu", "cuda")]
+    for split in splits:
+        split.set_statistics((0.5,) * 3, (0.2,) * 3)
+    for epoch in (1, 2):
+        cpu, cuda = (list(split.train_batches(5, 1, "post_train", epoch)) for split in splits)
+        for (x, y), (u, v) in zip(cpu, cuda, strict=True):
+            assert u.is_cuda and torch.equal(x, u.cpu()) and torch.equal(y, v.cpu())
 
 
 def test_an_epoch_does_not_wait_for_the_device():

@@ -13,7 +13,6 @@ from conftest import TINY
 from trees import make_tree, save
 
 from Utils.compute.precision import Precision
-from Utils.data import batches
 
 SHAPES = ["1x1x1", "3x1x1", "1x7x5", "3x33x31", "2x8x8", "1x1x64", "4x2x2"]
 ANY_SIZE, HALVING = ["fc", "conv", "resnet20"], ["vgg11-bn", "alexnet"]  # of images that a network takes; five times to a pixel
@@ -53,28 +52,6 @@ def test_few_images_and_single_channels_train_or_are_refused(command, words, err
         assert done.status == 2 and done.err.startswith(error) and done.err.count("\n") == 1, done
     else:
         assert done.status == 0 and done.err == "" and "Parameter Sparsity:" in done.out, done
-
-
-def test_a_thousand_workers_are_as_many_as_are_of_use(monkeypatch, command):
-    """Each would be a process with a batch to read."""
-    asked = []
-
-    class Loader:
-        def __init__(self, decoded, batch_sampler, num_workers, **_):
-            asked.append(num_workers)
-            self.decoded, self.parts = decoded, batch_sampler
-
-        def __iter__(self):
-            return iter([torch.stack([self.decoded[i] for i in part]) if not hasattr(self.decoded, "__getitems__") else
-                         torch.stack(self.decoded.__getitems__(part)) for part in self.parts])  # fmt: skip
-
-    monkeypatch.setattr(batches.os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(torch.utils.data, "DataLoader", Loader)
-    split = batches.LoaderSplit([None] * 500, torch.zeros(500, dtype=torch.int64), 8, "none", 1000, "cpu")
-    monkeypatch.setattr(batches, "_Decoded", lambda *_: [torch.zeros(3, 8, 8, dtype=torch.uint8)] * 500)
-    split.statistics()
-    split.set_statistics((0.0,) * 3, (1.0,) * 3)
-    assert len(list(split.plain_batches(1))) == 500 and asked == [8, 8]
 
 
 def test_a_device_that_is_not_there_is_refused_where_there_is_cuda(refused, monkeypatch):
