@@ -106,7 +106,7 @@ class Graphs:
         A capture would keep a number as it was. Afterwards the groups have their numbers again, as schedules and checkpoints
         expect. Other optimizers, and those on a CPU, are left alone.
         """
-        groups = optimizer.param_groups if optimizer.defaults.get("fused") and can_capture(self.device) else []
+        groups = optimizer.param_groups if can_capture(self.device) and optimizer.defaults.get("fused") else []
         before = [{key: group[key] for key in ("lr", "capturable") if key in group} for group in groups]
         optimizer._warned_capturable_if_run_uncaptured = True  # steps before a capture are meant
         for place, group in enumerate(groups):
