@@ -171,6 +171,8 @@ def _checked(loader: torch.utils.data.DataLoader[Any]) -> Iterator[tuple[Tensor,
         if "DataLoader worker (pid" not in str(error):
             raise
         raise RunFailed(DIED) from error
+    except (ConnectionError, EOFError, FileNotFoundError) as error:  # it died while its batch was fetched
+        raise RunFailed(DIED) from error
 
 
 def _begun(loader: torch.utils.data.DataLoader[Any]) -> Iterator[Any]:

@@ -157,6 +157,17 @@ def test_a_process_that_died_is_told_in_one_line_and_replaced(monkeypatch):
     assert len(list(part.plain_batches(4, torch.arange(8)))) == 2
 
 
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), EOFError(), FileNotFoundError(2, "gone")])
+def test_a_process_that_dies_while_its_batch_is_fetched_is_told_alike(monkeypatch, error):
+    def fetched(loader):
+        yield from ()
+        raise error
+
+    monkeypatch.setattr(reader_module, "_begun", fetched)
+    with pytest.raises(RunFailed, match="a worker process that reads images died"):
+        list(loader(Gradients(), "none", 1).plain_batches(4))
+
+
 def test_a_forked_process_leaves_those_of_its_parent_alone():
     part = loader(Gradients(), "none", 1)
     expected = gather(part.plain_batches(4))[0]
