@@ -72,7 +72,7 @@ def check_pruners(options: Options) -> None:
     Raises:
         Refused: one line with the density.
     """
-    if "dense" in _pruners(options) and options.density < 1:
+    if Pruners.DENSE in _pruners(options) and options.density < 1:
         raise Refused(f"--pruner-list dense keeps every weight, not a density of {options.density:.6g}: leave it out")
 
 
