@@ -17,7 +17,7 @@ from torch import nn
 from tqdm import tqdm
 
 from Models.compact import Compact
-from Models.masking import apply_masks
+from Models.masking import apply_masks, remove_masks
 from Models.shapes import eval_mode
 from Utils.base.errors import Refused, RunFailed, out_of_memory
 from Utils.base.text import one_line, shown
@@ -129,10 +129,9 @@ def _check(found: Agreement) -> None:
 
 
 def _plain(small: Compact) -> nn.Module:
-    """Return the compact network for release: on the CPU, in eval mode, without masks, without trainable parameters."""
+    """Return the compact network for release: on the CPU, in eval mode, without its masks, without trainable parameters."""
     model = copy.deepcopy(small.model).cpu().eval().requires_grad_(False)
-    for p in small.prunables:
-        delattr(model.get_submodule(p.module_name), f"{p.param}_mask")
+    remove_masks(model, small.prunables)
     return model
 
 

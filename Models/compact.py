@@ -27,14 +27,13 @@ from Models.effective import Paths
 from Models.flow import FAILURES
 from Models.layer_graph import LayerGraph, layer_graph
 from Models.layers import Identity2d
-from Models.masking import Prunable
+from Models.masking import Prunable, remove_masks
 from Models.wanted_channels import wanted_channels
 from Utils.base.errors import out_of_memory
 
 Places = dict[str, torch.Tensor]
 NORMS = nn.modules.batchnorm._BatchNorm
 AGREE = 1e-5  # share of the largest output
-OWN = ("torch.nn.", "Models.")  # modules whose forward pass does not look at masks
 CUT = nn.Conv2d | nn.Linear | NORMS | Identity2d
 BETWEEN = {OPTYPE.ELEMENTWISE, OPTYPE.RESHAPE, OPTYPE.CONCAT}  # what may lie between the layers of a group
 
@@ -151,9 +150,7 @@ def _places_for_values(model: nn.Module, prunables: Sequence[Prunable]) -> nn.Mo
         if held := [key for key in computed if own.isdisjoint({f"{key}_orig", f"{key}_v"})]:  # other than by torch's hooks
             raise RuntimeError(f"its layer {name} holds {held[0]}, a tensor computed from a parameter")
     index = copied(model).double()
-    for p in prunables:
-        if type(p.module).__module__.startswith(OWN):  # others may multiply by their masks themselves
-            delattr(index.get_submodule(p.module_name), f"{p.param}_mask")
+    remove_masks(index, prunables)
     with torch.no_grad():
         for tensor in index.state_dict().values():
             if tensor.is_floating_point():

@@ -16,6 +16,8 @@ from torch import nn
 from Models.execution import Uses, parameter_uses
 from Models.layers import LAYERS, Identity2d, biases_of, weights_of
 
+WITHOUT_MASKS = ("torch.nn.", "Models.")  # modules whose forward pass does not look at masks
+
 
 @dataclass(frozen=True, eq=False)
 class Prunable:
@@ -114,6 +116,13 @@ def keep_recorded(prunables: MutableSequence[Prunable], state: Mapping[str, torc
     for p in strangers:
         delattr(p.module, f"{p.param}_mask")
         prunables.remove(p)
+
+
+def remove_masks(copied: nn.Module, prunables: Sequence[Prunable]) -> None:
+    """Remove the masks of `prunables` from a copy of their network; a class from elsewhere may multiply by its masks itself."""
+    for p in prunables:
+        if type(p.module).__module__.startswith(WITHOUT_MASKS):
+            delattr(copied.get_submodule(p.module_name), f"{p.param}_mask")
 
 
 @torch.no_grad()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from torchvision.models.shufflenetv2 import ShuffleNetV2
 from Models.compact import compact
 from Models.difference import largest_difference
 from Models.effective import find_paths
-from Models.masking import add_masks, apply_masks
+from Models.masking import add_masks, apply_masks, remove_masks
 from Models.reach import has_path
 
 
@@ -168,3 +170,23 @@ def test_a_network_that_cannot_be_traced_is_refused_by_the_layer():
     paths = find_paths(model, prunables, (4,))
     with pytest.raises(RuntimeError, match="its layer 1 ran last"):
         compact(model, prunables, paths, (4,))
+
+
+class MultipliesByItsMask(nn.Linear):
+    """A layer of a user's, which has a mask of its own and reads it, as Synaptic-Flow's do."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.register_buffer("weight_mask", torch.ones_like(self.weight))
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight * self.weight_mask, self.bias)
+
+
+def test_a_copy_without_masks_still_computes():
+    net = nn.Sequential(nn.Linear(4, 4), MultipliesByItsMask(4, 3))
+    prunables = add_masks(net)
+    plain = copy.deepcopy(net)
+    remove_masks(plain, prunables)
+    assert [name for name, _ in plain.named_buffers()] == ["1.weight_mask"]
+    assert torch.equal(plain(torch.ones(2, 4)), net(torch.ones(2, 4)))
