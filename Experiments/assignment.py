@@ -11,7 +11,7 @@ from Utils.runs.places import path_of
 
 EXPERIMENT = {
     "summary": "--preset NAME|FILE.toml: everything that a course assignment asks for, as one grid, then the report",
-    "reads": ("assignment", "grid", "seed list", "data", "device", "verbose", "save"),
+    "reads": ("assignment", "grid", "stacks", "seed list", "data", "device", "verbose", "save"),
     "kind": "assignment",
 }
 

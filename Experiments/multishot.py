@@ -33,7 +33,7 @@ from Utils.training.set_up import set_up
 
 EXPERIMENT = {
     "summary": "--level-list: train, prune a little, rewind, and again; then train what is left",
-    "reads": ("pruning", "training", "grids", "levels", "counting"),
+    "reads": ("pruning", "training", "grids", "stacks", "levels", "counting"),
     "writes": (
         "initial.pt", "dense.pt", "model.pt", "model-compact.pt", "optimizer.pt", "scheduler.pt",
         "pre-train.csv", "post-train.csv", "compression.csv", "levels.csv", "trace.json",

@@ -23,7 +23,7 @@ from Utils.training.set_up import print_target, set_up
 
 EXPERIMENT = {
     "summary": "train densely (--pre-epochs), prune once, train (--post-epochs), measure, save",
-    "reads": ("pruning", "training", "grids", "updates", "counting"),
+    "reads": ("pruning", "training", "grids", "stacks", "updates", "counting"),
     "writes": (
         "initial.pt", "dense.pt", "model.pt", "model-compact.pt", "optimizer.pt", "scheduler.pt",
         "pre-train.csv", "post-train.csv", "compression.csv", "updates.csv", "trace.json",

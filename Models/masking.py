@@ -125,6 +125,15 @@ def remove_masks(copied: nn.Module, prunables: Sequence[Prunable]) -> None:
             delattr(copied.get_submodule(p.module_name), f"{p.param}_mask")
 
 
+def masked_parameters(model: nn.Module) -> list[tuple[nn.Parameter, torch.Tensor]]:
+    """List the parameters of `model` that have a mask, each with it."""
+    found: list[tuple[nn.Parameter, torch.Tensor]] = []
+    for module in model.modules():
+        masks = ((parameter, module._buffers.get(f"{name}_mask")) for name, parameter in module._parameters.items())
+        found += [(parameter, mask) for parameter, mask in masks if mask is not None]
+    return found
+
+
 @torch.no_grad()
 def apply_masks(prunables: Sequence[Prunable]) -> None:
     """Restore the invariant: multiply every weight by its mask, in place."""

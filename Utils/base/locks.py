@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from Utils.base import turns
 from Utils.base.errors import Refused, RunFailed
 
 SOFT = re.compile(rb"\d+\n[\w.-]+\n(\d+\n)?")  # on a disk without locks the file names the holder
@@ -36,11 +37,19 @@ class Lock:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             check_lock(self.path)
-            self._lock.acquire(timeout=seconds, poll_interval=0.1)
-        except Timeout:
-            return False
+            while not self._acquire(seconds):
+                if seconds >= 0 or not turns.pause():
+                    return False
         except OSError as error:
             raise RunFailed(f"cannot write {self.path}: {error.strerror or error}") from error
+        return True
+
+    def _acquire(self, seconds: float) -> bool:
+        """Wait for the lock; a thread that takes turns does not wait, as its holder may be one of the others."""
+        try:
+            self._lock.acquire(timeout=0 if seconds < 0 and turns.among_others() else seconds, poll_interval=0.1)
+        except Timeout:
+            return False
         return True
 
     @property

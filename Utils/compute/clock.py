@@ -1,8 +1,10 @@
-"""Seconds and peak memory per phase of a run, measured when the device has finished."""
+"""Seconds and peak memory per phase of a run, measured when the device has finished.
+
+Seconds in which a run waits for others that take turns with it do not count (`Utils/base/turns.py`).
+"""
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from Utils.base import turns
 from Utils.compute.memory import PeakMemory
 
 
@@ -59,4 +62,4 @@ class Clock:
     def _now(self) -> float:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        return time.perf_counter()
+        return turns.seconds()

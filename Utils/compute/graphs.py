@@ -93,6 +93,26 @@ class Graphs:
         finally:
             outer.wait_stream(self._stream)
 
+    @contextmanager
+    def beside(self, *tensors: torch.Tensor) -> Iterator[None]:
+        """Run work on the stream of these graphs, after what was begun on the current stream, which does not wait for it.
+
+        `tensors` of the current stream stay until the work that reads them is done.
+        """
+        if self._stream is None:
+            yield
+            return
+        self._stream.wait_stream(torch.cuda.current_stream(self.device))
+        for tensor in tensors:
+            tensor.record_stream(self._stream)
+        with torch.cuda.stream(self._stream):
+            yield
+
+    def join(self) -> None:
+        """Let the current stream wait for the work that was begun on the stream of these graphs."""
+        if self._stream is not None:
+            torch.cuda.current_stream(self.device).wait_stream(self._stream)
+
     def sums(self, kind: str, count: int = 1) -> torch.Tensor:
         """Return the sums that work of `kind` adds to, float64 [count] on the device, set to zero."""
         if kind not in self._sums:
@@ -173,6 +193,20 @@ class Graphs:
         self._pool = shape.capture.pool
         shape.gradients = [parameter.grad for parameter in parameters]
         return True
+
+
+def draws_numbers(model: nn.Module, input_shape: tuple[int, ...]) -> bool:
+    """Tell whether `model`, on the CPU, draws random numbers or counts on the processor when it trains, as dropout does.
+
+    Its statistics change. A network that fails on two black images counts as one that does.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        before = _on_processor(model.train())
+        try:
+            model(torch.zeros(2, *input_shape))
+        except Exception:  # of a user's network anything; its run will say what fails
+            return True
+        return _on_processor(model) != before
 
 
 def _on_processor(model: nn.Module) -> tuple[Any, ...]:

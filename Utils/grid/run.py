@@ -21,6 +21,7 @@ from Utils.data.open_set import Datasets
 from Utils.grid.cell import Outcome, run_cell
 from Utils.grid.estimate import print_estimate
 from Utils.grid.grid_folder import State, begin_grid, check_grid_folder, read_states, state_of, write_grid
+from Utils.grid.stack import Stack, note_on_stack, size_of_stack
 from Utils.grid.tables import save_tables
 from Utils.grid.workers import Workers
 from Utils.options.experiments import module_of
@@ -57,11 +58,16 @@ def run(plan: Grid) -> None:
     if plan.launcher == "slurm":
         _hand_over(plan, folder, states, queued)  # first, so that a submission that Slurm refuses leaves no file behind
     earlier = begin_grid(plan, folder)
+    size = size_of_stack(plan)
     if plan.launcher == "local" and plan.jobs > 1:
         del datasets  # each worker reads its own
-        with Workers(plan.jobs) as workers:
-            run_in_processes = lambda cells: workers.run(cells, _prefer_untrained)  # noqa: E731
+        with Workers(plan.jobs, size) as workers:
+            run_in_processes = lambda cells: workers.run(_longest_first(cells), _prefer_untrained)  # noqa: E731
             _run_all(plan, folder, states, earlier, run_in_processes, lambda: workers.running)
+    elif plan.launcher == "local" and size > 1:
+        stack = Stack(size, datasets)
+        run_at_once = lambda cells: stack.run(_longest_first(cells), _prefer_untrained)  # noqa: E731
+        _run_all(plan, folder, states, earlier, run_at_once, lambda: len(stack))
     elif plan.launcher == "local":
         _run_all(plan, folder, states, earlier, lambda cells: _in_turn(cells, datasets), lambda: 1)
     save_tables(plan, folder, states, earlier)
@@ -116,7 +122,9 @@ def _check_cells(plan: Grid, datasets: Datasets) -> None:
             data = datasets.open(options, CPU)
             network = str([getattr(options, name) for name in of_parts("dataset", "image", "network", "model", "prunable")])
             if network not in layers:
-                layers[network] = layers_of(prepare(options, CPU, data).prunables)
+                masked = prepare(options, CPU, data)
+                layers[network] = layers_of(masked.prunables)
+                notes.add(note_on_stack(options, masked.model))
             check_budget(options, layers[network])
             if not plan.dry_run and plan.launcher == "local" and (options.reads("epochs") or pruner.needs_data):
                 data.load()
@@ -129,6 +137,16 @@ def _check_cells(plan: Grid, datasets: Datasets) -> None:
 def _in_turn(cells: Sequence[Cell], datasets: Datasets) -> Iterator[tuple[Cell, Outcome]]:
     for cell in cells:
         yield cell, run_cell(cell.options, datasets, quiet=False)
+
+
+def _longest_first(cells: Sequence[Cell]) -> list[Cell]:
+    """Sort cells by the number of their epochs, dense training included where it is to be done."""
+
+    def epochs(cell: Cell) -> int:
+        path = _dense_path(cell)
+        return cell.options.post_epochs + (cell.options.pre_epochs if path and not path.exists() else 0)
+
+    return sorted(cells, key=epochs, reverse=True)
 
 
 def _prefer_untrained(waiting: Sequence[Cell], running: Sequence[Cell]) -> Cell:

@@ -1,4 +1,4 @@
-"""Persistent worker processes, each running one cell at a time. A worker that dies loses its cell and is replaced."""
+"""Persistent worker processes, each running one cell or a stack of cells. A worker that dies loses its cells and is replaced."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from Utils.base import signals
 from Utils.base.errors import Terminated
-from Utils.grid.cell import Outcome, record_failure, run_cell
+from Utils.grid.cell import Outcome, record_failure
 from Utils.options.types import Cell, Options
 
 GRACE = 1.5  # seconds that workers have to leave when the grid is interrupted
@@ -32,10 +32,13 @@ def cores() -> int:
 
 
 class Workers:
-    """`jobs` processes, for use in a `with` block; each has its share of the CPU cores and, in turn, one of the GPUs."""
+    """`jobs` processes, for use in a `with` block; each has its share of the CPU cores and, in turn, one of the GPUs.
 
-    def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
+    Each has up to `size` cells at once.
+    """
+
+    def __init__(self, jobs: int, size: int = 1) -> None:
+        self.jobs, self.size = jobs, size
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Workers:
@@ -57,65 +60,82 @@ class Workers:
         """Run all cells, and yield each when it has ended. `choose(waiting, running)` returns the next one."""
         waiting = list(cells)
         if not self._workers:  # the share of threads, which affects every number, depends only on `jobs`
-            self._workers = [_Worker(slot, self.jobs) for slot in range(min(self.jobs, len(waiting)))]
+            self._workers = [_Worker(slot, self) for slot in range(min(self.jobs, len(waiting)))]
         while waiting or self.running:
             self._give(waiting, choose)
-            ended = list(self._ended())
+            ended, again = self._ended()
+            waiting += again
             self._give(waiting, choose)  # before the caller reads how many are running
             yield from ended
 
     def _give(self, waiting: list[Cell], choose: Callable[[Sequence[Cell], Sequence[Cell]], Cell]) -> None:
-        """Give a cell to every worker that has none."""
-        for slot, worker in enumerate(self._workers):
-            if waiting and worker.cell is None:
-                if not worker.process.is_alive():
-                    worker = self._workers[slot] = _Worker(slot, self.jobs)
-                cell = choose(waiting, [w.cell for w in self._workers if w.cell])
-                waiting.remove(cell)
-                worker.give(cell)
+        """Give cells to the workers that have fewest, until each has its number or none is left."""
+        while waiting:
+            slot = min(range(len(self._workers)), key=lambda slot: len(self._workers[slot].cells))
+            worker = self._workers[slot]
+            if len(worker.cells) >= self.size:
+                return
+            if not worker.cells and not worker.process.is_alive():
+                worker = self._workers[slot] = _Worker(slot, self)
+            cell = choose(waiting, [cell for w in self._workers for cell in w.cells.values()])
+            if worker.cells and 1 in (cell.options.stack, *(c.options.stack for c in worker.cells.values())):
+                return  # a cell that runs alone has its worker for itself
+            waiting.remove(cell)
+            worker.give(cell)
 
     @property
     def running(self) -> int:
         """The number of cells that are running."""
-        return sum(w.cell is not None for w in self._workers)
+        return sum(len(w.cells) for w in self._workers)
 
-    def _ended(self) -> Iterator[tuple[Cell, Outcome]]:
-        busy = [w for w in self._workers if w.cell]
+    def _ended(self) -> tuple[list[tuple[Cell, Outcome]], list[Cell]]:
+        """Wait for news; return the cells that have ended, and those to run again, one by one.
+
+        If a worker dies with several cells, it is not known which of them is to blame.
+        """
+        busy = [w for w in self._workers if w.cells]
         ready = wait([w.connection for w in busy] + [w.process.sentinel for w in busy])
+        ended: list[tuple[Cell, Outcome]] = []
+        again: list[Cell] = []
         for slot, worker in enumerate(self._workers):
-            if worker.cell and (worker.connection in ready or worker.process.sentinel in ready):
-                cell, outcome = worker.take()
-                if outcome is None:
-                    outcome = record_failure(cell.options, worker.cause_of_death())
-                    self._workers[slot] = _Worker(slot, self.jobs)
-                yield cell, outcome
+            if worker.cells and (worker.connection in ready or worker.process.sentinel in ready):
+                news = worker.news()
+                if news is not None:
+                    ended.append(news)
+                    continue
+                left, self._workers[slot] = list(worker.cells.values()), _Worker(slot, self)
+                if len(left) == 1:
+                    ended.append((left[0], record_failure(left[0].options, worker.cause_of_death())))
+                else:
+                    again += [replace(cell, options=replace(cell.options, stack=1)) for cell in left]
+        return ended, again
 
 
 class _Worker:
-    """One process and the pipe to it."""
+    """One process and the pipe to it; `cells` are those that it has, by name."""
 
-    def __init__(self, slot: int, jobs: int) -> None:
-        context = multiprocessing.get_context("spawn")
+    def __init__(self, slot: int, workers: Workers) -> None:
+        context, jobs = multiprocessing.get_context("spawn"), workers.jobs
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, slot, jobs, list(sys.path)))
-        self.cell: Cell | None = None
+        self.process = context.Process(target=_serve, args=(theirs, slot, jobs, workers.size, list(sys.path)))
+        self.cells: dict[str, Cell] = {}
         with _environment({name: str(max(1, cores() // jobs)) for name in THREAD_VARIABLES}), _sigint_blocked():
             self.process.start()
         theirs.close()
 
     def give(self, cell: Cell) -> None:
-        self.cell = cell
+        self.cells[cell.name] = cell
         with contextlib.suppress(OSError):  # a worker that died meanwhile is noticed when its answer is awaited
-            self.connection.send(cell.options)
+            self.connection.send((cell.name, cell.options))
 
-    def take(self) -> tuple[Cell, Outcome | None]:
-        """Return the cell and its outcome; None if the process died."""
-        cell, self.cell = self.cell, None
+    def news(self) -> tuple[Cell, Outcome] | None:
+        """Return the next cell that has ended; None if the process died."""
         try:
-            return cell, self.connection.recv()
+            name, outcome = self.connection.recv()
         except (EOFError, OSError):
             self.process.join()
-            return cell, None
+            return None
+        return self.cells.pop(name), outcome
 
     def cause_of_death(self) -> str:
         """Say how the process ended."""
@@ -123,8 +143,8 @@ class _Worker:
         return f"its worker process died ({f'signal {-code}' if code < 0 else f'exit status {code}'})"
 
     def stop(self) -> None:
-        """Ask the process to end: at once if it is running a cell, whose checkpoint remains."""
-        if self.cell:
+        """Ask the process to end: at once if it is running cells, whose checkpoints remain."""
+        if self.cells:
             self.process.terminate()
         self.connection.close()
 
@@ -157,7 +177,7 @@ def _sigint_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(connection: Connection, slot: int, jobs: int, path: list[str]) -> None:
+def _serve(connection: Connection, slot: int, jobs: int, size: int, path: list[str]) -> None:
     """Run the cells that arrive through the pipe until it is closed; the worker ends with its parent in any case."""
     sys.path[:] = path
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -166,13 +186,17 @@ def _serve(connection: Connection, slot: int, jobs: int, path: list[str]) -> Non
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     from Utils.compute.allocator import keep_freed_memory
     from Utils.data.open_set import Datasets
+    from Utils.grid.stack import Stack
 
     keep_freed_memory()
-    datasets = Datasets(jobs)
     try:
-        while True:
-            options: Options = connection.recv()
-            connection.send(run_cell(_on_own_gpu(options, slot), datasets))
+        with Stack(size, Datasets(jobs)) as stack:
+            while True:
+                while not len(stack) or connection.poll():
+                    name, options = connection.recv()
+                    stack.add(name, _on_own_gpu(options, slot))
+                for ended in stack.go_on():
+                    connection.send(ended)
     except (EOFError, OSError):
         pass  # the grid has ended
     except Terminated:

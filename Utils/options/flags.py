@@ -23,6 +23,7 @@ ANCESTOR_FLAGS = (
     "--prune-epoch-list", "--compression-list", "--level-list", "--experiment", "--expid", "--result-dir",
     "--gpu", "--workers", "--no-cuda", "--seed", "--verbose",
 )  # fmt: skip
+NEWER_FLAGS = ("--stack",)  # abbreviations that they would make ambiguous keep their meaning
 
 
 NAME_BYTES, PATH_BYTES = 255, 4000  # the limits of file systems; names of a run's files are added to a path
@@ -66,7 +67,8 @@ class Parser(argparse.ArgumentParser):
     def _full_name(self, name: str) -> str:
         if name in self._option_string_actions:
             return name
-        for known in (ANCESTOR_FLAGS, [flag for flag in self._option_string_actions if flag.startswith("--")]):
+        flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        for known in (ANCESTOR_FLAGS, [flag for flag in flags if flag not in NEWER_FLAGS], flags):
             matches = sorted({flag for flag in known if flag.startswith(name)})
             if len(matches) == 1:
                 return matches[0]

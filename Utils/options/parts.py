@@ -68,6 +68,7 @@ PARTS = {
     "regrow lists": Part("grids (a list runs every combination)"),
     "overrides": Part("grids (a list runs every combination)"),
     "grid": Part("grids (a list runs every combination)", Affects.NOTHING),
+    "stacks": Part("grids (a list runs every combination)", Affects.NOTHING),
     "run": Part("saved runs, traces and checkpoints"),
     "checkpoint": Part("saved runs, traces and checkpoints"),
     "histogram": Part("saved runs, traces and checkpoints"),

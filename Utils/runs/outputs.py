@@ -83,6 +83,8 @@ def save_and_print(folder: RunFolder, clock: Clock, trained: Trained, training: 
     folder.write_state("scheduler.pt", training.scheduler.state_dict())
     summary = pruning_summary(folder, network, results.pruning, clock) | training_summary(results.post, network.data, patience)
     summary |= trained.summary() | dict(results.more) | _inference_summary(trained.network, folder)
+    if (folder.options.stack or 1) > 1:
+        summary["stack"] = folder.options.stack
     print_training(results.pre, results.post, patience)
     if results.levels is not None:
         print_levels(results.levels)

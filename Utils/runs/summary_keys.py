@@ -139,7 +139,7 @@ KEYS: tuple[Key, ...] = (
     Key("peak_memory_bytes", NUMBERS, "bytes", null=True, column=True,
         inner=(Key("train", NUMBER, "bytes", "peak memory (MB)",
                    report=Report("train_memory", digits=1, divisor=1e6)),)),
-    Key("peak_memory_of", TEXT, null=True), Key("precision", TEXT),
+    Key("peak_memory_of", TEXT, null=True), Key("precision", TEXT), _count("stack", "cells"),
     # Accuracies (Utils/runs/summary.py, Utils/training/early_stopping.py).
     Key("untrained", FLAG, label="the loss is no better than predicting class frequencies", null=True, trained=True,
         warning="UNTRAINED: the test loss is no better than always predicting the class frequencies", report=Report()),

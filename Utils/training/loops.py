@@ -2,21 +2,106 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
 from torch import nn
 
 from Models.masking import trainable_parameters
-from Models.shapes import image_format
 from Utils.compute import processes
 from Utils.compute.graphs import Graphs
 from Utils.compute.precision import Precision
 from Utils.training.batch_counts import counting_batches
+from Utils.training.passes import Batches, Pass, Source
 
-Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
+
+class TrainingPass(Pass):
+    """An epoch of training: of each batch the mean loss, its gradients, a step of `optimizer`.
+
+    Attributes:
+        optimizer: the optimizer of the network.
+        after_step: is called with the number of each step, from 1, while the parameters still have its gradients.
+        total: the sum of the losses over the images so far, float64 [1] on the device.
+        images: the number of these images.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batches: Batches,
+        sizes: Iterable[int] | None = None,
+        *,
+        after_step: Callable[[int], None] | None = None,
+        source: Source | None = None,
+        precision: Precision | None = None,
+        graphs: Graphs | None = None,
+    ) -> None:
+        model.train()
+        super().__init__(model, batches, sizes, source=source, precision=precision, graphs=graphs)
+        self.optimizer, self.after_step = optimizer, after_step
+        self.total, self.images = self.graphs.sums("train"), 0
+        self._parameters = trainable_parameters(model) if after_step else ()
+
+    @contextmanager
+    def between(self) -> Iterator[None]:
+        """Hold learning rates and BatchNorm's counters in the form that steps of this epoch need."""
+        with self.graphs.rates(self.optimizer), counting_batches(self.model) as counted:
+            yield
+            counted.steps = self.steps
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, whole: int = 0) -> None:
+        """Take a step on a batch."""
+        work = partial(self._take, whole=whole) if whole else self._take
+        self.graphs.run("train", work, images.contiguous(memory_format=self._layout), labels, self._parameters)
+        self.steps += 1
+        if self.after_step:
+            self.after_step(self.steps)
+        self.images += whole or len(labels)
+
+    def _take(self, images: torch.Tensor, labels: torch.Tensor, whole: int = 0) -> None:
+        with self.precision.autocast():
+            logits = self.model(images).float()
+        loss = _share_of_mean(logits, labels, whole) if whole else nn.functional.cross_entropy(logits, labels)
+        self.optimizer.zero_grad()
+        self.precision.step(loss, self.optimizer)
+        self.total.add_(loss.detach().double() * (whole or len(labels)))
+
+    def mean(self) -> torch.Tensor:
+        """Return the mean loss over all images, a float64 scalar that stays on the device."""
+        return self.total[0] / self.images
+
+
+class EvaluationPass(Pass):
+    """The sums over a test set in eval mode: the loss, the hits in the first, and the hits in the first five."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Batches,
+        *,
+        source: Source | None = None,
+        precision: Precision | None = None,
+        graphs: Graphs | None = None,
+    ) -> None:
+        model.eval()
+        super().__init__(model, batches, source=source, precision=precision, graphs=graphs)
+        self.sums, self.images = self.graphs.sums("test", 3), 0
+
+    @torch.no_grad()
+    def step(self, images: torch.Tensor, labels: torch.Tensor, whole: int = 0) -> None:
+        """Add a batch."""
+        self.graphs.run("test", self._add, images.contiguous(memory_format=self._layout), labels)
+        self.images += len(labels)
+
+    def _add(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        with self.precision.autocast():
+            logits = self.model(images).float()
+        hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+        loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+        self.sums.add_(torch.stack([loss.double(), hits[:, 0].sum().double(), hits.sum().double()]))
 
 
 def train_epoch(
@@ -27,40 +112,22 @@ def train_epoch(
     precision: Precision | None = None,
     after_step: Callable[[int], None] | None = None,
     graphs: Graphs | None = None,
+    source: Source | None = None,
 ) -> torch.Tensor:
     """Train for one pass over `batches` and return the mean training loss, a float64 scalar that stays on the device.
 
     `after_step` is called with the number of each step, from 1, while the parameters still have its gradients. With `graphs`,
-    those of earlier epochs of the same model and optimizer, steps on a card are replayed; the numbers are the same.
+    those of earlier epochs of the same model and optimizer, steps on a card are replayed; the numbers are the same. So they are
+    where other threads train at the same time (see `Utils/base/turns.py`); `source` says what the batches depend on.
 
     With `sizes`, `batches` are the shares that this process has of batches of these sizes. The mean over all processes of their
     gradients, and of their results, equals that of a single process.
     """
-    model.train()
-    layout = image_format(model)
-    device = next(model.parameters()).device
-    precision, graphs = precision or Precision(device), graphs or Graphs(device, wanted=False)
-    total, count = graphs.sums("train"), 0
-    parameters = trainable_parameters(model) if after_step else ()
-
-    def take_step(images: torch.Tensor, labels: torch.Tensor, whole: int = 0) -> None:
-        with precision.autocast():
-            logits = model(images).float()
-        loss = _share_of_mean(logits, labels, whole) if whole else nn.functional.cross_entropy(logits, labels)
-        optimizer.zero_grad()
-        precision.step(loss, optimizer)
-        total.add_(loss.detach().double() * (whole or len(labels)))
-
-    with precision.computing(), graphs.stream(), graphs.rates(optimizer), counting_batches(model) as counted:
-        parts = zip(batches, itertools.repeat(0) if sizes is None else sizes, strict=False)
-        for step, ((images, labels), whole) in enumerate(parts, 1):
-            work = partial(take_step, whole=whole) if whole else take_step
-            graphs.run("train", work, images.contiguous(memory_format=layout), labels, parameters)
-            counted.steps = step
-            if after_step:
-                after_step(step)
-            count += whole or len(labels)
-    return total[0] / count
+    epoch = TrainingPass(
+        model, optimizer, batches, sizes, after_step=after_step, source=source, precision=precision, graphs=graphs
+    )  # fmt: skip
+    epoch.go()
+    return epoch.mean()
 
 
 def _share_of_mean(logits: torch.Tensor, labels: torch.Tensor, whole: int) -> torch.Tensor:
@@ -72,42 +139,34 @@ def _share_of_mean(logits: torch.Tensor, labels: torch.Tensor, whole: int) -> to
     return nn.functional.cross_entropy(logits, labels, reduction="sum") * (count / whole)
 
 
-@torch.no_grad()
 def test_sums(
-    model: nn.Module, batches: Batches, precision: Precision | None = None, graphs: Graphs | None = None
+    model: nn.Module,
+    batches: Batches,
+    precision: Precision | None = None,
+    graphs: Graphs | None = None,
+    source: Source | None = None,
 ) -> tuple[torch.Tensor, int]:
     """Return the sums over a test set in eval mode, [3] on the device, and the number of images.
 
-    The sums are the loss, the hits in the first, and the hits in the first five. `graphs` is that of `train_epoch`; the next
-    pass with it writes to the same sums.
+    The sums are the loss, the hits in the first, and the hits in the first five. `graphs` and `source` are those of
+    `train_epoch`; the next pass with these graphs writes to the same sums.
     """
-    model.eval()
-    layout = image_format(model)
-    device = next(model.parameters()).device
-    precision, graphs = precision or Precision(device), graphs or Graphs(device, wanted=False)
-    sums, count = graphs.sums("test", 3), 0
-
-    def add(images: torch.Tensor, labels: torch.Tensor) -> None:
-        with precision.autocast():
-            logits = model(images).float()
-        hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-        loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
-        sums.add_(torch.stack([loss.double(), hits[:, 0].sum().double(), hits.sum().double()]))
-
-    with precision.computing(), graphs.stream():
-        for images, labels in batches:
-            graphs.run("test", add, images.contiguous(memory_format=layout), labels)
-            count += len(labels)
-    return sums, count
+    test = EvaluationPass(model, batches, source=source, precision=precision, graphs=graphs)
+    test.go()
+    return test.sums, test.images
 
 
 def evaluate(
-    model: nn.Module, batches: Batches, precision: Precision | None = None, graphs: Graphs | None = None
+    model: nn.Module,
+    batches: Batches,
+    precision: Precision | None = None,
+    graphs: Graphs | None = None,
+    source: Source | None = None,
 ) -> tuple[float, float, float]:
     """Return mean loss, top-1 and top-5 accuracy in percent over `batches` (with fewer than five classes, among all).
 
     Each of several processes passes its share of the batches, and all get the same numbers.
     """
-    sums, images = test_sums(model, batches, precision, graphs)
+    sums, images = test_sums(model, batches, precision, graphs, source)
     loss, top1, top5, count = processes.add_up([*sums.tolist(), images])
     return loss / count, 100.0 * top1 / count, 100.0 * top5 / count

@@ -21,9 +21,10 @@ from Utils.compute.graphs import Graphs
 from Utils.data.sharding import batch_sizes
 from Utils.training.early_stopping import VALIDATION, best_index, is_over
 from Utils.training.layout import in_layout
-from Utils.training.loops import Batches, evaluate, train_epoch
+from Utils.training.loops import evaluate, train_epoch
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.optimizers import make_optimizer, make_schedule
+from Utils.training.passes import Batches, Source
 
 COLUMNS = ("epoch", "train_loss", "test_loss", "top1_accuracy", "top5_accuracy", "lr", "seconds")
 
@@ -133,7 +134,7 @@ class Training:
             self.scheduler.step()
             seconds = lap.seconds
         with self.clock("eval"):
-            tested = self._test(self.data.test_batches(self.options.test_batch_size, share))
+            tested = self._test("test", self.data.test_batches(self.options.test_batch_size, share))
             validated = self._validate(share)
         self.rows.append((epoch, train_loss, *tested, lr, seconds, *validated))
         if self.patience and best_index(self._accuracies()) == len(self.rows) - 1:
@@ -147,10 +148,11 @@ class Training:
         """Return loss and accuracy over the images held out, if there are any."""
         if not self.data.val_size:
             return ()
-        return self._test(self.data.val_batches(self.options.test_batch_size, share))[:2]
+        return self._test("held out", self.data.val_batches(self.options.test_batch_size, share))[:2]
 
-    def _test(self, batches: Batches) -> tuple[float, float, float]:
-        return evaluate(self.model, batches, self.precision, self._graphs)
+    def _test(self, part: str, batches: Batches) -> tuple[float, float, float]:
+        source = Source(id(self.data), part, self.options.test_batch_size)
+        return evaluate(self.model, batches, self.precision, self._graphs, source)
 
     def _accuracies(self) -> list[float]:
         return [row[self.columns.index("val_top1")] for row in self.rows] if self.patience else []
@@ -162,7 +164,8 @@ class Training:
         batches = self.data.train_batches(batch_size, seed, self.order, epoch, share)
         sizes = batch_sizes(self.data.train_size, batch_size) if count > 1 else None
         after_step = self._after_step(epoch)
-        loss = train_epoch(model, self.optimizer, batches, sizes, self.precision, after_step, self._graphs).item()
+        source = Source(id(self.data), "train", batch_size, (seed, self.order, epoch))
+        loss = train_epoch(model, self.optimizer, batches, sizes, self.precision, after_step, self._graphs, source).item()
         processes.follow_statistics(self.model)
         return processes.add_up([loss])[0] / count
 

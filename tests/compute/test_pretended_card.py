@@ -23,7 +23,7 @@ SHOT = Path("Results/data/singleshot")
 
 def use_one_layout(monkeypatch):
     """Store images and parameters alike on all devices: the CPU's own layout, and that of a card's tensor cores, round otherwise."""
-    monkeypatch.setattr("Utils.training.loops.image_format", lambda model: torch.contiguous_format)
+    monkeypatch.setattr("Utils.training.passes.image_format", lambda model: torch.contiguous_format)
     monkeypatch.setattr(Precision, "layout", torch.contiguous_format)
 
 

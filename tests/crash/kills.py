@@ -1,4 +1,4 @@
-"""A small grid with two jobs that is killed at random moments and started again, until it is done with the right numbers."""
+"""A small grid with two jobs, each with three cells at once, that is killed at random moments and started again, until it is done with the right numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.crash.numbers import grid_differences
 PROJECT = Path(__file__).resolve().parent.parent.parent
 GRID = Path("singleshot/crash")
 WORDS = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--pruner-list", "snip", "mag", "--compression-list", "0.5", "1",
-         "--pre-epochs", "30", "--post-epochs", "60", "--checkpoint-every", "1", "--jobs", "2", "--expid", "crash"]  # fmt: skip
+         "--pre-epochs", "30", "--post-epochs", "60", "--checkpoint-every", "1", "--jobs", "2", "--stack", "3", "--expid", "crash"]  # fmt: skip
 DEADLINE = 600  # seconds in which a grid must end
 
 
@@ -64,7 +64,7 @@ def kill_grid(workplace: Path, kills: int, seed: int = 1, words: list[str] | Non
     words, draw, tally, began = words or WORDS, random.Random(seed), Tally(), time.monotonic()
     whole = workplace / "whole"
     before = time.monotonic()
-    _check_end(start(whole, words), workplace, "whole", tally)
+    _check_end(start(whole, [*words, "--stack", "1"]), workplace, "whole", tally)
     course = time.monotonic() - before
     while tally.kills < kills and not tally.problems:
         tally.rounds += 1

@@ -20,7 +20,7 @@ from tests.crash.interrupts import LAST_WORD, TWO_JOBS, interrupt
 from tests.crash.kills import kill_grid
 
 WORDS = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--pruner", "mag", "--compression-list", "0.5", "1", "--pre-epochs", "5",
-         "--post-epochs", "10", "--checkpoint-every", "1", "--jobs", "2", "--expid", "crash"]  # fmt: skip
+         "--post-epochs", "10", "--checkpoint-every", "1", "--jobs", "2", "--stack", "3", "--expid", "crash"]  # fmt: skip
 
 
 def started(root, words):

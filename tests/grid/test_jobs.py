@@ -66,6 +66,17 @@ def test_a_worker_that_dies_loses_its_cell(command, quick_workers):
     assert not list(GRID.rglob(".*")) and "Creating" in (GRID / "compression=1" / "log.txt").read_text()
 
 
+def test_cells_whose_worker_died_run_again_one_by_one(command, quick_workers, monkeypatch):
+    """Of several it is not known which one is to blame."""
+    monkeypatch.setattr("Utils.grid.stack.Stackable.__call__", lambda self, options: options.stack != 1)
+    Path("mine.py").write_text(FAILS.format(when=SPARSE, what="os.kill(os.getpid(), signal.SIGKILL)"))
+    words = [*BASE[:2], *BASE[4:], "--model", "mine.py:net", "--compression-list", "1", "0.1", "0.2", "--jobs", "2", "--stack", "2"]
+    done = command(*words)
+    assert done.status == 1 and "its worker process died (signal 9)" in done.out
+    assert table().set_index("cell")["status"].to_dict() == {
+        "pruner=dense": "done", "compression=1": "failed", "compression=0.1": "done", "compression=0.2": "done"}  # fmt: skip
+
+
 def test_several_processes_share_the_cores(command, monkeypatch):
     """By --jobs alone, not by how many cells are left. `runs/test_determinism.py` compares their numbers with those of one process."""
     monkeypatch.setenv("OMP_NUM_THREADS", "2")

@@ -49,6 +49,13 @@ class GridOptions:
     jobs: int = option(
         "grid", "processes that run cells, in turn on the CUDA devices there are", 1, integer(1, 1024), common=True
     )
+    stack: int | None = option(
+        "stacks",
+        "cells that a process trains at once, with the same numbers; on a CPU networks like fc only; default: 8 on a GPU, else 1",
+        None,
+        integer(1, 64),
+        late=True,
+    )
     dry_run: bool = option("grid", "print the cells and what is done; run and write nothing", False, None)
     launcher: str = option("grid", "where cells run", "local", choices=("local", "slurm"))
     slurm_partition: str | None = option("grid", "partition of the job array")

@@ -1,0 +1,171 @@
+"""Several cells of a grid at once in one process: they take turns, and meet for each epoch of training and each evaluation.
+
+What they meet for is done together (`Utils/training/together.py`). Every cell has the numbers that it has alone, bit for bit.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from Models.chain import linear_chain
+from Pruners import load
+from Utils.base.turns import Kept, Turn
+from Utils.compute.device import device_of
+from Utils.compute.graphs import draws_numbers
+from Utils.data.open_set import Datasets
+from Utils.grid.cell import Outcome, run_cell
+from Utils.options.table import of_parts
+from Utils.options.types import Cell, Options
+from Utils.training.masked_network import build_dense
+from Utils.training.together import Answer, together
+
+CARD = 8  # cells at once on a card where --stack was not given
+SETTLED = 3  # meetings after which a cell has the memory that it needs: an evaluation, an epoch, an evaluation
+PAUSE = 0.1  # seconds between two looks at files that all cells wait for
+KEPT = (
+    Kept(lambda: (sys.stdout, sys.stderr), lambda streams: vars(sys).update(stdout=streams[0], stderr=streams[1])),
+    Kept(torch.get_rng_state, torch.set_rng_state),
+    Kept(random.getstate, random.setstate),
+    Kept(np.random.get_state, np.random.set_state),
+)
+
+
+def size_of_stack(options: Options) -> int:
+    """Return the largest number of cells that one process runs at once: `--stack`, or by default several on a card."""
+    if not options.reads("stacks"):
+        return 1
+    return options.stack or (CARD if device_of(options).type == "cuda" else 1)
+
+
+def note_on_stack(options: Options, model: nn.Module) -> str:
+    """Return a NOTE if `--stack` was given and `model`, on a CPU, cannot be stacked; "" otherwise."""
+    if (options.stack or 1) == 1 or device_of(options).type != "cpu" or linear_chain(model) is not None:
+        return ""
+    return (
+        f"NOTE: --stack {options.stack}: on a CPU the cells of {options.model} run one by one, because it has other layers than "
+        "linear ones with ReLU between them"
+    )
+
+
+class Stackable:
+    """Tells which cells gain from others beside them; each network is built once."""
+
+    def __init__(self, datasets: Datasets) -> None:
+        self._datasets = datasets
+        self._networks: dict[str, tuple[bool, bool]] = {}
+
+    def __call__(self, options: Options) -> bool:
+        """Tell whether a cell may take turns: on a card by its graphs, on a CPU as a chain of linear layers.
+
+        A network that draws random numbers in training runs alone, as all cells of a process share one generator on a card.
+        """
+        if options.stack == 1 or not options.reads("stacks") or not (options.pre_epochs or options.post_epochs):
+            return False
+        on_card = device_of(options).type == "cuda"
+        moving = load(options.pruner).growth
+        if options.no_graph or options.optimizer == "rms" if on_card else moving or options.compact or options.quantization:
+            return False
+        chain, draws = self._facts(options)
+        return not draws and (on_card or chain)
+
+    def _facts(self, options: Options) -> tuple[bool, bool]:
+        names = of_parts("dataset", "image", "network", "model")
+        key = str([getattr(options, name) for name in names])
+        if key not in self._networks:
+            data = self._datasets.open(options, torch.device("cpu"))
+            model = build_dense(options, data, torch.device("cpu"))
+            self._networks[key] = linear_chain(model) is not None, draws_numbers(model, data.input_shape)
+        return self._networks[key]
+
+
+class Stack:
+    """The cells of a process, for use in a `with` block: up to `size` of them take turns, others run one by one."""
+
+    def __init__(self, size: int, datasets: Datasets) -> None:
+        self.size, self._datasets, self._stackable = size, datasets, Stackable(datasets)
+        self._waiting: deque[tuple[str, Options]] = deque()
+        self._turns: dict[str, Turn] = {}
+        self._options: dict[str, Options] = {}
+        self._answers: dict[str, Answer] = {}
+        self._met: dict[str, int] = {}
+
+    def __enter__(self) -> Stack:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for turn in self._turns.values():
+            turn.leave()
+
+    def __len__(self) -> int:
+        """Count the cells that have not ended."""
+        return len(self._waiting) + len(self._turns)
+
+    def add(self, name: str, options: Options) -> None:
+        """Take a cell, which begins when there is room for it."""
+        self._waiting.append((name, options))
+
+    def go_on(self) -> list[tuple[str, Outcome]]:
+        """Let each cell work up to the next meeting, do what they meet for, and return the cells that have ended."""
+        ended = self._begin()
+        for name, turn in self._turns.items():
+            turn.go_on(*self._answers.pop(name, Answer()))
+        ended += [(name, turn.result) for name, turn in self._turns.items() if turn.over]
+        for name, _ in ended:
+            self._turns.pop(name, None)
+        meeting = {name: turn.asked for name, turn in self._turns.items() if turn.asked}
+        self._met |= {name: self._met.get(name, 0) + 1 for name in meeting}
+        self._answers = dict(zip(meeting, together(list(meeting.values())), strict=True))
+        if self._turns and not meeting and not ended:
+            time.sleep(PAUSE)
+        return ended
+
+    def run(
+        self, cells: Sequence[Cell], choose: Callable[[Sequence[Cell], Sequence[Cell]], Cell]
+    ) -> Iterator[tuple[Cell, Outcome]]:
+        """Run all cells, and yield each when it has ended. `choose(waiting, running)` returns the next one."""
+        waiting, running = list(cells), {}
+        with self:
+            while waiting or running:
+                while waiting and len(self) < self.size:
+                    cell = choose(waiting, list(running.values()))
+                    waiting.remove(cell)
+                    running[cell.name] = cell
+                    self.add(cell.name, cell.options)
+                yield from ((running.pop(name), outcome) for name, outcome in self.go_on())
+
+    def _begin(self) -> list[tuple[str, Outcome]]:
+        """Begin with the cells that there is room for; run a cell that takes no turns to its end."""
+        while self._waiting and len(self._turns) < self.size:
+            name, options = self._waiting[0]
+            if not self._stackable(options):
+                self._waiting.popleft()
+                return [(name, run_cell(replace(options, stack=1), self._datasets))]
+            if not self._fits(options):
+                break
+            self._waiting.popleft()
+            options = replace(options, stack=self.size)
+            self._turns[name] = Turn(partial(run_cell, options, self._datasets), KEPT)
+        return []
+
+    def _fits(self, options: Options) -> bool:
+        """Tell whether the card has memory for one more cell: twice what one of those that run has on average.
+
+        It is known when all of them have settled.
+        """
+        device = device_of(options)
+        if device.type != "cuda" or not self._turns:
+            return True
+        if any(self._met.get(name, 0) < SETTLED for name in self._turns):
+            return False
+        free, _ = torch.cuda.mem_get_info(device)
+        return free > 2 * torch.cuda.memory_reserved(device) / len(self._turns)
