@@ -18,6 +18,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from Utils.base.turns import Turn
+
 CPU, CARD = torch.device("cpu"), torch.device("cuda", 0)
 # Of `torch.use_deterministic_algorithms` in torch 2.9 and later: what raises on CUDA. Sums along a dimension: of floats alone.
 ALWAYS_RAISE = {
@@ -139,6 +141,16 @@ class Card(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
+def on_card(work):
+    """`work` in a thread of its own, which sees the card too."""
+
+    def run(*args):
+        with Card():
+            return work(*args)
+
+    return run
+
+
 @contextmanager
 def card(count=1):
     """As if `count` cards were there, none of them used yet; `touched` of what this gives are the cards that were.
@@ -168,7 +180,7 @@ def card(count=1):
         "get_device_properties": lambda device=None: properties, "get_device_name": lambda device=None: "Pretended",
         "is_bf16_supported": lambda **_: True, "is_current_stream_capturing": lambda: False, "empty_cache": lambda: None,
         "get_rng_state": lambda device=None: torch.empty(0), "set_rng_state": lambda *_: None,
-        "mem_get_info": lambda device=None: (2**30, 2**30), "get_device_capability": lambda device=None: (9, 0),
+        "memory_reserved": lambda device=None: 0, "mem_get_info": lambda device=None: (2**30, 2**30), "get_device_capability": lambda device=None: (9, 0),
     }  # fmt: skip
     Card.reads.clear()
     with ExitStack() as stack:
@@ -184,5 +196,6 @@ def card(count=1):
         stack.enter_context(patch("Utils.compute.device._said", set()))
         torch.__future__.set_overwrite_module_params_on_conversion(True)
         stack.callback(torch.__future__.set_overwrite_module_params_on_conversion, False)
+        stack.enter_context(patch.object(Turn, "_run", on_card(Turn._run)))
         stack.enter_context(Card())
         yield state

@@ -66,9 +66,8 @@ def test_a_worker_that_dies_loses_its_cell(command, quick_workers):
     assert not list(GRID.rglob(".*")) and "Creating" in (GRID / "compression=1" / "log.txt").read_text()
 
 
-def test_cells_whose_worker_died_run_again_one_by_one(command, quick_workers, monkeypatch):
+def test_cells_whose_worker_died_run_again_one_by_one(command, quick_workers):
     """Of several it is not known which one is to blame."""
-    monkeypatch.setattr("Utils.grid.stack.Stackable.__call__", lambda self, options: options.stack != 1)
     Path("mine.py").write_text(FAILS.format(when=SPARSE, what="os.kill(os.getpid(), signal.SIGKILL)"))
     words = [*BASE[:2], *BASE[4:], "--model", "mine.py:net", "--compression-list", "1", "0.1", "0.2", "--jobs", "2", "--stack", "2"]
     done = command(*words)
