@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, help="turns of each row (default: 5; 1 of the grid, which takes minutes)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--rows", nargs="+", choices=ROWS, help="print these rows; all of them are written too")
-    which.add_argument("--only", choices=["grid", "compaction"], help="measure this and write it beside the rest")
+    which.add_argument("--only", choices=["grid", "compaction", "stack"], help="measure this and write it beside the rest")
     which.add_argument("--no-grid", action="store_true", help="leave the row of the grid as it is")
     args = parser.parse_args()
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
@@ -100,6 +100,10 @@ def main() -> None:
         report.write(before | {"machine": machine, "repeats": repeats, "rows": record | grid_row, "limits": limits})
     if args.only in (None, "compaction"):
         measure_compaction(args.repeats, machine)
+    if args.only == "stack":
+        from benchmarks import stack
+
+        report.put(stack.measure(args.repeats or 1) | {"machine": machine}, "stack")
     if args.only in (None, "grid") and not args.no_grid:
         measure_grid(args.repeats or 1, machine)
 

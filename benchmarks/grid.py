@@ -68,7 +68,7 @@ class Plan:
 def run_command(plan: Plan) -> tuple[float, dict[str, Work]]:
     """Run this project's command in a fresh folder with as many jobs as cores; return its seconds and its cells' results."""
     with tempfile.TemporaryDirectory() as folder:
-        seconds, _ = _timed(plan.command(folder, cores()))
+        seconds, _ = timed(plan.command(folder, cores()))
         return seconds, saved_work(Path(folder))
 
 
@@ -76,7 +76,7 @@ def run_loop(plan: Plan) -> tuple[float, dict[str, Work]]:
     """Run the textbook programs one after another; return their seconds together and their results."""
     total, work = 0.0, {}
     for name, words in plan.loop().items():
-        seconds, printed = _timed(words)
+        seconds, printed = timed(words)
         total += seconds
         work[name] = printed_work(printed)
         print(f"  textbook, {name}: {seconds:.1f} s", file=sys.stderr, flush=True)
@@ -106,8 +106,8 @@ def measure(repeats: int, plan: Plan | None = None) -> dict[str, Any]:
     """Return the row's entry in `results.json`: `repeats` turns of both sides, after a warm-up that reads their files."""
     plan = plan or Plan()
     short = Plan(("rand",), (1.0,), 0)
-    _timed(["main.py", "--pruner", "rand", "--compression", "1", "--post-epochs", "0", "--no-save"])
-    _timed(short.loop()["rand 1"])
+    timed(["main.py", "--pruner", "rand", "--compression", "1", "--post-epochs", "0", "--no-save"])
+    timed(short.loop()["rand 1"])
     seconds: dict[str, list[float]] = {"ours": [], "textbook": []}
     work: dict[str, dict[str, Work]] = {}
     for _ in range(repeats):
@@ -134,7 +134,7 @@ def compare(ours: dict[str, Work], theirs: dict[str, Work]) -> dict[str, Any]:
     }
 
 
-def _timed(words: Sequence[str]) -> tuple[float, str]:
+def timed(words: Sequence[str]) -> tuple[float, str]:
     """Run a Python process on the CPU, in the project's folder; return its seconds and its output."""
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     began = time.perf_counter()

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks import stack
+
 FOLDER = Path(__file__).resolve().parent
 HEADING = "| work | this project | textbook | original | ratio | asked |\n|---|---|---|---|---|---|"
 COMPACT_HEADING = (
@@ -60,7 +62,8 @@ def render(content: dict[str, Any]) -> str:
         text += f"\n{_about_grid(content['rows']['grid'])}\n"
     text += "\n| what one command costs | measured | at most |\n|---|---|---|\n"
     text += "".join(f"| {what} | {value:.2f} {unit} | {most} {unit} |\n" for what, value, unit, most in content["limits"])
-    return text + (f"\n{_about_compaction(content['compaction'])}" if "compaction" in content else "")
+    text += f"\n{_about_compaction(content['compaction'])}" if "compaction" in content else ""
+    return text + (f"\n{stack.text(content['stack'])}" if "stack" in content else "")
 
 
 def compact_line(row: dict[str, Any]) -> str:
