@@ -76,9 +76,11 @@ class Identity2d(nn.Module):
 
     def _is_one(self) -> bool:
         """Tell whether the weights are the module's own, fixed, unmasked, and all one; reads them after each change only."""
+        if torch.compiler.is_compiling():  # which stops at a question to a tensor
+            return False
         weight = self.weight
         own = isinstance(weight, nn.Parameter) and not weight.requires_grad and not hasattr(self, "weight_mask")
-        if not own or weight.is_meta or weight.is_inference() or torch.compiler.is_compiling():
+        if not own or weight.is_meta or weight.is_inference():
             return False
         if self._read is None or self._read[0] is not weight or self._read[1] != weight._version:
             self._read = (weight, weight._version, bool((weight == 1).all()))

@@ -37,6 +37,7 @@ class Clock:
         self.memory = PeakMemory(device)
         self.seconds: dict[str, float] = defaultdict(float)
         self.peaks: dict[str, int] = defaultdict(int)
+        self._apart = 0.0
 
     def state(self) -> dict[str, dict[str, float]]:
         """Return the seconds and peaks measured so far."""
@@ -51,13 +52,24 @@ class Clock:
     def __call__(self, phase: str) -> Iterator[Lap]:
         """Measure a block; on CUDA, wait for the device at both ends."""
         self.memory.reset()
-        lap, began = Lap(), self._now()
+        lap, apart, began = Lap(), self._apart, self._now()
         try:
             yield lap
         finally:
-            lap.seconds = self._now() - began
+            lap.seconds = self._now() - began - (self._apart - apart)
             self.seconds[phase] += lap.seconds
             self.peaks[phase] = max(self.peaks[phase], self.memory.read())
+
+    @contextmanager
+    def apart(self, phase: str) -> Iterator[None]:
+        """Measure a block within another one, whose seconds it takes away; its memory counts for the other one."""
+        began = self._now()
+        try:
+            yield
+        finally:
+            seconds = self._now() - began
+            self._apart += seconds
+            self.seconds[phase] += seconds
 
     def _now(self) -> float:
         if self._device.type == "cuda":

@@ -173,9 +173,14 @@ class Graphs:
         if _on_processor(self._model) != before:
             self._give_up("it draws random numbers or counts on the processor")
 
+    def forget(self) -> None:
+        """Forget what was captured, as from now on the work is done by other kernels."""
+        self._shapes.clear()
+        self._pool = None
+
     def _give_up(self, reason: str) -> None:
         self.active = False
-        self._shapes.clear()
+        self.forget()
         print(f"NOTE: steps run without a CUDA graph, because this network cannot be captured: {reason}")
 
     def _captured(

@@ -15,6 +15,7 @@ from Pruners._shared.scopes import layers_of
 from Utils.base.errors import Refused
 from Utils.base.files import check_writable
 from Utils.base.text import print_lines
+from Utils.compute.compilation import check_compiler
 from Utils.compute.device import device_of
 from Utils.compute.precision import Precision
 from Utils.data.open_set import Datasets
@@ -112,7 +113,9 @@ def _check_cells(plan: Grid, datasets: Datasets) -> None:
             if not (folder / "summary.json").exists() or plan.overwrite:
                 check_writable(folder)
                 OwnFiles(folder).check(names_of(options.record()))
-            device_of(options)
+            device = device_of(options)
+            if options.compile and plan.launcher == "local":
+                check_compiler(device)
             if pruner is None:  # its network is that of a saved run
                 kind = str({k: v for k, v in options.record().items() if k not in ("seed", "split_seed", "expid")})
                 if options.experiment == "regrow" and kind not in regrown and not (folder / "summary.json").exists():

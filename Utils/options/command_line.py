@@ -65,6 +65,7 @@ def check_processes(command: Command) -> None:
         raise Refused(f"torchrun is for training with --experiment {able}: run this without torchrun")
     for flag, asked in (
         ("--dry-run", command.dry_run), ("--jobs", command.jobs != 1), ("--launcher", command.launcher != "local"),
+        ("--compile", any(options.compile for options in (command, *(cell.options for cell in getattr(command, "cells", ()))))),
     ):  # fmt: skip
         if asked:
             raise Refused(f"{flag} and torchrun exclude each other: run this without torchrun")

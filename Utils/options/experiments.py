@@ -25,11 +25,13 @@ _COMMON = ("dataset", "data", "image", "model", "network", "seed", "device", "ve
 BUNDLES = {
     "common": _COMMON,
     "pruning": (*_COMMON, "prunable", "prune"),
-    "training": ("train", "checkpoints", "epochs", "held out", "validation", "compact", "profile", "dense", "test", "augment"),
+    "training": (
+        "train", "checkpoints", "epochs", "held out", "validation", "compile", "compact", "profile", "dense", "test", "augment",
+    ),
     "grids": ("grid", "overrides", "lists", "seed list", "pruner list", "schedule lists", "ablations"),
     "regrowth": (*_COMMON, "run", "checkpoint", "train", "held out", "test", "augment", "regrow"),
     "saved networks": ("run", "network", "test", "device", "verbose", "data"),
-}
+}  # fmt: skip
 # Defaults that come with a bundle. Bidirection-Prune-Regrowth fine-tunes with AdamW and its own weight decay of 0.01.
 BUNDLED_DEFAULTS = {"regrowth": {"optimizer": "adamw", "lr": 3e-4, "train_batch_size": 128, "val_fraction": 0.1}}
 

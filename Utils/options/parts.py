@@ -52,6 +52,7 @@ PARTS = {
     "epochs": Part("training", per_pruner=True),
     "held out": Part("training", Affects.TRAINING, per_pruner=True),
     "validation": Part("training", Affects.TRAINING, per_pruner=True),
+    "compile": Part("training", Affects.TRAINING, per_pruner=True),
     "compact": Part("training"),
     "test": Part("training", Affects.TRAINING, per_pruner=True),
     "profile": Part("training", per_pruner=True),

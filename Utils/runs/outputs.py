@@ -82,6 +82,8 @@ def save_and_print(folder: RunFolder, clock: Clock, trained: Trained, training: 
     folder.write_state("optimizer.pt", training.optimizer.state_dict())
     folder.write_state("scheduler.pt", training.scheduler.state_dict())
     summary = pruning_summary(folder, network, results.pruning, clock) | training_summary(results.post, network.data, patience)
+    if training.compiled.wanted:
+        summary["compiled"] = training.compiled.active
     summary |= trained.summary() | dict(results.more) | _inference_summary(trained.network, folder)
     if (folder.options.stack or 1) > 1:
         summary["stack"] = folder.options.stack

@@ -9,6 +9,7 @@ import torch
 
 from Models.reach import has_path
 from Utils.compute.clock import Clock
+from Utils.compute.compilation import PHASE as COMPILE
 from Utils.data.dataset import Dataset
 from Utils.measure.counting import effective_density, emptied_layers, kept_by_position, left_dense, totals, unused
 from Utils.measure.thop_count import thop_summary
@@ -63,9 +64,10 @@ def left_dense_summary(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def costs(clock: Clock) -> dict[str, Any]:
-    """Return the seconds and peak memory of the phases of a run."""
+    """Return the seconds and peak memory of the phases of a run; seconds of compilation only if there was one."""
+    phases = (*PHASES, *({COMPILE} & clock.seconds.keys()))
     return {
-        "seconds": {phase: clock.seconds.get(phase, 0.0) for phase in PHASES},
+        "seconds": {phase: clock.seconds.get(phase, 0.0) for phase in phases},
         "peak_memory_bytes": {word: clock.peaks[phase] for phase, word in MEMORY.items() if phase in clock.peaks},
         "peak_memory_of": clock.memory.of,
     }

@@ -14,7 +14,7 @@ from Utils.compute import processes
 from Utils.compute.graphs import Graphs
 from Utils.compute.precision import Precision
 from Utils.training.batch_counts import counting_batches
-from Utils.training.passes import Batches, Pass, Source
+from Utils.training.passes import Batches, Forward, Pass, Source
 
 
 class TrainingPass(Pass):
@@ -38,9 +38,10 @@ class TrainingPass(Pass):
         source: Source | None = None,
         precision: Precision | None = None,
         graphs: Graphs | None = None,
+        forward: Forward | None = None,
     ) -> None:
         model.train()
-        super().__init__(model, batches, sizes, source=source, precision=precision, graphs=graphs)
+        super().__init__(model, batches, sizes, source=source, precision=precision, graphs=graphs, forward=forward)
         self.optimizer, self.after_step = optimizer, after_step
         self.total, self.images = self.graphs.sums("train"), 0
         self._parameters = trainable_parameters(model) if after_step else ()
@@ -63,7 +64,7 @@ class TrainingPass(Pass):
 
     def _take(self, images: torch.Tensor, labels: torch.Tensor, whole: int = 0) -> None:
         with self.precision.autocast():
-            logits = self.model(images).float()
+            logits = self.forward(images).float()
         loss = _share_of_mean(logits, labels, whole) if whole else nn.functional.cross_entropy(logits, labels)
         self.optimizer.zero_grad()
         self.precision.step(loss, self.optimizer)
@@ -85,9 +86,10 @@ class EvaluationPass(Pass):
         source: Source | None = None,
         precision: Precision | None = None,
         graphs: Graphs | None = None,
+        forward: Forward | None = None,
     ) -> None:
         model.eval()
-        super().__init__(model, batches, source=source, precision=precision, graphs=graphs)
+        super().__init__(model, batches, source=source, precision=precision, graphs=graphs, forward=forward)
         self.sums, self.images = self.graphs.sums("test", 3), 0
 
     @torch.no_grad()
@@ -98,7 +100,7 @@ class EvaluationPass(Pass):
 
     def _add(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         with self.precision.autocast():
-            logits = self.model(images).float()
+            logits = self.forward(images).float()
         hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
         loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
         self.sums.add_(torch.stack([loss.double(), hits[:, 0].sum().double(), hits.sum().double()]))
@@ -113,18 +115,21 @@ def train_epoch(
     after_step: Callable[[int], None] | None = None,
     graphs: Graphs | None = None,
     source: Source | None = None,
+    forward: Forward | None = None,
 ) -> torch.Tensor:
     """Train for one pass over `batches` and return the mean training loss, a float64 scalar that stays on the device.
 
     `after_step` is called with the number of each step, from 1, while the parameters still have its gradients. With `graphs`,
     those of earlier epochs of the same model and optimizer, steps on a card are replayed; the numbers are the same. So they are
     where other threads train at the same time (see `Utils/base/turns.py`); `source` says what the batches depend on.
+    `forward` computes the logits of images in place of `model`.
 
     With `sizes`, `batches` are the shares that this process has of batches of these sizes. The mean over all processes of their
     gradients, and of their results, equals that of a single process.
     """
     epoch = TrainingPass(
-        model, optimizer, batches, sizes, after_step=after_step, source=source, precision=precision, graphs=graphs
+        model, optimizer, batches, sizes, after_step=after_step, source=source, precision=precision, graphs=graphs,
+        forward=forward,
     )  # fmt: skip
     epoch.go()
     return epoch.mean()
@@ -145,13 +150,14 @@ def test_sums(
     precision: Precision | None = None,
     graphs: Graphs | None = None,
     source: Source | None = None,
+    forward: Forward | None = None,
 ) -> tuple[torch.Tensor, int]:
     """Return the sums over a test set in eval mode, [3] on the device, and the number of images.
 
-    The sums are the loss, the hits in the first, and the hits in the first five. `graphs` and `source` are those of
-    `train_epoch`; the next pass with these graphs writes to the same sums.
+    The sums are the loss, the hits in the first, and the hits in the first five. `graphs`, `source` and `forward` are
+    those of `train_epoch`; the next pass with these graphs writes to the same sums.
     """
-    test = EvaluationPass(model, batches, source=source, precision=precision, graphs=graphs)
+    test = EvaluationPass(model, batches, source=source, precision=precision, graphs=graphs, forward=forward)
     test.go()
     return test.sums, test.images
 
@@ -162,11 +168,12 @@ def evaluate(
     precision: Precision | None = None,
     graphs: Graphs | None = None,
     source: Source | None = None,
+    forward: Forward | None = None,
 ) -> tuple[float, float, float]:
     """Return mean loss, top-1 and top-5 accuracy in percent over `batches` (with fewer than five classes, among all).
 
     Each of several processes passes its share of the batches, and all get the same numbers.
     """
-    sums, images = test_sums(model, batches, precision, graphs, source)
+    sums, images = test_sums(model, batches, precision, graphs, source, forward)
     loss, top1, top5, count = processes.add_up([*sums.tolist(), images])
     return loss / count, 100.0 * top1 / count, 100.0 * top5 / count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from Utils.compute.graphs import Graphs
 from Utils.compute.precision import Precision
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
+Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Source(NamedTuple):
@@ -40,6 +41,7 @@ class Pass(ABC):
 
     Attributes:
         model: the network.
+        forward: computes the logits of images: the network, or its compiled form.
         batches: the batches, or the shares that this process has of batches of `sizes`.
         sizes: the sizes of the whole batches; 0 where the process has them whole.
         source: what the batches depend on; passes of equal sources may read the same ones. None: something else.
@@ -58,9 +60,11 @@ class Pass(ABC):
         source: Source | None = None,
         precision: Precision | None = None,
         graphs: Graphs | None = None,
+        forward: Forward | None = None,
     ) -> None:
         device = next(model.parameters()).device
         self.model, self.batches, self.source = model, batches, source
+        self.forward = forward or model
         self.sizes = itertools.repeat(0) if sizes is None else sizes
         self.precision, self.graphs = precision or Precision(device), graphs or Graphs(device, wanted=False)
         self.steps, self.threads = 0, torch.get_num_threads()

@@ -17,6 +17,7 @@ from Utils.base.errors import RunFailed
 from Utils.base.seeds import derive
 from Utils.compute import processes
 from Utils.compute.clock import Clock
+from Utils.compute.compilation import Compiled
 from Utils.compute.graphs import Graphs
 from Utils.data.sharding import batch_sizes
 from Utils.training.early_stopping import VALIDATION, best_index, is_over
@@ -79,6 +80,7 @@ class Training:
         self.scheduler = make_schedule(self.optimizer, options, epochs)
         self.precision = network.precision.anew()
         self.device = network.device
+        self.compiled = Compiled(network.model, clock, wanted=options.compile)
         self.rows: list[tuple[float | None, ...]] = []
         self.columns = COLUMNS + (VALIDATION if self.data.val_size else ())
         self.patience = options.patience
@@ -110,10 +112,11 @@ class Training:
         """
         bar = tqdm(total=epochs, initial=max(self.epoch, 0), desc=self.phase, unit="epoch", leave=False, disable=None)
         # The layout comes first: graphs and several processes hold on to the memory of the parameters.
-        with in_layout(self.model, self.optimizer, self.precision.layout), bar:
+        with in_layout(self.model, self.optimizer, self.precision.layout), self.compiled.phase(), bar:
             model = processes.parallel(self.model)
             alone = model is self.model and self.precision.scaler is None and bool(self.optimizer.defaults.get("fused"))
             self._graphs = Graphs(self.device, self.model, wanted=alone and not self.options.no_graph)
+            self.compiled.after_failure = self._graphs.forget
             while self.epoch < epochs and not (whole and self.over):
                 self._next(model, self.epoch + 1, epochs)
                 _show(bar, self.phase, self.rows[-1], epochs, self.options.verbose)
@@ -152,7 +155,7 @@ class Training:
 
     def _test(self, part: str, batches: Batches) -> tuple[float, float, float]:
         source = Source(id(self.data), part, self.options.test_batch_size)
-        return evaluate(self.model, batches, self.precision, self._graphs, source)
+        return evaluate(self.model, batches, self.precision, self._graphs, source, self.compiled)
 
     def _accuracies(self) -> list[float]:
         return [row[self.columns.index("val_top1")] for row in self.rows] if self.patience else []
@@ -165,7 +168,8 @@ class Training:
         sizes = batch_sizes(self.data.train_size, batch_size) if count > 1 else None
         after_step = self._after_step(epoch)
         source = Source(id(self.data), "train", batch_size, (seed, self.order, epoch))
-        loss = train_epoch(model, self.optimizer, batches, sizes, self.precision, after_step, self._graphs, source).item()
+        more = {"source": source, "forward": self.compiled if model is self.model else None}
+        loss = train_epoch(model, self.optimizer, batches, sizes, self.precision, after_step, self._graphs, **more).item()
         processes.follow_statistics(self.model)
         return processes.add_up([loss])[0] / count
 
@@ -186,6 +190,8 @@ class Training:
         state: dict[str, Any] = {"best": self._best} if self.patience else {}
         if self.updates:
             state["updates"] = self.updates.state()
+        if self.compiled.reason:
+            state["uncompiled"] = self.compiled.reason
         return state | {
             "rows": self.rows,
             "model": self.model.state_dict(),
@@ -207,6 +213,8 @@ class Training:
         self._best = state.get("best") if self.rows else None
         if self.updates:
             self.updates.restore(state["updates"])
+        if reason := state.get("uncompiled"):
+            self.compiled.give_up(reason)
         apply_masks(self.prunables)
 
 

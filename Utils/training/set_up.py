@@ -21,6 +21,7 @@ from Pruners._shared.scopes import Scope, choose_scope, layers_of
 from Utils.base.errors import Refused
 from Utils.base.text import print_lines
 from Utils.compute.clock import Clock
+from Utils.compute.compilation import check_compiler
 from Utils.compute.device import choose_device
 from Utils.compute.precision import Precision
 from Utils.data.dataset import Dataset
@@ -113,8 +114,13 @@ def set_up(
     """Return the network with its data, ready for training or pruning, and the run's clock.
 
     `precision_on(device)` chooses the run's precision; `read` reads the data now.
+
+    Raises:
+        Refused: see `prepare` and `check_compiler`.
     """
     device = choose_device(options)
+    if options.compile:
+        check_compiler(device)
     clock = Clock(device)
     with clock("data"):
         data = datasets.open(options, device)

@@ -64,6 +64,15 @@ class TrainingOptions:
         affects=Affects.NOTHING,
         late=True,
     )
+    compile: bool = option(
+        "compile",
+        "compile the network for training and evaluation by torch.compile: quicker steps, other last digits",
+        False,
+        None,
+        paces=True,
+        step_time=True,
+        late=True,
+    )
     val_fraction: float = option(
         "held out", "share of the training images that is held out and tested after each epoch", 0.0, number(0, below=1)
     )
