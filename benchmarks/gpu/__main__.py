@@ -27,7 +27,7 @@ from benchmarks.gpu.pruning import MASKS, SYNFLOW
 from benchmarks.gpu.record import Record
 from benchmarks.gpu.sizes import DRY, Sizes
 from benchmarks.gpu.tasks import Part, run
-from benchmarks.gpu.training import CAPTURED, EAGER, TEXTBOOK
+from benchmarks.gpu.training import CAPTURED, COMPILED, EAGER, TEXTBOOK
 from benchmarks.rows import network
 from Utils.base.errors import RunFailed
 
@@ -42,6 +42,7 @@ PARTS: dict[str, Part] = {
     "synflow": SYNFLOW,
     "masks": MASKS,
     "determinism": DETERMINISM,
+    "compiled": COMPILED,  # last, as it is the slowest
 }
 
 

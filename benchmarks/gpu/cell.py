@@ -11,6 +11,8 @@ from benchmarks.gpu.card import Card, Work
 from benchmarks.gpu.sizes import Case
 from benchmarks.rows import network
 from Models.masking import add_masks, apply_masks, hold_masks
+from Utils.compute.clock import Clock
+from Utils.compute.compilation import Compiled
 from Utils.compute.precision import Precision
 from Utils.training.optimizers import make_optimizer
 
@@ -21,11 +23,12 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channel
 
 @dataclass(frozen=True)
 class Variant:
-    """The arithmetic of a step: whether TF32 is allowed, whether it autocasts to bfloat16, and the memory format."""
+    """The arithmetic of a step: whether TF32 is allowed, whether it autocasts to bfloat16, the memory format, and `--compile`."""
 
     tf32: bool
     half: bool
     layout: str
+    compiled: bool = False
 
     def labels(self) -> dict[str, str]:
         """Return the columns that name the variant."""
@@ -65,13 +68,15 @@ class Cell:
         self.targets = torch.randint(10, (self.batch,), generator=draws).to(card.device)
         self.loss = torch.zeros((), dtype=torch.float64, device=card.device)
         self.precision = Precision(card.device, torch.bfloat16 if variant.half else torch.float32)
+        self.clock = Clock(card.device)
+        self.forward = Compiled(self.model, self.clock, wanted=variant.compiled)
         self.stream = card.stream()
         card.wait()  # the lines above ran on the default stream
 
     def step(self) -> None:
         """Compute forward, loss and backward, step the optimizer, apply masks, and add to the sum of the loss."""
         with self.precision.autocast():
-            logits = self.model(self.images).float()
+            logits = self.forward(self.images).float()
         loss = nn.functional.cross_entropy(logits, self.targets)
         self.optimizer.zero_grad(set_to_none=True)
         self.precision.step(loss, self.optimizer)

@@ -17,6 +17,7 @@ from benchmarks.gpu.sizes import Case, Sizes
 from benchmarks.gpu.tasks import Part, Task
 from benchmarks.gpu.timing import Timing, measure, spent
 from benchmarks.rows import network
+from Utils.compute.compilation import PHASE
 
 
 def _numbers(case: Case, timing: Timing) -> Row:
@@ -74,10 +75,10 @@ def captured_tasks(card: Card, sizes: Sizes) -> Iterator[Task]:
             yield Task(case.labels() | variant.labels(), 10, partial(captured_steps, card, case, variant, sizes))
 
 
-def captured_steps(card: Card, case: Case, variant: Variant, sizes: Sizes) -> Row:
+def captured_steps(card: Card, case: Case, variant: Variant, sizes: Sizes, cell: Cell | None = None) -> Row:
     """Time replays of a captured step, after a check whether they give the bits of eager steps from the same start."""
     with arithmetic(variant.tf32):
-        cell = Cell(card, case, variant)
+        cell = cell or Cell(card, case, variant)
         cell.steps(WARM_UP)
         start, eager = cell.state(), []
         for _ in range(2):
@@ -94,6 +95,28 @@ def captured_steps(card: Card, case: Case, variant: Variant, sizes: Sizes) -> Ro
     return _numbers(case, timing) | compared | {"eager steps repeat themselves": difference(*eager) == 0}
 
 
+def compiled_tasks(card: Card, sizes: Sizes) -> Iterator[Task]:
+    """Yield a task of the first ResNet20 with TF32, and one in bfloat16."""
+    case = next(case for case in sizes.cases if case.network == "resnet20")
+    for half in (False, True):
+        variant = Variant(True, half, "channels last", compiled=True)
+        yield Task(case.labels() | variant.labels(), 120, partial(compiled_steps, card, case, variant, sizes))
+
+
+def compiled_steps(card: Card, case: Case, variant: Variant, sizes: Sizes) -> Row:
+    """Time replays of a captured step of a compiled network.
+
+    Raises:
+        RuntimeError: the network cannot be compiled.
+    """
+    cell = Cell(card, case, variant)
+    with cell.forward.phase():
+        row = captured_steps(card, case, variant, sizes, cell)
+        if cell.forward.reason:
+            raise RuntimeError(cell.forward.reason)
+    return row | {"seconds to compile": cell.clock.seconds[PHASE]}
+
+
 STEPS = "The batch stays on the device, no data are loaded. "
 TEXTBOOK = Part(
     "`benchmarks/textbook.py`: a `DataLoader` with PIL transforms in the process, masks multiplied in each forward, the loss "
@@ -108,4 +131,9 @@ EAGER = Part(
 CAPTURED = Part(
     STEPS + "The same step as one CUDA graph. The bits compared are those of parameters, statistics, optimizer and loss.",
     captured_tasks,
+)
+COMPILED = Part(
+    STEPS + "The same step as one CUDA graph of the inductor's kernels (`--compile`). The bits compared are those of compiled "
+    "steps without a graph. The compilation is not in the times of the steps.",
+    compiled_tasks,
 )
