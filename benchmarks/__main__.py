@@ -72,6 +72,21 @@ def measure_compaction(repeats: int | None, machine: str) -> None:
     report.put({"machine": machine, "repeats": repeats, "rows": rows}, "compaction")
 
 
+def measure_compiled(repeats: int | None, machine: str) -> None:
+    """Measure the rows "compiled against uncompiled" and write them beside the others, which do not change."""
+    from benchmarks import compiled
+    from Utils.compute.allocator import keep_freed_memory
+
+    keep_freed_memory()  # as main.py does
+    repeats = repeats or compiled.REPEATS
+    rows = compiled.measure(repeats)
+    for row in rows.values():
+        print(report.compiled_line(row), flush=True)
+        if not row["difference"] <= compiled.TOLERANCE:
+            print("WARNING: the sides did not do the same work, see results.json", flush=True)
+    report.put({"machine": machine, "repeats": repeats, "rows": rows}, "compiled")
+
+
 def main() -> None:
     """Measure, print and write the tables."""
     import torch
@@ -83,7 +98,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, help="turns of each row (default: 5; 1 of the grid, which takes minutes)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--rows", nargs="+", choices=ROWS, help="print these rows; all of them are written too")
-    which.add_argument("--only", choices=["grid", "compaction", "stack"], help="measure this and write it beside the rest")
+    which.add_argument("--only", choices=["grid", "compaction", "compiled", "stack"], help="measure this and write it beside the rest")
     which.add_argument("--no-grid", action="store_true", help="leave the row of the grid as it is")
     args = parser.parse_args()
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
@@ -100,6 +115,8 @@ def main() -> None:
         report.write(before | {"machine": machine, "repeats": repeats, "rows": record | grid_row, "limits": limits})
     if args.only in (None, "compaction"):
         measure_compaction(args.repeats, machine)
+    if args.only in (None, "compiled"):
+        measure_compiled(args.repeats, machine)
     if args.only == "stack":
         from benchmarks import stack
 

@@ -14,12 +14,14 @@ COMPACT_HEADING = (
     "| work | compact, contiguous | channels last | dense, contiguous | channels last | multiply-adds left | ratio | asked |\n"
     "|---|---|---|---|---|---|---|---|"
 )
+COMPILED_HEADING = "| work | compiled | uncompiled | ratio | compilation |\n|---|---|---|---|---|"
 
 
 def load(folder: Path = FOLDER) -> dict[str, Any]:
     """Read the content that `write` wrote last.
 
-    It has `machine`, `repeats`, `rows` by name, `limits`, and `compaction` once that is measured. Without a file it has no rows.
+    It has `machine`, `repeats`, `rows` by name, `limits`, and `compaction` and `compiled` once they are measured. Without a file
+    it has no rows.
     """
     path = folder / "results.json"
     return json.loads(path.read_text()) if path.exists() else {"machine": "", "repeats": 0, "rows": {}, "limits": []}
@@ -63,6 +65,7 @@ def render(content: dict[str, Any]) -> str:
     text += "\n| what one command costs | measured | at most |\n|---|---|---|\n"
     text += "".join(f"| {what} | {value:.2f} {unit} | {most} {unit} |\n" for what, value, unit, most in content["limits"])
     text += f"\n{_about_compaction(content['compaction'])}" if "compaction" in content else ""
+    text += f"\n{_about_compiled(content['compiled'])}" if "compiled" in content else ""
     return text + (f"\n{stack.text(content['stack'])}" if "stack" in content else "")
 
 
@@ -84,6 +87,23 @@ def _about_compaction(part: dict[str, Any]) -> str:
         f"compact side. Freed memory is kept, as `main.py` does. Medians of {part['repeats']} turns; {part['machine']}. "
         f"Made by `python -m benchmarks --only compaction`.\n\n{COMPACT_HEADING}\n"
     ) + "".join(compact_line(row) + "\n" for row in part["rows"].values())
+
+
+def compiled_line(row: dict[str, Any]) -> str:
+    """Return a row of the table "compiled against uncompiled"."""
+    plain, compiled = row["medians"]["plain"], row["medians"]["compiled"]
+    times = f"{compiled:.3g} {row['unit']} | {plain:.3g} {row['unit']} | {plain / compiled:.2f}"
+    return f"| {row['title']} | {times} | {row['compilation']:.0f} s |"
+
+
+def _about_compiled(part: dict[str, Any]) -> str:
+    return (
+        "## Compiled against uncompiled\n"
+        "ResNet20, random images of 3x32x32, batch 64: the runner's steps with and without `--compile`, in one process, in the "
+        "order plain, compiled, compiled, plain. The last column is the compilation, which is not in the times; it is shorter "
+        f"where torch's cache has the code. Medians of {part['repeats']} turns; {part['machine']}. "
+        f"Made by `python -m benchmarks --only compiled`.\n\n{COMPILED_HEADING}\n"
+    ) + "".join(compiled_line(row) + "\n" for row in part["rows"].values())
 
 
 def _about_grid(row: dict[str, Any]) -> str:

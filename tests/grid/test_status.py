@@ -140,6 +140,6 @@ def test_refusals(words, parts, refused):
 
 def test_the_time_of_an_epoch_depends_on_the_same_options_in_every_estimate():
     assert set(of_step_time()) == {"dataset", "image_size", "model", "model_class", "weights", "optimizer", "train_batch_size",
-                                   "test_batch_size", "quantization", "precision"}  # fmt: skip
+                                   "test_batch_size", "quantization", "precision", "compile"}  # fmt: skip
     one, other = (RunProgress("x", State("pending"), Progress(), {"model": "fc", "optimizer": name}) for name in ("sgd", "adam"))
     assert one.pace != other.pace
