@@ -98,7 +98,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, help="turns of each row (default: 5; 1 of the grid, which takes minutes)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--rows", nargs="+", choices=ROWS, help="print these rows; all of them are written too")
-    which.add_argument("--only", choices=["grid", "compaction", "compiled", "stack"], help="measure this and write it beside the rest")
+    parts = ["grid", "compaction", "compiled", "stack"]
+    which.add_argument("--only", choices=parts, help="measure this and write it beside the rest")
     which.add_argument("--no-grid", action="store_true", help="leave the row of the grid as it is")
     args = parser.parse_args()
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"

@@ -69,7 +69,7 @@ class Stackable:
 
         A network that draws random numbers in training runs alone, as all cells of a process share one generator on a card.
         """
-        if options.stack == 1 or options.compile or not options.reads("stacks") or not (options.pre_epochs or options.post_epochs):
+        if options.stack == 1 or options.compile or not options.reads("stacks") or not options.pre_epochs + options.post_epochs:
             return False
         on_card = device_of(options).type == "cuda"
         moving = load(options.pruner).growth

@@ -25,10 +25,10 @@ aten = torch.ops.aten
 
 def chain_kind(one: Pass) -> Hashable:
     """Return what chains must have in common to be trained at once; None for any other pass."""
-    if not isinstance(one, TrainingPass) or one.forward is not one.model or one.after_step or one.source is None or one.graphs.device.type != "cpu":
+    if not isinstance(one, TrainingPass) or one.forward is not one.model or one.after_step or one.source is None:
         return None
-    layers = linear_chain(one.model)
-    if layers is None or one.precision.dtype != torch.float32 or one.precision.scaler or one.optimizer.defaults.get("capturable"):
+    layers, precision = linear_chain(one.model), one.precision
+    if layers is None or one.graphs.device.type != "cpu" or precision.dtype != torch.float32 or precision.scaler:
         return None
     shapes = tuple((tuple(layer.weight.shape), layer.bias is not None, layer.weight.dtype) for layer in layers)
     return (shapes, type(one.optimizer), one.source.data, one.source.batch_size, one.threads)

@@ -25,7 +25,7 @@ from Utils.training.layout import in_layout
 from Utils.training.loops import evaluate, train_epoch
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.optimizers import make_optimizer, make_schedule
-from Utils.training.passes import Batches, Source
+from Utils.training.passes import Batches, Forward, Source
 
 COLUMNS = ("epoch", "train_loss", "test_loss", "top1_accuracy", "top5_accuracy", "lr", "seconds")
 
@@ -94,6 +94,11 @@ class Training:
         return self.first + len(self.rows) - 1
 
     @property
+    def _forward(self) -> Forward | None:
+        """The compiled forward pass; None if the network itself is to be called."""
+        return self.compiled if self.compiled.wanted else None
+
+    @property
     def over(self) -> bool:
         """Whether `--patience` is used up."""
         return is_over(self._accuracies(), self.patience)
@@ -155,7 +160,7 @@ class Training:
 
     def _test(self, part: str, batches: Batches) -> tuple[float, float, float]:
         source = Source(id(self.data), part, self.options.test_batch_size)
-        return evaluate(self.model, batches, self.precision, self._graphs, source, self.compiled)
+        return evaluate(self.model, batches, self.precision, self._graphs, source, self._forward)
 
     def _accuracies(self) -> list[float]:
         return [row[self.columns.index("val_top1")] for row in self.rows] if self.patience else []
@@ -168,7 +173,7 @@ class Training:
         sizes = batch_sizes(self.data.train_size, batch_size) if count > 1 else None
         after_step = self._after_step(epoch)
         source = Source(id(self.data), "train", batch_size, (seed, self.order, epoch))
-        more = {"source": source, "forward": self.compiled if model is self.model else None}
+        more = {"source": source, "forward": self._forward if model is self.model else None}
         loss = train_epoch(model, self.optimizer, batches, sizes, self.precision, after_step, self._graphs, **more).item()
         processes.follow_statistics(self.model)
         return processes.add_up([loss])[0] / count
