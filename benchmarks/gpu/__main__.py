@@ -21,6 +21,7 @@ import torch
 
 from benchmarks.gpu.card import Card
 from benchmarks.gpu.cells import CELLS
+from benchmarks.gpu.commands import GRIDS, IMAGES
 from benchmarks.gpu.determinism import DETERMINISM
 from benchmarks.gpu.floors import FLOORS
 from benchmarks.gpu.pruning import MASKS, SYNFLOW
@@ -42,6 +43,8 @@ PARTS: dict[str, Part] = {
     "synflow": SYNFLOW,
     "masks": MASKS,
     "determinism": DETERMINISM,
+    "grids": GRIDS,
+    "images": IMAGES,
     "compiled": COMPILED,  # last, as it is the slowest
 }
 

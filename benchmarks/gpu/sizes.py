@@ -58,6 +58,8 @@ class Sizes:
         textbook: steps in a turn of the textbook's loop.
         images: the number of images that the pruners score with.
         networks, rounds: the networks whose masks are compared, and the most rounds of a pruner.
+        stacks, epochs, of_epoch: the cells at once in a grid, its epochs, and the images of one; 0: as many as the case has.
+        workers, jpegs: the numbers of processes that decode large images, and the images.
         large, synflow: the network on which SynFlow is timed, and its rounds in a turn.
     """
 
@@ -78,10 +80,15 @@ class Sizes:
     rounds: int = 100
     large: str = "vgg16-bn"
     synflow: int = 20
+    stacks: tuple[int, ...] = (1, 8)
+    epochs: int = 3
+    of_epoch: int = 0
+    workers: tuple[int, ...] = (1, 4, 12)
+    jpegs: int = 1024
 
 
 DRY = Sizes(
     turn=0.0, turns=1, calls=(1, 1), cases=(Case("resnet20", 2, "adam", 50_000), Case("fc", 2, "momentum", 60_000)), compared=1,
     copied=1 << 12, matrix=16, kernels=2, elements=(64,), streams=(1, 2), cells=(1, 2), textbook=1, images=4,
-    networks=("fc",), rounds=2, large="fc", synflow=2,
+    networks=("fc",), rounds=2, large="fc", synflow=2, stacks=(2,), epochs=1, of_epoch=20, workers=(0,), jpegs=4,
 )  # fmt: skip
