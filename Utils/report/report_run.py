@@ -13,6 +13,7 @@ from Utils.base.text import one_line
 from Utils.grid.grid_folder import state_of
 from Utils.options.experiments import of_kind
 from Utils.options.table import incidental
+from Utils.report.best_epochs import trained_best
 from Utils.runs.made_on import COMPUTED_IN, recorded_precision
 from Utils.runs.saved_options import recorded_in
 from Utils.runs.validate import check_options
@@ -101,7 +102,7 @@ def read_run(folder: Path) -> Run:
     if options["experiment"] in PRUNING and options.get("compression") is None:  # without it, it has no place in any table
         status = "damaged" if state.status == "done" else state.status
         return Run(folder, {}, {}, status, "args.json: no compression")
-    summary = state.summary if state.status == "done" else {}
+    summary = trained_best(folder, state.summary) if state.status == "done" else {}
     if "precision" in options:
         options = options | {COMPUTED_IN: str(summary.get("precision") or recorded_precision(options))}
     return Run(folder, options, summary, state.status, one_line(state.reason), state.notes)

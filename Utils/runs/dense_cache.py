@@ -55,7 +55,7 @@ def _train_or_load(training: Training, network: MaskedNetwork, clock: Clock) -> 
     with cache_entry(dense_path(network.options, network.precision), *FINISHED) as entry:
         if entry.content is None:
             return _train(training, network, entry)
-        if not _respects_masks(network, entry.content["model"]):
+        if not _respects_masks(network, entry.content["model"]) or _untrained(network, entry.content["model"]):
             return _train(training, network, CacheEntry(None))
         done = entry.content
     network.load(done["model"])
@@ -71,6 +71,12 @@ def _respects_masks(network: MaskedNetwork, state: dict[str, torch.Tensor]) -> b
     """Tell whether the weights in `state` are zero where the network is pruned: an earlier version trained them all."""
     pruned = () if network.survivors is None else zip(network.prunables, network.survivors, strict=True)
     return not any(bool((state[p.name].to(m.device) * (m == 0)).any()) for p, m in pruned)
+
+
+def _untrained(network: MaskedNetwork, state: dict[str, torch.Tensor]) -> bool:
+    """Tell whether the weights in `state` are those before training, which an earlier version could keep with `--patience`."""
+    same = ((p.name, p.weight.detach()) for p in network.prunables) if network.options.patience else ()
+    return bool(network.options.patience) and all(torch.equal(state[name].to(w.device), w) for name, w in same)
 
 
 def _train(training: Training, network: MaskedNetwork, entry: CacheEntry) -> DenseNetwork:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from Utils.measure.counting import totals
 from Utils.options.types import Options
-from Utils.training.early_stopping import kept_row, validation_summary
+from Utils.training.early_stopping import best_row, kept_row, validation_summary
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.phase import Diverged
 
@@ -88,6 +88,5 @@ def _outcome(rows: pd.DataFrame, patience: int | None) -> dict[str, float]:
     """Sum up the training of one level's network; `epochs` is its last epoch, `top1_best` is defined as in the summary."""
     last, validated = kept_row(rows, patience), validation_summary(rows, patience)
     ends = {"test_loss_last": last["test_loss"], "top1_last": last["top1_accuracy"], "top5_last": last["top5_accuracy"]}
-    best = rows.loc[rows["val_top1" if validated else "top1_accuracy"].idxmax(), "top1_accuracy"]
     chosen = {key: validated[key] for key in ("val_top1_last", "kept_epoch") if key in validated}
-    return {"epochs": int(rows["epoch"].iloc[-1])} | ends | {"top1_best": best} | chosen
+    return {"epochs": int(rows["epoch"].iloc[-1])} | ends | {"top1_best": best_row(rows)["top1_accuracy"]} | chosen

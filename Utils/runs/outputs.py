@@ -18,6 +18,7 @@ from Utils.runs.folder import RunFolder
 from Utils.runs.printing import print_inference, print_levels, print_pruning, print_training, print_warnings
 from Utils.runs.summary import pruning_summary, training_summary
 from Utils.trace.measure import measure
+from Utils.training.early_stopping import kept_row
 from Utils.training.masked_network import MaskedNetwork, build_dense
 from Utils.training.phase import Training
 
@@ -84,6 +85,7 @@ def save_and_print(folder: RunFolder, clock: Clock, trained: Trained, training: 
     summary = pruning_summary(folder, network, results.pruning, clock) | training_summary(results.post, network.data, patience)
     if training.compiled.wanted:
         summary["compiled"] = training.compiled.active
+    summary |= {"dense_kept_epoch": int(kept_row(results.pre, patience)["epoch"])} if patience else {}
     summary |= trained.summary() | dict(results.more) | _inference_summary(trained.network, folder)
     if (folder.options.stack or 1) > 1:
         summary["stack"] = folder.options.stack

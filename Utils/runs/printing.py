@@ -19,19 +19,22 @@ from Utils.training.early_stopping import VALIDATION, kept_row
 TRAIN_COLUMNS = ("train_loss", "test_loss", "top1_accuracy", "top5_accuracy")
 
 
-def print_training(pre: pd.DataFrame, post: pd.DataFrame, patience: int | None = None) -> None:
+def print_training(
+    pre: pd.DataFrame, post: pd.DataFrame, patience: int | None = None, kept: tuple[int | None, int | None] = (None, None)
+) -> None:
     """Print the rows at the start, before pruning, after pruning and at the end.
 
-    With `--patience` each phase ends with the state that it keeps.
+    With `--patience` each phase ends with the state that it keeps. `kept` holds the two epochs of these states, if recorded.
     """
-    ends = [kept_row(rows, patience).to_frame().T.astype({"epoch": int}) for rows in (pre, post)]
+    last_rows = [kept_row(rows, patience, epoch) for rows, epoch in zip((pre, post), kept, strict=True)]
+    ends = [row.to_frame().T.astype({"epoch": int}) for row in last_rows]
     frames = [pre.head(1), ends[0], post.head(1), ends[1]]
     table = pd.concat(frames, keys=["Init.", "Pre-Prune", "Post-Prune", "Final"]).set_index("epoch", append=True).droplevel(1)
     columns = [*TRAIN_COLUMNS, *(c for c in VALIDATION if c in post)]
     print("Train results:\n", table[columns].astype(float).to_string(float_format="%.4f", na_rep="NaN"))
     if patience:
-        last, kept = int(post["epoch"].iloc[-1]), int(kept_row(post, patience)["epoch"])
-        print(f"The network is that of epoch {kept} of the {last} trained, which has the best validation accuracy.")
+        last, epoch = int(post["epoch"].iloc[-1]), int(last_rows[1]["epoch"])
+        print(f"The network is that of epoch {epoch} of the {last} trained, which has the best validation accuracy.")
 
 
 def first_phase(rows: pd.DataFrame) -> pd.DataFrame:
@@ -138,9 +141,19 @@ def _print_saved(folder: Path) -> None:
     print(f"Already done: {shown(folder)}")
     if (folder / "post-train.csv").exists():
         patience = summary["options"].get("patience")
-        print_training(first_phase(read_named(folder / "pre-train.csv")), read_named(folder / "post-train.csv"), patience)
+        pre, post = first_phase(read_named(folder / "pre-train.csv")), read_named(folder / "post-train.csv")
+        print_training(pre, post, patience, _kept_epochs(summary, pre) if patience else (None, None))
     if (folder / "levels.csv").exists():
         print_levels(read_named(folder / "levels.csv"))
     print_pruning(read_named(folder / "compression.csv"), summary)
     print_inference(summary.get("inference", {}))
     print_warnings(summary)
+
+
+def _kept_epochs(summary: Mapping[str, Any], pre: pd.DataFrame) -> tuple[int | None, int | None]:
+    """Return the epochs whose networks the two trainings of a run kept.
+
+    An earlier version did not record that of the dense training. It counted the row before training as an epoch.
+    """
+    dense = summary.get("dense_kept_epoch", int(pre.loc[pre["val_top1"].idxmax(), "epoch"]))
+    return dense, summary.get("kept_epoch")

@@ -16,7 +16,7 @@ from Utils.measure.thop_count import thop_summary
 from Utils.options.types import Options
 from Utils.runs import summary_keys
 from Utils.runs.folder import SCHEMA, RunFolder
-from Utils.training.early_stopping import kept_row, validation_summary
+from Utils.training.early_stopping import best_row, kept_row, validation_summary
 from Utils.training.masked_network import MaskedNetwork
 
 MEMORY = {"pre_train": "dense", "prune": "prune", "post_train": "train", "eval": "evaluate"}
@@ -83,8 +83,7 @@ def training_summary(post: pd.DataFrame, data: Dataset, patience: int | None = N
 
     With `--patience` the headline is the epoch whose network is kept. If images are held out, they determine the best epoch.
     """
-    last = kept_row(post, patience)
-    best = post.loc[post["val_top1" if "val_top1" in post else "top1_accuracy"].idxmax()]
+    last, best = kept_row(post, patience), best_row(post)
     return {
         "untrained": bool(not last["test_loss"] < LEARNT * class_frequency_loss(data)),
         "top1_last": float(last["top1_accuracy"]),

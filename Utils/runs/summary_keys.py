@@ -151,7 +151,7 @@ KEYS: tuple[Key, ...] = (
         report=Report(digits=2)),
     _count("best_epoch", "epochs", null=True, trained=True), Key("test_loss_last", NUMBER, trained=True),
     Key("val_loss_last", NUMBER), Key("val_top1_last", NUMBER, **_PERCENT),
-    _count("kept_epoch", "epochs"), _count("epochs_trained", "epochs"),
+    _count("kept_epoch", "epochs"), _count("epochs_trained", "epochs"), _count("dense_kept_epoch", "epochs"),
     # Masks that move, networks without dead units (Pruners/_shared/updates.py, Utils/compact/trained.py).
     _count("mask_updates", "times"), Key("explored", NUMBER, "share"),
     _count("params_compact", "parameters"), _count("macs_compact", "MACs"),

@@ -20,7 +20,7 @@ from Utils.compute.clock import Clock
 from Utils.compute.compilation import Compiled
 from Utils.compute.graphs import Graphs
 from Utils.data.sharding import batch_sizes
-from Utils.training.early_stopping import VALIDATION, best_index, is_over
+from Utils.training.early_stopping import VALIDATION, best_index, is_over, keeps_untrained
 from Utils.training.layout import in_layout
 from Utils.training.loops import evaluate, train_epoch
 from Utils.training.masked_network import MaskedNetwork
@@ -192,7 +192,7 @@ class Training:
 
     def state(self) -> dict[str, Any]:
         """Return everything that `restore` needs; tensors are not copied."""
-        state: dict[str, Any] = {"best": self._best} if self.patience else {}
+        state: dict[str, Any] = {"best": self._best, "trained": True} if self.patience else {}
         if self.updates:
             state["updates"] = self.updates.state()
         if self.compiled.reason:
@@ -208,8 +208,11 @@ class Training:
     def restore(self, state: dict[str, Any]) -> None:
         """Return to `state`.
 
-        If it has no masks, the network keeps its own; if it has no rows, the network counts as not evaluated yet.
+        If it has no masks, the network keeps its own; if it has no rows, the network counts as not evaluated yet. If an earlier
+        version kept the network before training as the best one, the phase begins again with it: no other was kept.
         """
+        if self.patience and keeps_untrained(state, self.columns.index("val_top1")):
+            state = self.state() | {"rows": state["rows"][:1], "model": state["best"], "best": state["best"]}
         load_state(self.model, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])

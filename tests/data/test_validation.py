@@ -13,13 +13,22 @@ from hypothesis import strategies as st
 from killed import killed
 from trees import make_tree
 
+from Models import registry
+from Models.masking import add_masks
 from tests.crash.numbers import numbers, same
 from Utils.base.errors import Refused
+from Utils.compute.clock import Clock
+from Utils.compute.precision import Precision
 from Utils.data.held_out import draw_held_out
 from Utils.data.open_set import open_dataset
 from Utils.data.sharding import IGNORED
-from Utils.training.early_stopping import best_index, is_over, kept_row
+from Utils.options.types import Options
+from Utils.runs.dense_cache import copied
+from Utils.training.early_stopping import best_index, best_row, is_over, kept_row
+from Utils.training.masked_network import MaskedNetwork
+from Utils.training.phase import Training
 
+CPU = torch.device("cpu")
 SMALL = ["--dataset", "synthetic:1x8x8:3:90", "--model", "fc", "--pruner", "mag", "--compression", "0.5"]
 
 
@@ -112,6 +121,37 @@ def test_patience_by_hand():
     assert kept_row(rows, 5)["epoch"] == 1 and kept_row(rows, None)["epoch"] == 2
 
 
+def test_the_network_before_training_is_kept_only_if_nothing_was_trained():
+    assert [best_index(tops) for tops in ([7.0], [7.0, 1.0], [7.0, 1.0, 2.0], [7.0, 2.0, 2.0])] == [0, 1, 2, 1]
+    assert not is_over([7.0], 1) and not is_over([7.0, 1.0], 1) and is_over([7.0, 2.0, 1.0], 1) and not is_over([7.0, 2.0, 1.0], 2)
+    rows = pd.DataFrame({"epoch": [0, 1, 2], "val_top1": [7.0, 1.0, 2.0], "top1_accuracy": [8.0, 6.0, 5.0]})
+    assert kept_row(rows, 5)["epoch"] == best_row(rows)["epoch"] == 2 and best_row(rows.drop(columns="val_top1"))["epoch"] == 1
+    assert kept_row(rows, 5, kept=0)["epoch"] == kept_row(rows[:1], 5)["epoch"] == 0  # a recorded choice of an earlier version stays
+
+
+def test_a_half_phase_that_kept_the_network_before_training_begins_again():
+    """A checkpoint of an earlier version has no other state; the phase ends as one that was never interrupted."""
+    options, found = Options(val_fraction=0.2, patience=5), []
+    data = hold_out(open_dataset("synthetic:1x8x8:3:90"), 0.2, 1)
+    data.load()
+    for earlier in (False, True):
+        torch.manual_seed(1)
+        model = registry.build("fc", "default", (1, 8, 8), 3)
+        network = MaskedNetwork(model, add_masks(model), data, CPU, options, Precision(CPU))
+        training = Training(network, "post_train", Clock(CPU), epochs=3)
+        if earlier:
+            begun = {name: tensor.clone() for name, tensor in network.model.state_dict().items()}
+            training.run(2, whole=False)
+            rows = [(0, *training.rows[0][1:-1], 100.0), *training.rows[1:]]
+            state = copied(training.state()) | {"rows": rows, "best": begun}
+            del state["trained"]
+            training = Training(network, "post_train", Clock(CPU), epochs=3)
+            training.restore(state)
+            assert len(training.rows) == 1
+        found.append(training.run(3).drop(columns="seconds"))
+    pd.testing.assert_frame_equal(found[0][1:], found[1][1:])
+
+
 def run(command, name, *words, experiment="singleshot"):
     done = command(*SMALL, "--expid", name, *words)
     assert done.status == 0, done.err
@@ -128,7 +168,7 @@ def test_columns_appear_only_where_images_are_held_out(command):
     assert all(torch.equal(t, states[1][k]) for k, t in states[0].items())
     summary = json.loads((held / "summary.json").read_text())
     assert summary["val_top1_last"] == b["val_top1"][2] and summary["kept_epoch"] == summary["epochs_trained"] == 2
-    assert summary["top1_best"] == b["top1_accuracy"][b["val_top1"].idxmax()]
+    assert summary["top1_best"] == b["top1_accuracy"][b["val_top1"][1:].idxmax()]
     other = run(command, "other", "--post-epochs", "2", "--val-fraction", "0.2", "--pruner", "rand")
     assert (pd.read_csv(other / "pre-train.csv")["val_loss"] == pd.read_csv(held / "pre-train.csv")["val_loss"]).all()
 
@@ -139,7 +179,7 @@ STOPPING = ["--val-fraction", "0.2", "--patience", "2", "--lr", "0.05", "--pre-e
 def test_early_stopping_keeps_the_best_state(command):
     folder = run(command, "x", *STOPPING)
     rows, summary = pd.read_csv(folder / "post-train.csv"), json.loads((folder / "summary.json").read_text())
-    best = int(rows["val_top1"].idxmax())
+    best = int(rows["val_top1"][1:].idxmax())  # the pruned network itself is no epoch, though nothing is better here
     assert len(rows) == best + 3 < 31 and summary["kept_epoch"] == best and summary["top1_last"] == rows["top1_accuracy"][best]
     assert summary["best_epoch"] == best and summary["epochs_trained"] == best + 2
     tested = command("--experiment", "evaluate", "--run", folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from Utils.base.csv_files import read_named
+from Utils.report.best_epochs import levels_with_trained_best
 from Utils.report.blocks import Block, Section, Table, slug
 from Utils.report.groups import Group
 from Utils.report.report_run import Run
@@ -19,7 +20,7 @@ def levels(groups: list[Group]) -> Section | None:
 
 def _levels(group: Group, run: Run) -> list[Block]:
     try:
-        table = read_named(run.folder / "levels.csv")
+        table = levels_with_trained_best(run.folder, read_named(run.folder / "levels.csv"))
     except (ValueError, OSError):
         return []
     words = f"{run['pruner']} to compression {run.compression:.6g}, seed {run['seed']}"
