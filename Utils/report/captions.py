@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
+from Pruners import DENSE
 from Utils.figures.accuracy import compression_figure
 from Utils.report.blocks import Block, Figure, Sentences
 from Utils.report.groups import Group
+from Utils.report.recipes import rounds_of
 from Utils.report.report_run import Run
 
 
 def described(group: Group, trained: bool = True) -> str:
-    """Return settings and n, the end of a caption."""
+    """Return settings, the rounds of iterative methods, and n, the end of a caption."""
     done = group.table[group.table["status"] == "done"]
     spread = "mean ± standard deviation over seeds" if done.duplicated(["pruner", "compression"]).any() else "one seed"
     recipe = f"{group.recipe}; " if trained and group.recipe else ""
-    text = f"{recipe}{spread}, {group.n()}."
+    found = rounds_in(run for run in group.runs if run.done)
+    rounds = f"{found}; " if found else ""
+    text = f"{recipe}{rounds}{spread}, {group.n()}."
     return text[0].upper() + text[1:]
 
 
+def rounds_in(runs: Iterable[Run | Mapping[str, Any]]) -> str:
+    """Name the rounds of each method that takes, or usually takes, more than one: `synflow with 1 or 100 rounds`.
+
+    `runs` are runs, or options of runs.
+    """
+    found: dict[str, set[int]] = {}
+    for run in runs:
+        options = run.options if isinstance(run, Run) else run
+        if (method := str(options.get("pruner"))) != DENSE:
+            found.setdefault(method, set()).add(int(options.get("prune_epochs") or rounds_of(method) or 1))
+    words = []
+    for method, counts in found.items():
+        if max(counts) > 1 or (rounds_of(method) or 1) > 1:
+            words.append(f"{method} with {' or '.join(map(str, sorted(counts)))} round{'s' * (counts != {1})}")
+    return ", ".join(words)
+
+
+def with_rounds(options: Mapping[str, Any]) -> str:
+    """Return the method of these options, with its rounds if it is an iterative one."""
+    return rounds_in([options]) or str(options["pruner"])
+
+
 def recipe_and_n(group: Group, runs: Sequence[Run]) -> str:
-    """Return the recipe of the training and the number of seeds of `runs`, the end of a caption."""
+    """Return the recipe of the training, the rounds of iterative methods, and the number of seeds of `runs`: a caption's end."""
     recipe = f"{group.recipe[0].upper()}{group.recipe[1:]}; " if group.recipe else ""
-    return f"{recipe}{group.n(runs)}."
+    rounds = f"{rounds_in(runs)}; " if rounds_in(runs) else ""
+    return f"{recipe}{rounds}{group.n(runs)}."
 
 
 def sentences(lines: list[str]) -> list[Block]:

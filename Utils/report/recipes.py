@@ -94,11 +94,17 @@ def _grid(run: Run) -> str:
 
 
 def _by_options_except(left_out: Collection[str]) -> Callable[[list[Run]], Tell]:
-    """Return a way to distinguish runs: by the values of all differing options except those in `left_out`."""
+    """Return a way to distinguish runs: by all options in which runs of one cell differ, except those in `left_out`.
+
+    Options in which only methods differ separate no runs: SynFlow with two numbers of rounds leaves the other methods together.
+    """
 
     def way(runs: list[Run]) -> Tell:
         names = [name for name in {n: None for run in runs for n in run.recipe} if name not in (*VARIED, *left_out)]
-        differing = [name for name in names if len({value_of(run, name) for run in runs}) > 1]
+        cells: dict[object, list[Run]] = {}
+        for run in (r for r in runs if r.done):
+            cells.setdefault((run["pruner"], run.compression, run["seed"]), []).append(run)
+        differing = [n for n in names if any(len({value_of(run, n) for run in cell}) > 1 for cell in cells.values())]
         return lambda run: ", ".join(f"{name.replace('_', ' ')} {value_of(run, name)}" for name in differing)
 
     return way

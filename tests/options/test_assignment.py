@@ -80,11 +80,13 @@ def test_cos568_2026():
 
 
 def test_cos568_2025():
-    """1 dense + 5 pruners x 6 compressions, and 1 dense + 5 pruners at compression 1."""
+    """1 dense + 5 pruners x 6 compressions, 1 dense + 5 pruners at compression 1, and SynFlow with one round at all of these."""
     plan, options = cells("--preset", "cos568-2025")
-    assert len(options) == 31 + 6 and plan.recorded["report"]["layer-compression"] == 0.5
+    assert len(options) == 31 + 6 + 7 and plan.recorded["report"]["layer-compression"] == 0.5
     vgg = [o for o in options.values() if o.model == "vgg16"]
-    assert len(vgg) == 31 and {o.compression for o in vgg} == {0, 0.05, 0.1, 0.2, 0.5, 1, 2} and {o.model_class for o in vgg} == {"lottery"}
+    assert len(vgg) == 31 + 6 and {o.compression for o in vgg} == {0, 0.05, 0.1, 0.2, 0.5, 1, 2} and {o.model_class for o in vgg} == {"lottery"}
+    once = {(o.model, o.pruner, o.compression) for o in options.values() if o.prune_epochs == 1}
+    assert once == {*(("vgg16", "synflow", c) for c in (0.05, 0.1, 0.2, 0.5, 1, 2)), ("fc", "synflow", 1)}
     assert {o.post_epochs for o in vgg} == {100} and {(o.dataset, o.post_epochs) for o in options.values() if o.model == "fc"} == {("mnist", 10)}
 
 

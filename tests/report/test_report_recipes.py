@@ -13,7 +13,7 @@ from Utils.options.command_line import parse
 from Utils.options.table import defaults
 from Utils.report import findings
 from Utils.report.blocks import command_of
-from Utils.report.captions import described, recipe_and_n
+from Utils.report.captions import described, recipe_and_n, rounds_in, with_rounds
 from Utils.report.collect import Collection
 from Utils.report.groups import groups
 from Utils.report.missing import missing
@@ -170,3 +170,23 @@ def test_weights_taken_with_and_without_the_masks_of_their_file_stand_in_tables_
 def test_the_caption_of_curves_is_the_recipe_and_n():
     group = group_of(made("snip", scale=0.1), made("snip", seed=2, scale=0.1))
     assert recipe_and_n(group, group.runs) == "Optimizer adam, lr 0.001, train batch size 64, post epochs 10, pre epochs 0; epochs scaled by 0.1; n\u00a0=\u00a02."
+
+
+def test_captions_say_the_rounds_of_iterative_methods():
+    group = group_of(made("snip"), made("synflow", prune_epochs=None), made("dense", 0.0))
+    assert described(group, False) == "Synflow with 100 rounds; one seed, n\u00a0=\u00a01."
+    assert "; synflow with 100 rounds; n" in recipe_and_n(group, group.all) and "rounds" not in recipe_and_n(group, group.all[:2])
+    assert rounds_in([made("synflow", prune_epochs=1)]) == "synflow with 1 round" and rounds_in([made("mag"), made("dense", 0.0)]) == ""
+    assert rounds_in([made("snip", prune_epochs=3), made("synflow"), made("synflow", prune_epochs=5)]) == "snip with 3 rounds, synflow with 1 or 5 rounds"
+    assert with_rounds(made("mag").options) == "mag" and with_rounds({"pruner": "synflow"}) == "synflow with 100 rounds"
+
+
+def test_one_round_beside_a_hundred_leaves_the_other_methods_in_one_table():
+    """As in the preset `cos568-2025`."""
+    usual = [made("dense", 0.0), made("mag", pre_epochs=200), made("snip"), made("synflow", prune_epochs=100)]
+    tables = groups(collection(*usual, made("synflow", prune_epochs=1)))
+    assert [(table.methods, table.label.rpartition(", ")[2]) for table in tables] == [
+        (["mag", "snip", "synflow"], "prune epochs the method's own"), (["synflow"], "prune epochs 1"),
+    ]  # fmt: skip
+    assert all(len(table.dense) == 1 for table in tables)
+    assert [described(table, False).partition(";")[0] for table in tables] == ["Synflow with 100 rounds", "Synflow with 1 round"]

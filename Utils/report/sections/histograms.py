@@ -8,7 +8,7 @@ from Utils.figures.weight_histograms import grid_figure, layer_figure, stacked_f
 from Utils.measure.weight_histogram import Layer, measure, select
 from Utils.options.report_choices import Choices
 from Utils.report.blocks import Block, Figure, Note, Section, slug
-from Utils.report.captions import shown_compression
+from Utils.report.captions import shown_compression, with_rounds
 from Utils.report.groups import Group
 from Utils.report.pivot import percent
 from Utils.report.report_run import Run
@@ -51,7 +51,7 @@ def _chosen(layers: list[Layer], name: str) -> list[list[Layer]]:
 
 
 def _of(group: Group, run: Run, found: list[Layer], choices: Choices) -> list[Block]:
-    at = f"{run['pruner']} at compression {run.compression:.6g}, {group.label}"
+    at = f"{with_rounds(run.options)} at compression {run.compression:.6g}, {group.label}"
     kept, size = sum(layer.kept for layer in found), sum(layer.size for layer in found)
     words = f"{at}, seed {run['seed']}: {kept:,} of {size:,} weights are kept (sparsity {percent(1 - kept / size)})"
     stem = slug("weights", str(run["pruner"]), group.label)

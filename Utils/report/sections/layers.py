@@ -10,7 +10,7 @@ from Utils.base.csv_files import read_named
 from Utils.figures.layer_density import density_heatmap, layer_bars
 from Utils.report import findings
 from Utils.report.blocks import Block, Figure, Section, Table, slug
-from Utils.report.captions import described, sentences, shown_compression
+from Utils.report.captions import described, rounds_in, sentences, shown_compression
 from Utils.report.groups import Group
 from Utils.report.pivot import format_of, percent
 from Utils.runs import summary_keys
@@ -39,17 +39,18 @@ def _of(group: Group, compression: float, tables: pd.DataFrame) -> list[Block]:
     others = sorted(set(tables["compression"]) - {compression})
     more = f" The CSV file has the other compressions too ({', '.join(f'{c:.6g}' for c in others)})." if others else ""
     labels = {column.name: f"{at}: {column.label}, mean over seeds. {described(group, False)}" for column in _columns()}
+    rounds = f" ({found})" if (found := rounds_in(run for run in group.runs if run.done)) else ""
     heat = f"Heat map of the densities of {len(density)} layers for {', '.join(density)}; the table has the numbers."
     bars = layer_bars(flops.assign(dense=dense)[["dense", *flops]], at, "multiply-adds of the weights")
     return [
         Table(slug("layer-density", group.label), f"{labels['density']}{more}", density.map(_percent).reset_index(),
               _long(tables)),
-        Figure(slug("layer-density", group.label), f"{at}: density of each layer, mean over seeds; empty layers are marked.",
+        Figure(slug("layer-density", group.label), f"{at}{rounds}: density of each layer, mean over seeds; empty layers are marked.",
                heat, density_heatmap(density, at)),
         *sentences(findings.emptied(group) + findings.extremes(density)),
         Table(slug("layer-flops", group.label), labels["kept_flops"], _flops_text(flops, dense),
               flops.assign(dense=dense).reset_index()),
-        Figure(slug("layer-flops", group.label), f"{at}: multiply-adds that each layer keeps, and those of the dense layer.",
+        Figure(slug("layer-flops", group.label), f"{at}{rounds}: multiply-adds that each layer keeps, and those of the dense layer.",
                f"Kept multiply-adds of {len(flops)} layers for {', '.join(flops)}; the table has the numbers.", bars),
         *_tables_of_others(group, own, labels),
     ]  # fmt: skip

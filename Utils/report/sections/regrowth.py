@@ -12,6 +12,7 @@ from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
 from Utils.regrowth.outputs import JSON, LAYERS, REGROWN, ROWS
 from Utils.report.blocks import Block, Figure, Section, Table, slug
+from Utils.report.captions import with_rounds
 from Utils.report.collect import Collection
 from Utils.report.pivot import plus_minus
 from Utils.report.report_run import Run
@@ -35,7 +36,7 @@ def regrowth(collection: Collection) -> Section | None:
         found.setdefault(alike, {}).setdefault(_start(run), []).append(run)
     for starts in found.values():
         for start, runs in starts.items():
-            section.blocks += _of(runs, start if len(starts) > 1 else "")
+            section.blocks += _of(runs, start, named=len(starts) > 1)
     return section if section.blocks else None
 
 
@@ -44,13 +45,13 @@ def _start(run: Run) -> str:
     file = Path(str(run["regrow_start"]))
     try:
         options = read_json(file.parent / "args.json")
-        return f"{options['pruner']} at compression {float(options['compression']):.6g}"
+        return f"{with_rounds(options)} at compression {float(options['compression']):.6g}"
     except (Refused, OSError, KeyError, TypeError, ValueError):
         return str(file)
 
 
-def _of(runs: Sequence[Run], start: str) -> list[Block]:
-    """Return the blocks of a table; `start` names the networks that were regrown, if others have tables of their own."""
+def _of(runs: Sequence[Run], start: str, *, named: bool) -> list[Block]:
+    """Return the blocks of a table; `start` describes the networks that were regrown, and is `named` if others have tables too."""
     rows = [table for run in runs if (table := _table(run, ROWS)) is not None]
     if not rows:
         return []
@@ -58,10 +59,10 @@ def _of(runs: Sequence[Run], start: str) -> list[Block]:
     label = f"{first['model_class']} {shortened(last_part(str(first['model'])))} on {shortened(last_part(str(first['dataset'])))}"
     table = pd.concat(rows, ignore_index=True).drop_duplicates(["network", "seed", "start"])  # allocations share their rivals
     sparsity = table.loc[table["role"] == REGROWN, "sparsity"].iloc[0]
-    label = f"{label}, regrown{f' from {start}' if start else ''} to sparsity {sparsity:.4g}"
+    label = f"{label}, regrown{f' from {start}' if named else ''} to sparsity {sparsity:.4g}"
     seeds = len(set(table["seed"]))
     caption = (
-        f"{label}: what the sparse network, the same fine-tuning without regrowth, plain pruning to the same sparsity and "
+        f"{label}: what the sparse network ({start}), the same fine-tuning without regrowth, plain pruning to the same sparsity and "
         f"regrowth come to. Epochs of fine-tuning: {first['regrow_finetune_epochs']}, {first['optimizer']}, lr "
         f"{float(first['lr']):.6g}; choices are made on validation images; mean ± standard deviation over {seeds} "
         f"seed{'s' * (seeds > 1)}."

@@ -15,7 +15,7 @@ from Utils.base.json_files import read_json
 from Utils.figures.timeline import timeline_figure
 from Utils.report import findings
 from Utils.report.blocks import Block, Figure, Note, Section, Table, slug
-from Utils.report.captions import sentences
+from Utils.report.captions import rounds_in, sentences
 from Utils.report.collect import Collection
 from Utils.report.report_run import Run
 from Utils.runs.saved import last_part
@@ -64,6 +64,7 @@ def _of_experiment(run: Run) -> list[Block]:
 def _words(title: str, run: Run) -> tuple[str, str]:
     """Return caption and description of a timeline."""
     caption = f"{title}: one inference step, a row per thread and stream, coloured by class of work; {run['device']}."
+    caption += f" Pruned by {found}." if (found := rounds_in([run])) else ""
     return caption, f"Timeline of the step of {title}; the tables have the times."
 
 
