@@ -75,6 +75,7 @@ PARTS = {
     "histogram": Part("saved runs, traces and checkpoints"),
     "saliency": Part("saved runs, traces and checkpoints"),
     "report": Part("saved runs, traces and checkpoints"),
+    "time": Part("saved runs, traces and checkpoints", Affects.NOTHING),
     "trace": Part("saved runs, traces and checkpoints"),
     "regrow": Part("regrowth"),
     "regrow choice": Part("regrowth"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,11 +10,11 @@ import pandas as pd
 from Pruners import DENSE
 from Utils.report.groups import Group
 from Utils.report.pivot import as_declared, statistics
+from Utils.report.times import geometric_mean, inference_apart, inference_ratio
 from Utils.runs.summary_keys import Key, flags
 
 NEAR = 1.0  # points of accuracy that count as near the dense network
 MEASURED_AT = ("device", "batch_size", "jobs")  # values that two times must share to be comparable
-EQUAL = 0.10  # a range of times below this share of their median counts as equal
 
 
 def leaders(group: Group) -> list[str]:
@@ -77,23 +76,26 @@ def doubtful(group: Group) -> list[str]:
 
 
 def inference(group: Group) -> list[str]:
-    """Tell whether inference times differ by more than chance."""
-    times = pd.to_numeric(group.table["inference_seconds"]).dropna()
-    if len(times) < 2:
-        return []
-    low, middle, high = times.min(), times.median(), times.max()
-    text = f"All {len(times)} networks took between {low:.4f} and {high:.4f} s, median {middle:.4f} s"
-    compact = bool(group.key.get("compact"))
+    """Tell how long networks take beside their own dense network, and whether seconds of different runs can be trusted."""
+    ratios = [inference_ratio(run.summary) for run in group.all if run.done]
+    ratios = [ratio for ratio in ratios if ratio["median"] is not None]
+    lines = inference_apart(group.all)
+    if not ratios:
+        return lines
+    low, high = (extreme(ratio["median"] for ratio in ratios) for extreme in (min, max))
+    between = f"between {low:.3f} and {high:.3f}" if len(ratios) > 1 else f"{low:.3f}"
+    text = f"Each network beside its own dense network, in turn: {between} times as long"
+    spread = [ratio for ratio in ratios if ratio["q1"] is not None and ratio["q3"] is not None]
+    if spread:
+        text += f" (quartiles of single pairs from {min(r['q1'] for r in spread):.3f} to {max(r['q3'] for r in spread):.3f})"
     measured = [run.summary.get("inference") or {} for run in group.all if run.done]
-    timed = (inference for inference in measured if inference.get("total_seconds") is not None)
-    places = {tuple(str(inference.get(name)) for name in MEASURED_AT) for inference in timed}
-    if len(places) > 1:
-        return [f"{text}; devices, batches, or cells at once were not the same for all, so that methods cannot be told apart."]
-    if (high - low) / middle < EQUAL:
-        return [f"{text}: a range of {(high - low) / middle:.1%}, too small to tell methods apart."]
-    same = "with the same dense kernels in all of them, this is the measurement's noise"
-    reason = "dead units were cut out" if compact else same
-    return [f"{text}: a range of {(high - low) / middle:.0%}; {reason}."]
+    timed = [times for times in measured if times.get("total_seconds")]
+    if len({tuple(str(times.get(name)) for name in MEASURED_AT) for times in timed}) > 1:
+        unlike = "devices, batches, or cells at once were not the same for all, so that methods cannot be told apart"
+        return [f"{text}; {unlike}.", *lines]
+    if group.key.get("compact"):
+        return [f"{text}; dead units were cut out.", *lines]
+    return [f"{text}. All have the same dense kernels, so that the distance from 1 is the measurement's noise.", *lines]
 
 
 def ranked(group: Group, column: str, key: Key) -> list[str]:
@@ -157,14 +159,34 @@ def trace(summary: Mapping[str, Any]) -> list[str]:
     return [line] if line else []
 
 
-def precision(rows: Sequence[Mapping[str, float]]) -> list[str]:
-    """Tell how mixed precision changes time and memory: `rows` have seconds and peak memory `with` and `without` it."""
+def precision(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Tell how mixed precision changes time and memory.
+
+    `rows` have paired ratios of times with quartiles, and peak memory `with` and `without` it, as far as they were measured.
+    """
     lines = []
-    for word, quantity in (("seconds", "training time"), ("memory", "peak memory of training")):
-        ratios = [r[f"{word}_with"] / r[f"{word}_without"] for r in rows if r.get(f"{word}_with") and r.get(f"{word}_without")]
-        if ratios:
-            mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-            lines.append(
-                f"With mixed precision the {quantity} is {mean:.2f} times that without (geometric mean of {len(ratios)} pairs)."
-            )
+    for kind, work in (("train", "a training step"), ("inference", "inference")):
+        own = [row for row in rows if row.get(f"{kind}_ratio")]
+        if own:
+            mean, n = geometric_mean([row[f"{kind}_ratio"] for row in own]), len(own)
+            head = f"In mixed precision {work} takes {mean:.2f} times as long as in full precision, measured in turn"
+            over = f" (geometric mean of {n} networks)" if n > 1 else ""
+            lines.append(f"{head}{over}; {_told_apart([(row[f'{kind}_q1'], row[f'{kind}_q3']) for row in own])}.")
+    ratios = [r["memory_with"] / r["memory_without"] for r in rows if r.get("memory_with") and r.get("memory_without")]
+    if ratios:
+        mean = geometric_mean(ratios)
+        text = f"With mixed precision the peak memory of training is {mean:.2f} times that without"
+        lines.append(f"{text} (geometric mean of {len(ratios)} pair{'s' * (len(ratios) > 1)} of runs).")
     return lines
+
+
+def _told_apart(quartiles: Sequence[tuple[float, float]]) -> str:
+    """Say where the quartiles of ratios lie: on one side of 1, or on both, where no difference can be told."""
+    both, n = sum(q1 <= 1 <= q3 for q1, q3 in quartiles), len(quartiles)
+    below, above = sum(q3 < 1 for _, q3 in quartiles), sum(q1 > 1 for q1, _ in quartiles)
+    if n == 1:
+        side = "lie on both sides of 1, so that no difference can be told" if both else f"lie {'below' if below else 'above'} 1"
+        return f"the quartiles of the pairs {side}"
+    where = [f"{word} 1 for {count}" for word, count in (("below", below), ("above", above)) if count]
+    where += [f"on both sides of 1 for {both}, so that no difference can be told there"] if both else []
+    return f"the quartiles of the pairs lie {', '.join(where)}"

@@ -17,6 +17,7 @@ from Utils.options.table import defaults
 from Utils.report.collect import Collection
 from Utils.report.recipes import ABLATIONS, NETWORK, SPLIT, differences, distance, separate_settings, text_of
 from Utils.report.report_run import Run
+from Utils.report.times import inference_ratio
 from Utils.runs.saved import last_part, shortened
 from Utils.runs.summary_keys import flags, report_columns, value_at
 
@@ -114,7 +115,7 @@ def groups(collection: Collection) -> list[Group]:
     """
     found: dict[Hashable, Group] = {}
     for run in (r for r in collection.runs if r["pruner"] != DENSE):
-        key = {name: run[name] for name in SPLIT}
+        key = _shared(run, SPLIT)
         found.setdefault(_hashable(key), Group(key)).runs.append(run)
     tables = [Group(group.key, own, name=name) for group in found.values() for name, own in separate_settings(group.runs)]
     dense = [run for run in collection.runs if run["pruner"] == DENSE]
@@ -123,7 +124,7 @@ def groups(collection: Collection) -> list[Group]:
     used = {run.folder for group in tables for run in group.dense}
     alone: dict[Hashable, Group] = {}
     for run in (r for r in dense if r.folder not in used):
-        alone.setdefault(_network(run.options), Group({name: run[name] for name in SPLIT})).dense.append(run)
+        alone.setdefault(_network(_shared(run, NETWORK)), Group(_shared(run, SPLIT))).dense.append(run)
     tables += [Group(group.key, dense=own, name=name) for group in alone.values() for name, own in separate_settings(group.dense)]
     return sorted(tables, key=lambda group: len(group.label.split(", ")))
 
@@ -133,7 +134,7 @@ def _dense_of(group: Group, dense: Sequence[Run]) -> list[Run]:
 
     If they have several recipes, the one nearest to the group's counts.
     """
-    same = [run for run in dense if _network(run.options) == _network(group.key)]
+    same = [run for run in dense if _network(_shared(run, NETWORK)) == _network(group.key)]
     grids = {run.grid for run in group.runs} - {""}
     parts = separate_settings([run for run in same if run.grid in grids] or same)
     return min((own for _, own in parts), key=lambda own: min((distance(own[0], run) for run in group.runs if own), default=0))
@@ -152,6 +153,11 @@ def nearest(group: Group, others: Iterable[Group]) -> Group | None:
     return min(others, key=apart, default=None)
 
 
+def _shared(run: Run, names: Iterable[str]) -> dict[str, Any]:
+    """Return the options of a run that its table shares; `--precision bf16` counts as `--quantization`, which is the same."""
+    return {name: (name == "quantization" and run.mixed) or run[name] for name in names}
+
+
 def _network(options: Mapping[str, Any]) -> Hashable:
     return _hashable({name: options.get(name) for name in NETWORK})
 
@@ -163,6 +169,8 @@ def row(run: Run) -> dict[str, Any]:
     kept share of the dense network's multiply-adds.
     """
     numbers = {name: value_at(run.summary, path) for name, (path, _) in report_columns().items()}
+    ratio = inference_ratio(run.summary)
+    numbers |= {f"inference_ratio{end}": ratio[name] for name, end in (("median", ""), ("q1", "_q1"), ("q3", "_q3"))}
     numbers |= {flag.name: bool(numbers[flag.name]) for flag in flags()}
     flops, total = numbers["flops_kept"], numbers["flops_total"]
     return numbers | {

@@ -33,8 +33,12 @@ def missing(collection: Collection, groups: Sequence[Group], sections: Sequence[
     if "Mixed precision" not in titles:
         trains = "train" in EXPERIMENTS[run["experiment"]].reads
         experiment = run["experiment"] if trains else DEFAULT  # without training, the other command would be the run itself
-        other = command_of(run, experiment=experiment, quantization=not run["quantization"], precision=None)
+        other = command_of(run, experiment=experiment, quantization=not run.mixed, precision=None)
         found.append(Missing("training time and memory with and without mixed precision", other))
+    unpaired = [str(r.folder) for r in collection.done if r.mixed and r.file("model.pt") and not r.summary.get("precision_pairs")]
+    if unpaired:
+        words = ["python", "main.py", "--experiment", "time", "--compare-precision", "--run", *unpaired]
+        found.append(Missing("times in mixed beside full precision, measured in turn", shlex.join(words)))
     if "Weight histograms" not in titles:
         found.append(Missing("weight histograms, for which a saved network is needed", command_of(run, experiment="singleshot")))
     return found

@@ -13,6 +13,7 @@ from Utils.runs.summary_keys import Report, flags, report_columns
 
 NOT_RUN = "not run"
 JOIN = "\u00a0"  # a space without a line break
+QUARTILES = ("q1", "q3")
 Format = Callable[[float, float, int], str]
 
 
@@ -43,10 +44,16 @@ def pivot(
 
 
 def statistics(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return mean, standard deviation, smallest, largest and number of `column` for each method and compression."""
+    """Return mean, standard deviation, smallest, largest and number of `column` for each method and compression.
+
+    If each number of the column is a median with quartiles, `q1` and `q3` are the means of these.
+    """
     frame = table.assign(value=pd.to_numeric(table[column]))
     found = frame.groupby(["pruner", "compression"], sort=False)
     cells = found["value"].agg(mean="mean", std="std", min="min", max="max", n="count").reset_index()
+    for end in (end for end in QUARTILES if f"{column}_{end}" in table):
+        numbers = frame.assign(value=pd.to_numeric(table[f"{column}_{end}"])).groupby(["pruner", "compression"], sort=False)
+        cells[end] = numbers["value"].mean().to_numpy()
     marks = found[[flag.name for flag in flags()]].sum().reset_index()
     return cells.merge(marks, on=["pruner", "compression"])
 
@@ -104,7 +111,12 @@ def _cell(own: pd.DataFrame, cells: pd.DataFrame, text: Format, several: bool, m
     unfinished = int((own["status"] != "done").sum())
     words += [f"{unfinished} not finished"] if unfinished else []
     words += [_mark(mark, int(found[mark]), int(found["n"])) for mark in (flag.name for flag in flags()) if marks and found[mark]]
-    return text(found["mean"], found["std"], int(found["n"])) + (f" ({', '.join(words)})" if words else "")
+    return text(found["mean"], found["std"], int(found["n"])) + _quartiles(found) + (f" ({', '.join(words)})" if words else "")
+
+
+def _quartiles(found: pd.Series) -> str:
+    known = all(pd.notna(found.get(end)) for end in QUARTILES)
+    return f" ({found['q1']:.2f}{JOIN}to{JOIN}{found['q3']:.2f})" if known else ""
 
 
 def _mark(word: str, count: int, n: int) -> str:

@@ -66,6 +66,11 @@ class Run:
         return {k: v for k, v in self.options.items() if k not in (*incidental(), *NOT_RECIPE)}
 
     @property
+    def mixed(self) -> bool:
+        """Whether the run trains in mixed precision, by `--quantization` or `--precision bf16`."""
+        return bool(self["quantization"]) or self["precision"] == "bf16" or str(self[COMPUTED_IN]).startswith("mixed")
+
+    @property
     def contents(self) -> dict[str, str]:
         """The SHA-256 of each file that an option names."""
         found = self["contents"]

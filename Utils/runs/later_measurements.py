@@ -16,6 +16,7 @@ from Utils.runs.run_files import alone_in
 from Utils.runs.validate import check_result
 from Utils.runs.writer import Sums, Writer
 
+PAIRS = "precision_pairs"  # mixed beside full precision, in `time.json` and in the summary
 COMPARED = ("dense", "masked", "compact")  # networks in `compact.json`
 
 
@@ -64,7 +65,7 @@ class Annex(Writer):
 
 
 def later_numbers(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Read the numbers that join those of a run's summary, or replace them: `inference`, and the networks in `COMPARED`.
+    """Read the numbers that join those of a run's summary, or replace them: times, and the networks in `COMPARED`.
 
     Returns:
         The numbers, and a note for each damaged file, whose numbers are left out.
@@ -87,8 +88,10 @@ def _times(file: Path) -> dict[str, Any]:
     times = read_json(file)
     if "total_seconds" not in times:
         raise Refused(f"{file}: no inference times")
-    check_result({"inference": times}, str(file))
-    return {"inference": times}
+    pairs = times.pop(PAIRS, None)
+    found = {"inference": times} | ({PAIRS: pairs} if pairs else {})
+    check_result(found, str(file))
+    return found
 
 
 def _networks(file: Path) -> dict[str, Any]:

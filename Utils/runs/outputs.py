@@ -15,12 +15,14 @@ from Utils.compute.processes import is_first
 from Utils.measure.inference_time import inference_times
 from Utils.measure.record_trace import write_trace
 from Utils.runs.folder import RunFolder
-from Utils.runs.printing import print_inference, print_levels, print_pruning, print_training, print_warnings
+from Utils.runs.printing import print_levels, print_pruning, print_training, print_warnings
+from Utils.runs.printing_times import print_inference, print_precisions
 from Utils.runs.summary import pruning_summary, training_summary
 from Utils.trace.measure import measure
 from Utils.training.early_stopping import kept_row
 from Utils.training.masked_network import MaskedNetwork, build_dense
 from Utils.training.phase import Training
+from Utils.training.precision_pairs import compare_precisions
 
 State = dict[str, torch.Tensor]  # a `state_dict`
 
@@ -87,6 +89,7 @@ def save_and_print(folder: RunFolder, clock: Clock, trained: Trained, training: 
         summary["compiled"] = training.compiled.active
     summary |= {"dense_kept_epoch": int(kept_row(results.pre, patience)["epoch"])} if patience else {}
     summary |= trained.summary() | dict(results.more) | _inference_summary(trained.network, folder)
+    summary |= _precision_summary(trained.network)
     if (folder.options.stack or 1) > 1:
         summary["stack"] = folder.options.stack
     print_training(results.pre, results.post, patience)
@@ -94,6 +97,7 @@ def save_and_print(folder: RunFolder, clock: Clock, trained: Trained, training: 
         print_levels(results.levels)
     print_pruning(results.pruning, summary)
     print_inference(summary["inference"])
+    print_precisions(summary.get("precision_pairs"))
     print_warnings(summary)
     folder.finish(summary)
 
@@ -116,6 +120,23 @@ def _inference_summary(network: MaskedNetwork, folder: RunFolder) -> dict[str, A
     if options.jobs > 1:
         times["jobs"] = options.jobs
     return {"inference": times} | found
+
+
+def _precision_summary(network: MaskedNetwork) -> dict[str, Any]:
+    """Measure mixed beside full precision, as a key of the summary of a run in mixed precision; empty for other runs.
+
+    If it fails, as where the memory does not hold copies of the network, a NOTE says so: the run is done without it.
+    """
+    if network.precision.dtype == torch.float32 or not is_first():
+        return {}
+    try:
+        found = compare_precisions(network)
+    except Exception as error:  # a failed comparison must not end the run of a trained network
+        print(f"NOTE: the precisions cannot be compared: {type(error).__name__}: {one_line(str(error))}")
+        return {}
+    if network.options.jobs > 1:
+        found["jobs"] = network.options.jobs
+    return {"precision_pairs": found}
 
 
 def _trace_summary(folder: RunFolder) -> dict[str, Any]:

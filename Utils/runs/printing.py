@@ -14,6 +14,7 @@ from Utils.base.text import shown
 from Utils.compute.processes import decided
 from Utils.measure.counting import left_dense, uncounted, unused
 from Utils.runs import summary_keys
+from Utils.runs.printing_times import print_inference, print_precisions
 from Utils.training.early_stopping import VALIDATION, kept_row
 
 TRAIN_COLUMNS = ("train_loss", "test_loss", "top1_accuracy", "top5_accuracy")
@@ -98,22 +99,6 @@ def print_effective(sums: Mapping[str, Any]) -> None:
     print(f"Effective (on a path from input to output): density {sums['effective_density']:.6f}{of_flops}")
 
 
-def print_inference(times: Mapping[str, Any]) -> None:
-    """Print the inference times of the network and of the dense one, if there are any."""
-    if not times:
-        return
-    setting = f"batches of {times['batch_size']}, {times['device']}, {times['precision']}"
-    compact = times.get("network") == "compact"
-    at_once = f"; measured while up to {times['jobs']} cells ran at once, which disturbs it" if times.get("jobs") else ""
-    print(f"Inference, {setting} ({'without dead units' if compact else 'masks do not change dense kernels'}){at_once}:")
-    for name, prefix in (("this network", ""), ("dense", "dense_")):
-        laps = times[f"{prefix}batch_seconds"]
-        q1, median, q3 = (f"{1e3 * laps[key]:.3f}" for key in ("q1", "median", "q3"))
-        middle = f"{median} ms a batch (quartiles {q1} and {q3} of {times['repeats']})"
-        passes = f" (median of {times['total_repeats']})" if times.get("total_repeats", 1) > 1 else ""
-        print(f"  {name}: {times[f'{prefix}total_seconds']:.4f} s for the test set{passes}, {middle}")
-
-
 def print_warnings(summary: Mapping[str, Any]) -> None:
     """Print a warning for each flag of the network that is set, for emptied layers, and for weights kept by position alone."""
     for key in (key for key in summary_keys.KEYS if key.warning and summary.get(key.name)):
@@ -147,6 +132,7 @@ def _print_saved(folder: Path) -> None:
         print_levels(read_named(folder / "levels.csv"))
     print_pruning(read_named(folder / "compression.csv"), summary)
     print_inference(summary.get("inference", {}))
+    print_precisions(summary.get("precision_pairs"))
     print_warnings(summary)
 
 

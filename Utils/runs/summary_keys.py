@@ -110,6 +110,9 @@ def _count(name: str, unit: str, **more: Any) -> Key:
 
 _QUARTILES = tuple(Key(name, NUMBER, "s") for name in ("median", "q1", "q3"))
 _PERCENT = {"unit": "%"}
+_CONDITIONS = (Key("device", TEXT), _count("jobs", "cells", null=True), Key("load", NUMBERS, "processes", null=True))
+_PAIRS = (Key("ratio", NUMBERS), *(Key(f"{word}_seconds", NUMBERS, "s", inner=_QUARTILES) for word in ("full", "mixed")),
+          _count("pairs", "pairs"), _count("batch_size", "images"))  # fmt: skip
 _NETWORK = (_count("parameters", "parameters"), _count("macs", "MACs"), _count("file_bytes", "bytes"))
 
 KEYS: tuple[Key, ...] = (
@@ -161,8 +164,12 @@ KEYS: tuple[Key, ...] = (
         Key("total_seconds", NUMBER, "s", "seconds for the test set", report=Report("inference_seconds", digits=4)),
         Key("batch_seconds", NUMBERS, "s", null=True, inner=_QUARTILES),
         Key("dense_total_seconds", NUMBER, "s"), Key("dense_batch_seconds", NUMBERS, "s", null=True, inner=_QUARTILES),
-        Key("device", TEXT), Key("precision", TEXT), _count("jobs", "cells", null=True),
-    )),
+        Key("ratio", NUMBERS, null=True, inner=tuple(
+            Key(name, NUMBER, label="inference time over the dense network's", report=Report(f"inference_ratio{end}", digits=2))
+            for name, end in (("median", ""), ("q1", "_q1"), ("q3", "_q3")))), Key("precision", TEXT), *_CONDITIONS)),
+    # Mixed beside full precision (Utils/training/precision_pairs.py).
+    Key("precision_pairs", MAPPING, null=True, column=True, inner=(Key("full", TEXT), Key("mixed", TEXT), *_CONDITIONS,
+        *(Key(name, MAPPING, inner=_PAIRS) for name in ("train", "inference")))),
     Key("trace", NUMBERS, "ms and shares", null=True, column=True),
     # The networks that `compact.json` compares, read with the summary (Utils/runs/later_measurements.py).
     *(Key(name, MAPPING, column=True, inner=_NETWORK) for name in ("dense", "masked", "compact")),
@@ -176,7 +183,7 @@ KEYS: tuple[Key, ...] = (
     *(Key(name, MAPPING, null=True) for name in ("step", "busy", "convolution", "attribution", "events")),
     Key("sections", LIST), Key("runs", WHOLE),
     # Written last, with every run.
-    Key("load", NUMBERS, "processes", null=True), Key("files", MAPPING),
+    _CONDITIONS[2], Key("files", MAPPING),
 )  # fmt: skip
 
 LAYER_COLUMNS: tuple[Column, ...] = (

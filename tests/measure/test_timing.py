@@ -13,7 +13,7 @@ from Utils.base.errors import RunFailed
 from Utils.grid.grid_folder import state_of
 from Utils.grid.grid_table import update_cell
 from Utils.measure import inference_time
-from Utils.measure.inference_time import interleaved, quartiles, whole_passes
+from Utils.measure.inference_time import interleaved, paired_ratio, quartiles, whole_passes
 from Utils.runs import outputs
 from Utils.runs.manifest import OwnFiles
 
@@ -43,6 +43,20 @@ def test_quartiles():
     assert quartiles([4.0, 1.0, 3.0, 2.0, 5.0]) == {"median": 3.0, "q1": 2.0, "q3": 4.0}
 
 
+def test_a_ratio_is_that_of_each_turn_by_itself():
+    """A machine that becomes ten times slower on the way changes no ratio; the ratio of the medians would be 1.5 to 15."""
+    assert paired_ratio([2.0, 4.0, 30.0, 60.0], [2.0, 2.0, 20.0, 20.0]) == {"median": 1.75, "q1": 1.375, "q3": 2.25}
+
+
+def test_a_measurement_with_a_limit_ends_with_a_whole_turn_and_back(monkeypatch):
+    seconds = iter(range(10000))  # each look at the clock is a second
+    monkeypatch.setattr(inference_time.time, "perf_counter", lambda: next(seconds))
+    for enough, count in ((0.5, inference_time.LEAST), (30.0, 8), (1e9, 30)):
+        order = []
+        laps = interleaved(noted(order), torch.zeros(1), CPU, 30, enough)
+        assert [len(own) for own in laps.values()] == [count, count] and order[-2:] == ["b", "a"], enough
+
+
 def test_every_run_has_inference_times_beside_the_dense_network(command):
     assert "Inference, batches of 12" in command(*NET).out
     times = json.loads((FOLDER / "summary.json").read_text())["inference"]
@@ -50,6 +64,7 @@ def test_every_run_has_inference_times_beside_the_dense_network(command):
     for prefix in ("", "dense_"):
         laps = times[f"{prefix}batch_seconds"]
         assert 0 < laps["q1"] <= laps["median"] <= laps["q3"] and times[f"{prefix}total_seconds"] > 0
+    assert 0 < times["ratio"]["q1"] <= times["ratio"]["median"] <= times["ratio"]["q3"] and set(times["load"]) == {"start", "end"}
     before = (FOLDER / "summary.json").read_bytes()
     done = command("--experiment", "time", "--run", FOLDER, "--test-batch-size", "5")
     again = json.loads((FOLDER / "time.json").read_text())

@@ -60,7 +60,7 @@ def test_sentences_say_no_more_than_the_numbers():
     group = group_of(made("snip", summary={"untrained": True}), made("snip", seed=2), made("mag", summary={"collapsed": True}))
     collapsed, untrained = findings.doubtful(group)
     assert collapsed.endswith(": mag at compression 1.") and untrained.endswith(": snip at compression 1 (1 of 2).")
-    there = {"inference": {"total_seconds": 5.0, "device": "cuda"}}
+    there = {"inference": {"total_seconds": 5.0, "device": "cuda", "ratio": {"median": 1.0, "q1": 0.9, "q3": 1.1}}}
     (line,) = findings.inference(group_of(made("snip"), made("mag", summary=there)))
     assert "noise" not in line and "devices" in line
 

@@ -16,6 +16,7 @@ class SavedRunOptions:
     trace: str | None = option("trace", "a trace of the PyTorch profiler, .json or .json.gz", file=True)
     step: int | None = option("trace", "number of the step in the trace; default: the last complete one", None, COUNT)
     run: Sequence[str] = option("run", "folders of saved runs", (), nargs="+", common=True)
+    compare_precision: bool = option("time", "measure mixed beside full precision too, in turn", False, None, late=True)
     layer: Sequence[str] = option("histogram", "layers or blocks to draw alone, by name, or all", (), nargs="+")
     log_counts: bool = option("histogram", "logarithmic counts", False, None)
     bins: int = option("histogram", "bins of a layer's weights", 60, integer(1, 1000))

@@ -45,12 +45,14 @@ def _of(group: Group, compression: float, tables: pd.DataFrame) -> list[Block]:
     return [
         Table(slug("layer-density", group.label), f"{labels['density']}{more}", density.map(_percent).reset_index(),
               _long(tables)),
-        Figure(slug("layer-density", group.label), f"{at}{rounds}: density of each layer, mean over seeds; empty layers are marked.",
-               heat, density_heatmap(density, at)),
+        Figure(slug("layer-density", group.label),
+               f"{at}{rounds}: density of each layer, mean over seeds; empty layers are marked.", heat,
+               density_heatmap(density, at)),
         *sentences(findings.emptied(group) + findings.extremes(density)),
         Table(slug("layer-flops", group.label), labels["kept_flops"], _flops_text(flops, dense),
               flops.assign(dense=dense).reset_index()),
-        Figure(slug("layer-flops", group.label), f"{at}{rounds}: multiply-adds that each layer keeps, and those of the dense layer.",
+        Figure(slug("layer-flops", group.label),
+               f"{at}{rounds}: multiply-adds that each layer keeps, and those of the dense layer.",
                f"Kept multiply-adds of {len(flops)} layers for {', '.join(flops)}; the table has the numbers.", bars),
         *_tables_of_others(group, own, labels),
     ]  # fmt: skip

@@ -51,7 +51,7 @@ def _start(run: Run) -> str:
 
 
 def _of(runs: Sequence[Run], start: str, *, named: bool) -> list[Block]:
-    """Return the blocks of a table; `start` describes the networks that were regrown, and is `named` if others have tables too."""
+    """Return the blocks of a table; `start` describes the regrown networks, and is `named` if others have tables too."""
     rows = [table for run in runs if (table := _table(run, ROWS)) is not None]
     if not rows:
         return []
@@ -62,8 +62,8 @@ def _of(runs: Sequence[Run], start: str, *, named: bool) -> list[Block]:
     label = f"{label}, regrown{f' from {start}' if named else ''} to sparsity {sparsity:.4g}"
     seeds = len(set(table["seed"]))
     caption = (
-        f"{label}: what the sparse network ({start}), the same fine-tuning without regrowth, plain pruning to the same sparsity and "
-        f"regrowth come to. Epochs of fine-tuning: {first['regrow_finetune_epochs']}, {first['optimizer']}, lr "
+        f"{label}: what the sparse network ({start}), the same fine-tuning without regrowth, plain pruning to the same "
+        f"sparsity and regrowth come to. Epochs of fine-tuning: {first['regrow_finetune_epochs']}, {first['optimizer']}, lr "
         f"{float(first['lr']):.6g}; choices are made on validation images; mean ± standard deviation over {seeds} "
         f"seed{'s' * (seeds > 1)}."
     )

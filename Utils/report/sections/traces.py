@@ -18,6 +18,7 @@ from Utils.report.blocks import Block, Figure, Note, Section, Table, slug
 from Utils.report.captions import rounds_in, sentences
 from Utils.report.collect import Collection
 from Utils.report.report_run import Run
+from Utils.report.times import load_of
 from Utils.runs.saved import last_part
 from Utils.trace import printing
 from Utils.trace.measure import measure
@@ -64,6 +65,7 @@ def _of_experiment(run: Run) -> list[Block]:
 def _words(title: str, run: Run) -> tuple[str, str]:
     """Return caption and description of a timeline."""
     caption = f"{title}: one inference step, a row per thread and stream, coloured by class of work; {run['device']}."
+    caption += f" {load}" if (load := load_of([run])) else ""
     caption += f" Pruned by {found}." if (found := rounds_in([run])) else ""
     return caption, f"Timeline of the step of {title}; the tables have the times."
 
