@@ -68,7 +68,7 @@ SWITCHES = [option for option in table() if option.parse is None]
 
 def reader_of(option):
     """Words that choose an experiment which reads the option, and what that needs."""
-    if option.part in ("trace", "histogram", "report"):
+    if option.part in ("trace", "histogram", "report", "time"):
         return ["--experiment", option.part, *(["--trace", "t.json"] if option.name == "step" else []), *(["--run", "x"] if option.part != "trace" else [])]
     if option.part == "assignment":
         return ["--experiment", "assignment", "--preset", "demo"]
