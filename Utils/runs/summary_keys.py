@@ -165,7 +165,7 @@ KEYS: tuple[Key, ...] = (
         Key("batch_seconds", NUMBERS, "s", null=True, inner=_QUARTILES),
         Key("dense_total_seconds", NUMBER, "s"), Key("dense_batch_seconds", NUMBERS, "s", null=True, inner=_QUARTILES),
         Key("ratio", NUMBERS, null=True, inner=tuple(
-            Key(name, NUMBER, label="inference time over the dense network's", report=Report(f"inference_ratio{end}", digits=2))
+            Key(name, NUMBER, label="inference time relative to dense", report=Report(f"inference_ratio{end}", digits=2))
             for name, end in (("median", ""), ("q1", "_q1"), ("q3", "_q3")))), Key("precision", TEXT), *_CONDITIONS)),
     # Mixed beside full precision (Utils/training/precision_pairs.py).
     Key("precision_pairs", MAPPING, null=True, column=True, inner=(Key("full", TEXT), Key("mixed", TEXT), *_CONDITIONS,

@@ -23,7 +23,7 @@ from Utils.training.loops import train_epoch
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.optimizers import make_optimizer
 
-PAIRS = 30
+PAIRS = 100
 ENOUGH = 1.0  # seconds of one of the two measurements after which no turn begins
 STEPS = {"cuda": 10}  # steps that are timed together, where one alone would be shorter than waiting for the device; else 1
 WORDS = ("full", "mixed")

@@ -19,7 +19,11 @@ from Utils.report.groups import groups
 from Utils.report.missing import missing
 from Utils.report.pivot import statistics
 from Utils.report.report_run import Run
+from Utils.report.sections.ablations import ablations
 from Utils.report.sections.accuracy import accuracy
+from Utils.report.sections.flops import flops
+from Utils.report.sections.inference import inference
+from Utils.report.sections.precision import mixed_precision
 from Utils.report.sections.regrowth import regrowth
 from Utils.report.sections.settings import settings
 from Utils.report.sections.tradeoff import tradeoff
@@ -190,3 +194,11 @@ def test_one_round_beside_a_hundred_leaves_the_other_methods_in_one_table():
     ]  # fmt: skip
     assert all(len(table.dense) == 1 for table in tables)
     assert [described(table, False).partition(";")[0] for table in tables] == ["Synflow with 100 rounds", "Synflow with 1 round"]
+
+
+def test_the_rounds_stand_in_every_caption_of_what_they_change():
+    runs = [made("synflow", c, prune_epochs=100, **more) for c in (0.5, 1) for more in ({}, {"quantization": True}, {"shuffle": True})]
+    tables = groups(collection(*runs, made("dense", 0.0)))
+    sections = [make(tables) for make in (accuracy, tradeoff, inference, flops, mixed_precision, ablations)]
+    captions = [block.caption for section in sections for block in section.blocks if hasattr(block, "caption")]
+    assert len(captions) > 12 and all("ynflow with 100 rounds" in caption for caption in captions), captions

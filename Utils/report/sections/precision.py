@@ -34,7 +34,7 @@ def mixed_precision(groups: list[Group]) -> Section | None:
         single = single_of(group, groups) if mixed else group
         rows = _rows(mixed, single)
         if rows:
-            label = (single or group).label
+            label = ", ".join(filter(None, ((single or group).label, mixed.name if mixed and single else "")))
             section.blocks.append(Table(slug("mixed-precision", label), f"{label}: {_caption(mixed, single)}", _text(rows),
                                         pd.DataFrame(rows), words=2))  # fmt: skip
             section.blocks += sentences(findings.precision(rows) + _not_compared(mixed, single))

@@ -9,7 +9,7 @@ import pandas as pd
 from Pruners import DENSE
 from Utils.figures.accuracy import accuracy_figure, flops_accuracy_figure
 from Utils.report.blocks import Block, Data, Figure, Section, Table, slug
-from Utils.report.captions import described
+from Utils.report.captions import described, rounds_in
 from Utils.report.groups import Group
 from Utils.report.pivot import as_declared, percent
 from Utils.runs.summary_keys import report_columns
@@ -37,7 +37,9 @@ def _of(group: Group) -> list[Block]:
     return [
         Figure(name, caption, description, accuracy_figure(runs, group.label)),
         *([_summary(group, runs)] if runs["top1_best"].notna().any() else []),
-        Data(name, f"{group.label}: best and last accuracies of every seed, by method and compression ratio.", _json(runs)),
+        Data(name,
+             f"{group.label}: best and last accuracies of every seed, by method and compression ratio. {described(group, False)}",
+             _json(runs)),
         Figure(slug("accuracy-flops", group.label), flops,
                f"Accuracy against FLOPs kept, a line for each of {methods}.", flops_accuracy_figure(runs, group.label)),
     ]  # fmt: skip
@@ -54,7 +56,8 @@ def _summary(group: Group, runs: pd.DataFrame) -> Table:
             row[method] = text(own["top1_best"].astype(float).mean(), 0.0, 1) if len(own) else "not run"
         rows.append(row)
     label = report_columns()["top1_best"][1].label
-    caption = f"{group.label}: {label}, mean over seeds, {group.n()}. {_choice(group)}"
+    rounds = f"; {found}" if (found := rounds_in(run for run in group.runs if run.done)) else ""
+    caption = f"{group.label}: {label}, mean over seeds{rounds}, {group.n()}. {_choice(group)}"
     return Table(slug("best-epoch", group.label), caption, pd.DataFrame(rows), words=3)
 
 
