@@ -23,7 +23,9 @@ from Utils.data.held_out import draw_held_out
 from Utils.data.open_set import open_dataset
 from Utils.data.sharding import IGNORED
 from Utils.options.types import Options
+from Utils.runs.dense_cache import _untrained as untrained
 from Utils.runs.dense_cache import copied
+from Utils.runs.printing import _kept_epochs as kept_epochs
 from Utils.training.early_stopping import best_index, best_row, is_over, kept_row
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.phase import Training
@@ -150,6 +152,19 @@ def test_a_half_phase_that_kept_the_network_before_training_begins_again():
             assert len(training.rows) == 1
         found.append(training.run(3).drop(columns="seconds"))
     pd.testing.assert_frame_equal(found[0][1:], found[1][1:])
+
+
+def test_epochs_that_an_earlier_version_kept_stay_as_they_are():
+    pre = pd.DataFrame({"epoch": [0, 1, 2], "val_top1": [7.0, 1.0, 2.0]})
+    assert kept_epochs({"kept_epoch": 0}, pre) == (0, 0) and kept_epochs({"kept_epoch": 1, "dense_kept_epoch": 2}, pre) == (2, 1)
+
+
+def test_a_cached_dense_network_that_was_never_trained_is_trained_again():
+    """An earlier version could keep it with `--patience`."""
+    layer = torch.nn.Linear(2, 2)
+    for patience, change, expected in ((3, 0.0, True), (3, 1.0, False), (None, 0.0, False)):
+        network = MaskedNetwork(layer, add_masks(layer), None, CPU, Options(patience=patience), Precision(CPU))
+        assert untrained(network, {"weight": layer.weight.detach() + change}) is expected
 
 
 def run(command, name, *words, experiment="singleshot"):
