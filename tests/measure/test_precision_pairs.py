@@ -12,9 +12,12 @@ import torch
 from torch import nn
 
 from Models.masking import add_masks
+from tests.graph_stand_in import Recorded
 from Utils.base.errors import Refused
+from Utils.compute import graphs
 from Utils.compute.precision import Precision
 from Utils.data.open_set import open_dataset
+from Utils.measure.inference_time import WARM_UP
 from Utils.options.types import Options
 from Utils.runs import outputs
 from Utils.training import precision_pairs
@@ -70,6 +73,20 @@ def test_steps_and_passes_take_turns_in_both_precisions_on_one_batch(monkeypatch
     assert (full, mixed) == ("float32", MIXED) and one == other and one[0] == 1 and one[2] == 0.0
     assert found["train"]["ratio"] == {"median": 3.0, "q1": 2.5, "q3": 3.5} and found["train"]["pairs"] == 2
     assert found["inference"]["ratio"]["median"] == 0.5 and found["inference"]["full_seconds"]["median"] == 4.0
+
+
+def test_where_steps_are_replayed_both_precisions_are(monkeypatch):
+    """As on a card, each by a graph of its own copy."""
+    monkeypatch.setattr(graphs, "Capture", Recorded)
+    monkeypatch.setattr(graphs, "can_capture", lambda device: True)
+    monkeypatch.setattr(Recorded, "made", [])
+    monkeypatch.setattr(precision_pairs, "PAIRS", 4)
+    own = network()
+    own.model[4] = nn.Identity()  # dropout draws on the processor
+    before = own.cloned_state()
+    found = compare_precisions(own)
+    assert len(Recorded.made) == 2 and {capture.replays for capture in Recorded.made} == {WARM_UP + 4 - graphs.WARM_UP}
+    assert found["train"]["pairs"] == 4 and all(torch.equal(t, before[n]) for n, t in own.model.state_dict().items())
 
 
 def test_a_network_that_was_not_trained_has_no_precision_of_training():
