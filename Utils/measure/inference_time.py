@@ -21,7 +21,7 @@ from Utils.compute.precision import Precision
 from Utils.data.dataset import Dataset
 
 WARM_UP, REPEATS = 5, 30
-LEAST = 4  # turns that a measurement with a limit of time has at least
+LEAST = 6  # turns that a measurement with a limit of time has at least
 PASSES, ENOUGH = 5, 5.0  # passes over the test set: at most 5, and none begins after 5 seconds
 Call = Callable[[torch.Tensor], Any]
 

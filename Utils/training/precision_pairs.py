@@ -53,7 +53,7 @@ def compare_precisions(network: MaskedNetwork, enough: float = ENOUGH) -> dict[s
 
     One of the two is the network's own precision, the other the one with or without `--quantization` on its device. Each has a
     copy of the network and an optimizer of the run. They take turns on the same batches (A B, B A). The network, its gradients
-    and all random numbers stay as they are. With small networks it takes a second or two, with large ones about ten steps each.
+    and all random numbers stay as they are. With small networks it takes a second or two, with large ones some seven calls of each.
 
     Returns:
         `full` and `mixed`, the texts of the two precisions; `train` and `inference`, each with `ratio` (seconds in mixed over

@@ -50,7 +50,7 @@ def test_nothing_of_the_network_or_of_random_numbers_changes(options):
     assert all(p.grad is None for p in own.model.parameters())
     assert (found["full"], found["mixed"], found["train"]["batch_size"], found["inference"]["batch_size"]) == ("float32", MIXED, 16, 8)
     for part in (found["train"], found["inference"]):
-        assert 4 <= part["pairs"] <= 100 and all(0 < part[name]["q1"] <= part[name]["median"] <= part[name]["q3"]
+        assert 6 <= part["pairs"] <= 100 and all(0 < part[name]["q1"] <= part[name]["median"] <= part[name]["q3"]
                                                 for name in ("ratio", "full_seconds", "mixed_seconds"))  # fmt: skip
     assert set(found["load"]) == {"start", "end"}
 
@@ -80,13 +80,13 @@ def test_where_steps_are_replayed_both_precisions_are(monkeypatch):
     monkeypatch.setattr(graphs, "Capture", Recorded)
     monkeypatch.setattr(graphs, "can_capture", lambda device: True)
     monkeypatch.setattr(Recorded, "made", [])
-    monkeypatch.setattr(precision_pairs, "PAIRS", 4)
+    monkeypatch.setattr(precision_pairs, "PAIRS", 6)
     own = network()
     own.model[4] = nn.Identity()  # dropout draws on the processor
     before = own.cloned_state()
     found = compare_precisions(own)
-    assert len(Recorded.made) == 2 and {capture.replays for capture in Recorded.made} == {WARM_UP + 4 - graphs.WARM_UP}
-    assert found["train"]["pairs"] == 4 and all(torch.equal(t, before[n]) for n, t in own.model.state_dict().items())
+    assert len(Recorded.made) == 2 and {capture.replays for capture in Recorded.made} == {WARM_UP + 6 - graphs.WARM_UP}
+    assert found["train"]["pairs"] == 6 and all(torch.equal(t, before[n]) for n, t in own.model.state_dict().items())
 
 
 def test_a_network_that_was_not_trained_has_no_precision_of_training():
@@ -98,7 +98,7 @@ def test_a_network_that_was_not_trained_has_no_precision_of_training():
 def test_a_run_in_mixed_precision_and_any_saved_run_later(command):
     first = command(*NET, "--quantization", "--expid", "x")
     summary = json.loads((FOLDER / "summary.json").read_text())
-    assert summary["precision_pairs"]["train"]["pairs"] >= 4 and "Precision, mixed" in first.out
+    assert summary["precision_pairs"]["train"]["pairs"] >= 6 and "Precision, mixed" in first.out
     assert "a training step: " in command(*NET, "--quantization", "--expid", "x").out
     grid = [*NET[:4], "--pruner-list", "snip", "--compression", "0.5", "--post-epochs", "1", "--expid", "g"]
     assert command(*grid).status == 0
