@@ -74,7 +74,8 @@ def _training_seconds(run: Run) -> float | None:
 def _training(run: Run) -> Hashable:
     """Return all that the time of a training depends on, as far as the program decides it."""
     names = [o.name for o in table() if o.step_time and o.name not in ABOUT_TESTS] + ["post_epochs", "augment", "compact"]
-    done = [run.summary.get(name) for name in ("epochs_trained", "precision", "mask_updates", "params_compact")]
+    names_of_results = ("epochs_trained", "precision", "mask_updates", "params_compact", "stack", "compiled")
+    done = [run.summary.get(name) for name in names_of_results]
     return tuple(str(value) for value in (*map(run.__getitem__, names), run["device"], *done))
 
 

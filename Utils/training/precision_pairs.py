@@ -19,7 +19,7 @@ from Utils.compute.graphs import Graphs
 from Utils.compute.precision import Precision
 from Utils.measure.inference_time import interleaved, paired_ratio, quartiles
 from Utils.training.layout import in_layout
-from Utils.training.loops import train_epoch
+from Utils.training.loops import TrainingPass
 from Utils.training.masked_network import MaskedNetwork
 from Utils.training.optimizers import make_optimizer
 
@@ -39,8 +39,9 @@ class _Copy:
     graphs: Graphs
 
     def train(self, images: torch.Tensor, labels: torch.Tensor, steps: int) -> None:
-        """Take `steps` steps of training on one batch."""
-        train_epoch(self.model, self.optimizer, [(images, labels)] * steps, precision=self.precision, graphs=self.graphs)
+        """Take `steps` steps of training on one batch, without the networks that train in other threads."""
+        batches = [(images, labels)] * steps
+        TrainingPass(self.model, self.optimizer, batches, precision=self.precision, graphs=self.graphs).alone()
 
     def infer(self, images: torch.Tensor) -> None:
         """Compute one batch as in evaluation."""
@@ -53,7 +54,7 @@ def compare_precisions(network: MaskedNetwork, enough: float = ENOUGH) -> dict[s
 
     One of the two is the network's own precision, the other the one with or without `--quantization` on its device. Each has a
     copy of the network and an optimizer of the run. They take turns on the same batches (A B, B A). The network, its gradients
-    and all random numbers stay as they are. With small networks it takes a second or two, with large ones some seven calls of each.
+    and all random numbers stay as they are. With small networks it takes a second or two, with large ones seven calls of each.
 
     Returns:
         `full` and `mixed`, the texts of the two precisions; `train` and `inference`, each with `ratio` (seconds in mixed over

@@ -58,15 +58,19 @@ def test_nothing_of_the_network_or_of_random_numbers_changes(options):
 def test_steps_and_passes_take_turns_in_both_precisions_on_one_batch(monkeypatch):
     seen, laps = [], iter(([1.0, 2.0], [2.0, 8.0], [4.0, 4.0], [1.0, 3.0]))
 
-    def step(model, optimizer, batches, *, precision, graphs):
-        seen.append((str(precision), len(batches), batches[0][0].sum().item(), optimizer.param_groups[0]["lr"]))
+    class Step:
+        def __init__(self, model, optimizer, batches, *, precision, graphs):
+            self.facts = (str(precision), len(batches), batches[0][0].sum().item(), optimizer.param_groups[0]["lr"])
+
+        def alone(self):
+            seen.append(self.facts)
 
     def interleaved(calls, images, device, repeats, enough):
         for call in calls.values():
             call(images)
         return {name: next(laps) for name in calls}
 
-    monkeypatch.setattr(precision_pairs, "train_epoch", step)
+    monkeypatch.setattr(precision_pairs, "TrainingPass", Step)
     monkeypatch.setattr(precision_pairs, "interleaved", interleaved)
     found = compare_precisions(network())
     (full, *one), (mixed, *other) = seen
