@@ -53,3 +53,4 @@ def _write_report(plan: Grid) -> None:
         from Utils.report.document import write_report
 
         write_report(folder / REPORT, [folder])
+        print(f"Report: {folder / REPORT / 'report.html'}")

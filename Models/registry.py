@@ -80,7 +80,9 @@ def _factory_path(name: str, model_class: str) -> str:
         raise Refused(f"--model-class {model_class} is unknown; choose from {', '.join((*CLASSES, TORCHVISION))}")
     path = CLASSES[model_class].get(name.replace("_", "-"))
     if path is None:
-        raise Refused(f"--model {name} is not in --model-class {model_class}: {pick_from(name, CLASSES[model_class])}")
+        others = " or ".join(key for key in CLASSES if name.replace("_", "-") in CLASSES[key])
+        having = f"--model-class {others} has it; " if others else ""
+        raise Refused(f"--model {name} is not in --model-class {model_class}: {having}{pick_from(name, CLASSES[model_class])}")
     return path
 
 

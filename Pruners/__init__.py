@@ -26,6 +26,12 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(name.replace("_", "-") for name in found))
 
 
+def spelt(word: str) -> str:
+    """Return the method that `word` spells in other letters, such as `SynFlow`; `word` itself if there is none."""
+    known = names()
+    return next((name for name in known if word not in known and name == word.lower().replace("_", "-")), word)
+
+
 def load(name: str) -> type[Pruner]:
     """Import the class of the method `name`.
 

@@ -45,8 +45,9 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return the question `did you mean snip? `, with the choice that is most like `word`; "" where none is similar."""
-    near = difflib.get_close_matches(word.lower(), list(choices), 1)
-    return f"did you mean {near[0]}? " if near else ""
+    plain = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(word.lower(), list(plain), 1)
+    return f"did you mean {plain[near[0]]}? " if near else ""
 
 
 def pick_from(word: str, choices: Iterable[str]) -> str:

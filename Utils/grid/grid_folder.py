@@ -151,7 +151,7 @@ def _changes(saved: Mapping[str, Any], asked: Mapping[str, Any], cells: Iterable
     before = {k: asked.get(k) for k in asked} | dict(saved)  # an option newer than the grid counts as equal
     changes = differences(before, asked, but=(*lists, "for", "cells"))
     known = {str(name).partition("pruner=")[2].partition(",")[0] or saved.get("pruner") for name in cells}
-    overrides = [sorted(list(o) for o in every if o[0] in known) for every in (saved.get("for", ()), asked["for"])]
+    overrides = [sorted([*o] for o in own if o[0].partition("@")[0] in known) for own in (saved.get("for", ()), asked["for"])]
     changes += [f"--for {overrides[0]} there, {overrides[1]} asked"] if overrides[0] != overrides[1] else []
     axes = f"lists {_words(saved, lists)} there, {_words(asked, lists)} asked"
     return changes + ([axes] if _words(saved, lists) != _words(asked, lists) else [])

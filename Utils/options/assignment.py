@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from Pruners import DENSE
 from Utils.base.errors import Refused
+from Utils.options.assignment_settings import Settings
 from Utils.options.grid import expand
+from Utils.options.overrides import Asked, recorded
 from Utils.options.presets import EXPERIMENT, Part, Preset, names, read_preset
 from Utils.options.resolve import identity, resolve
 from Utils.options.table import defaults, incidental
@@ -28,27 +30,34 @@ def plan(given: Mapping[str, Any]) -> Assignment:
     Raises:
         Refused: there is no such preset, or it is not valid; the line names the file, the part and the flag.
     """
-    options = resolve(given)
+    options = resolve({name: value for name, value in given.items() if name != "dataset"})
     if not options.preset:
         raise Refused(f"--experiment assignment needs --preset: {', '.join(names())}, or a file of your own, FILE.toml")
     preset = read_preset(options.preset)
-    name = options.expid or _name(preset, options.scale)
+    settings = Settings.read(given)
+    settings.check(preset.parts, preset.word)
+    name = options.expid or _name(preset, options.scale) + settings.suffix
     shared = {k: v for k, v in given.items() if k in incidental()} | {"expid": name}
     parts: dict[str, dict[str, Any]] = {}
     cells: list[Cell] = []
-    for part in preset.parts:
+    overrides: list[tuple[Part, Grid, dict[Asked, str]]] = []
+    for part in map(settings.applied_to, preset.parts):
+        unused: dict[Asked, str] = {}
         try:
-            grid = _grid(part, shared, given.get("seed_list"), options.scale)
+            grid = _grid(part, shared, given.get("seed_list"), options.scale, unused)
         except Refused as error:
             raise Refused(f"{preset.word}, part {part.name}: {error}") from error
+        overrides.append((part, grid, unused))
         own = [_cell(part.name, cell, name) for cell in grid.cells if _wanted(part, cell)]
         if not own:
             raise Refused(f"{preset.word}, part {part.name}: dense = false leaves no cell")
         cells += own
         parts[part.name] = identity(grid)
+    changed = settings.words or given.get("seed_list")
+    _check_used(overrides, preset.word, [asked[:2] for asked in settings.overrides] if changed else None)
     facts = (preset.name, preset.title, preset.description, preset.report, options.scale)
-    recorded = options.record() | dict(zip(OF_REPORT, facts, strict=True)) | {"expid": name, "parts": parts}
-    return Assignment.of(recorded, cells, parts=parts)
+    content = options.record() | dict(zip(OF_REPORT, facts, strict=True)) | {"expid": name, "parts": parts}
+    return Assignment.of(content, cells, parts=parts)
 
 
 def _name(preset: Preset, scale: float) -> str:
@@ -57,12 +66,34 @@ def _name(preset: Preset, scale: float) -> str:
     return name if scale == 1 else f"{name}-scale-{scale:g}"
 
 
-def _grid(part: Part, shared: Mapping[str, Any], seeds: list[int] | None, scale: float) -> Grid:
+def _grid(
+    part: Part, shared: Mapping[str, Any], seeds: list[int] | None, scale: float, unused: dict[Asked, str]
+) -> Grid:
     given, lists = scaled(part.given, scale) | shared, dict(part.lists)
     if seeds:
         given.pop("seed", None)
         lists["seed"] = seeds
-    return expand(given, lists)
+    return expand(given, lists, unused)
+
+
+def _check_used(
+    overrides: Sequence[tuple[Part, Grid, Mapping[Asked, str]]], word: str, counting: Sequence[tuple[str, str]] | None
+) -> None:
+    """Refuse an override that no cell of any part is for.
+
+    Args:
+        overrides: each part with its grid, and with its overrides that no cell of it is for and their refusals.
+        word: the preset.
+        counting: the targets and options of the overrides that are checked; None for all. Those of a preset may lose their cells
+            when a command changes it.
+    """
+    used: set[tuple[str, ...]] = set()
+    for _, grid, unused in overrides:
+        used |= {tuple(asked) for asked in grid.recorded["for"]} - {tuple(asked) for asked in recorded(unused)}
+    for part, _, unused in overrides:
+        for asked, reason in unused.items():
+            if tuple(*recorded([asked])) not in used and (counting is None or asked[:2] in counting):
+                raise Refused(f"{word}, part {part.name}: {reason}")
 
 
 def _wanted(part: Part, cell: Cell) -> bool:
@@ -92,9 +123,9 @@ def scaled(given: Mapping[str, Any], factor: float) -> dict[str, Any]:
         result[name] = [times(e) for e in epochs] if name == "lr_drops" else times(epochs)
     if "for" in given:  # a word that is no number is refused later, in its original spelling
         result["for"] = [
-            (pruner, name, ",".join(str(times(int(word))) if word.isdecimal() else word for word in text.split(",")))
-            if name in EPOCHS
-            else (pruner, name, text)
-            for pruner, name, text in given["for"]
+            (where, name, ",".join(str(times(int(word))) if word.isdecimal() else word for word in text.split(",")))
+            if name in EPOCHS and text is not None
+            else (where, name, text)
+            for where, name, text in given["for"]
         ]
     return result

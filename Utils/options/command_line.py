@@ -37,7 +37,7 @@ def parse(argv: Sequence[str] | None = None) -> Command:
             raise Refused(f"--list {given['list']} goes alone, without {flag_of(next(g for g in given if g != 'list'))}")
         return Listing(given["list"])
     experiment = given.get("experiment", DEFAULT)
-    known = {o.name for o in read_by(experiment)}
+    known = {o.name for o in read_by(experiment)} | ({"dataset"} if experiment == "assignment" else set())
     for option in table():
         if option.name in given and option.name not in known:
             readers = [name for name, entry in EXPERIMENTS.items() if option.part in entry.reads]

@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from Utils.base.text import did_you_mean, is_numeral, one_line, pick_from
+from Utils.base.text import is_numeral, one_line, pick_from
+from Utils.options.other_tools import counterpart, no_flag
 
 # Every flag of Synaptic-Flow. A prefix that selected one of them there selects the same one here, whatever flags are added.
 ANCESTOR_FLAGS = (
@@ -39,17 +41,34 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None) -> argparse.Namespace:
         """Write prefixes out and parse `args`; a word that is neither a flag nor the value of one is an error."""
-        found, left = super().parse_known_args(self.expand(sys.argv[1:] if args is None else args), namespace)
-        if flag := next((word.partition("=")[0] for word in left if word.startswith("-")), None):
-            near = did_you_mean(flag, self._option_string_actions).strip()
-            self.error(f"{flag} is no flag: {near or '--help-all shows them all'}")
+        words = self.expand(sys.argv[1:] if args is None else args)
+        found, left = super().parse_known_args(words, namespace)
+        if unknown := dict.fromkeys(word.partition("=")[0] for word in left if word.startswith("-")):
+            self.error("; ".join(no_flag(flag, self._option_string_actions) for flag in unknown))
         if left:
-            self.error(f"unrecognized word {left[0]!r}: it follows no flag that takes it")
+            self.error(self._stray(left[0], words, getattr(found, "experiment", None)))
         return found
+
+    def _stray(self, word: str, words: Sequence[str], experiment: str | None) -> str:
+        """Return the refusal of a word that belongs to no flag, with the list that takes it beside the value before it."""
+        from Utils.options.table import list_form  # late, as the table is made of groups that import this module
+
+        given: dict[str, list[str]] = {}
+        flag = ""
+        for each in words:
+            if each.startswith("--"):
+                flag, equals, value = each.partition("=")
+                given[flag] = [value] if equals else []
+            elif flag:
+                given[flag].append(each)
+        for flag, values in given.items():
+            if word in values and len(values) > 1 and (several := list_form(flag, experiment)):
+                return f"{flag} takes one value: {several} {' '.join(values)} makes a run of each"
+        return f"unrecognized word {word!r}: it follows no flag that takes it"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
-            raise argparse.ArgumentError(action, f"{value!r}: {pick_from(str(value), action.choices)}")
+            raise argparse.ArgumentError(action, f"{value!r}: {_pick_from(str(value), action.choices)}")
 
     def expand(self, args: Sequence[str]) -> list[str]:
         """Write abbreviated flags out, and tie a value that begins with a minus sign (`--lr -1e-3`) to its flag."""
@@ -75,6 +94,12 @@ class Parser(argparse.ArgumentParser):
             if matches:
                 self.error(f"ambiguous flag {name}: could be {', '.join(matches)}")
         return name
+
+
+def _pick_from(word: str, choices: Iterable[str]) -> str:
+    """Return the end of an error as `pick_from` does; a method's name in another tool has its counterpart."""
+    same = counterpart(word, choices)
+    return f"did you mean {same}? choose from {', '.join(choices)}" if same else pick_from(word, choices)
 
 
 class Switch(argparse.Action):
@@ -124,21 +149,18 @@ def name(text: str) -> str:
     return text
 
 
-def override(text: str) -> tuple[str, str, str]:
-    """Parse an override: `mag:pre-epochs=200` -> ("mag", "pre_epochs", "200")."""
-    target, equals, value = text.partition("=")
-    pruner, colon, option = target.partition(":")
-    if not (pruner and colon and option and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form PRUNER:OPTION=VALUE, such as mag:pre-epochs=200")
-    return pruner, option.removeprefix("--").replace("-", "_"), value
+@dataclass(frozen=True)
+class Pair:
+    """The parser of pairs, which names `example` in its error: `account=vision` -> ("account", "vision")."""
 
+    example: str
 
-def option_pair(text: str) -> tuple[str, str]:
-    """Parse a pair: `account=vision` -> ("account", "vision")."""
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE, such as account=vision")
-    return name.replace("-", "_"), value
+    def __call__(self, text: str) -> tuple[str, str]:
+        """Parse one pair."""
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE, such as {self.example}")
+        return name.removeprefix("--").replace("-", "_"), value
 
 
 def _bounded(

@@ -5,7 +5,6 @@ torch is not imported.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import itertools
 import json
@@ -16,25 +15,24 @@ from typing import Any
 
 from Pruners import DENSE
 from Utils.base.errors import Refused
-from Utils.base.text import flag_of, pick_from
+from Utils.base.text import flag_of
 from Utils.options.experiments import DEFAULT, EXPERIMENTS
-from Utils.options.flags import TRUTH
 from Utils.options.groups.grid_options import ABLATIONS
-from Utils.options.option import Option
-from Utils.options.parts import PARTS
+from Utils.options.overrides import Asked, Overrides, recorded
 from Utils.options.resolve import SAME_THING, identity, resolve, weight_decay, without_late
-from Utils.options.table import defaults, is_axis, read_by, table
+from Utils.options.table import defaults, table
 from Utils.options.types import Cell, Grid, Options
 
 BUDGET = (*SAME_THING, "prune_epochs")  # options that an unpruned network does not need
 
 
-def expand(given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> Grid:
+def expand(given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]], unused: dict[Asked, str] | None = None) -> Grid:
     """Make the grid of all combinations of the lists, the dense baseline first.
 
     Args:
         given: single options that were given, by name.
         lists: option that varies -> the values given for it.
+        unused: takes the overrides that no cell is for, with their refusals; None refuses them.
 
     Raises:
         Refused: a list contradicts another flag or names a value twice, or a cell's options contradict each other.
@@ -44,7 +42,7 @@ def expand(given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> Grid
     _check_lists(shared, lists)
     pruners = [*lists.get("pruner", [given.get("pruner", defaults(experiment).get("pruner", ""))])]
     trains = "dense" in EXPERIMENTS[experiment].reads
-    overrides = _overrides(given, [*pruners, DENSE] if trains else pruners, lists)
+    overrides = Overrides.read(given, [*pruners, DENSE] if trains else pruners, _varied(lists))
     axes = [o.axis for o in table() if o.axis in lists]
     cells: dict[str, Cell] = {}
     combinations = _combinations(axes, lists, trains)
@@ -54,10 +52,14 @@ def expand(given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> Grid
         cell = _cell(shared, values, overrides)
         if cells.setdefault(cell.name, cell).values != cell.values:
             raise Refused(f"cell {cell.name}: two values of a list are too close to tell apart")
+    if unused is None:
+        overrides.check_used()
+    else:
+        unused |= overrides.left()
     name = given.get("expid") or _grid_name(experiment, shared, lists, cells.values())
     named = [replace(cell, options=replace(cell.options, expid=f"{name}/{cell.name}")) for cell in cells.values()]
     asked = {o.name: list(lists[o.axis]) for o in table() if o.axis in lists}
-    own = {"for": [list(override) for override in given.get("for", ())], "expid": name}
+    own = {"for": recorded(given.get("for", ())), "expid": name}
     return Grid.of(_shared(experiment, shared, lists) | asked | own, named)
 
 
@@ -75,7 +77,10 @@ def overridden(given: Mapping[str, Any]) -> dict[str, Any]:
     """Apply `--for` to the options `given` for a single run, where it names the run's pruner."""
     pruner = given.get("pruner", "rand")
     single = {k: v for k, v in given.items() if k != "for"}
-    return single | (_overrides(given, [pruner], {}).get(pruner, {}) if "for" in given else {})
+    overrides = Overrides.read(given, [pruner], {})
+    result = single | overrides.of(single, {"ablate": "none"})
+    overrides.check_used()
+    return result
 
 
 def _check_lists(shared: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> None:
@@ -103,39 +108,9 @@ def _rivals(axis: str) -> tuple[str, ...]:
     return SAME_THING if axis in SAME_THING else (axis,)
 
 
-def _overrides(given: Mapping[str, Any], pruners: Sequence[str], lists: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Parse `--for`: pruner -> the options that it sets in the cells of that pruner."""
-    experiment = given.get("experiment", DEFAULT)
-    single = (o for o in read_by(experiment) if not is_axis(o, experiment))
-    settable = {o.name: o for o in single if PARTS[o.part].per_pruner and o.name != "pruner"}
-    found: dict[str, dict[str, Any]] = {}
-    for pruner, dest, text in given.get("for", ()):
-        word = f"--for {pruner}:{flag_of(dest)[2:]}={text}"
-        if pruner not in pruners:
-            raise Refused(f"{word}: no cell has the pruner {pruner}; the pruners are {', '.join(dict.fromkeys(pruners))}")
-        if dest not in settable:
-            raise Refused(f"{word}: {pick_from(flag_of(dest)[2:], (flag_of(name)[2:] for name in settable))}")
-        rival = next((flag for axis, flag in _flags().items() if axis in lists and dest in _rivals(axis)), None)
-        if rival:
-            raise Refused(f"{word}: {rival} says already what each cell has; leave one of them out")
-        if dest in found.setdefault(pruner, {}):
-            raise Refused(f"{word}: {flag_of(dest)[2:]} is set twice for {pruner}")
-        found[pruner][dest] = _value(settable[dest], text, word)
-    return found
-
-
-def _value(option: Option, text: str, word: str) -> Any:
-    if option.parse is None:
-        truth = TRUTH.get(text.lower())
-        if truth is None:
-            raise Refused(f"{word}: choose from True, False")
-        return truth
-    if option.choices and text not in option.choices:
-        raise Refused(f"{word}: {pick_from(text, option.choices)}")
-    try:
-        return [option.parse(part) for part in text.split(",") if part] if option.nargs else option.parse(text)
-    except argparse.ArgumentTypeError as error:
-        raise Refused(f"{word}: {error}") from error
+def _varied(lists: Mapping[str, Any]) -> dict[str, str]:
+    """Map each option that a list varies or rules out to the list's flag."""
+    return {name: flag for axis, flag in _flags().items() if axis in lists for name in _rivals(axis)}
 
 
 def _combinations(axes: Sequence[str], lists: Mapping[str, Sequence[Any]], trains: bool) -> Iterator[dict[str, Any]]:
@@ -152,12 +127,13 @@ def _combinations(axes: Sequence[str], lists: Mapping[str, Sequence[Any]], train
         yield values
 
 
-def _cell(shared: Mapping[str, Any], values: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]) -> Cell:
+def _cell(shared: Mapping[str, Any], values: Mapping[str, Any], overrides: Overrides) -> Cell:
     pruner = values.get("pruner", shared.get("pruner", "rand"))
     given = dict(shared)
     if pruner == DENSE:
         given = {k: v for k, v in shared.items() if k not in (*BUDGET, *ABLATIONS.values())}
-    given |= {axis: value for axis, value in values.items() if axis != "ablate"} | overrides.get(pruner, {})
+    given |= {axis: value for axis, value in values.items() if axis != "ablate"}
+    given |= overrides.of(given, {"ablate": values.get("ablate", "none")})
     if turned_on := ABLATIONS[values.get("ablate", "none")]:
         given[turned_on] = True
     name = _cell_name(values)

@@ -61,7 +61,7 @@ class Option:
     @property
     def is_text(self) -> bool:
         """Tell whether its values are texts, not numbers or pairs."""
-        return self.parse in (str, any_name)
+        return self.parse in (str, any_name) or self.choices_in is not None
 
 
 def option(

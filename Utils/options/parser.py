@@ -9,6 +9,7 @@ from typing import Any
 from Utils.base.text import pick_from
 from Utils.options.experiments import EXPERIMENTS
 from Utils.options.flags import Parser, Switch
+from Utils.options.flags import name as any_name
 from Utils.options.option import Option
 from Utils.options.parts import PARTS
 from Utils.options.table import read_by, table
@@ -105,7 +106,7 @@ def _add_one(group: Any, option: Option) -> None:
         return
     extra = {"choices": option.choices} if option.choices else {"metavar": _metavar(option)}
     action = "extend" if option.nargs else "store"  # a list may be given in several parts, which add up
-    kind = str if option.choices else option.parse
+    kind = str if option.choices and option.parse is any_name else option.parse
     group.add_argument(option.flag, action=action, type=kind, nargs=option.nargs, help=_told(option), **extra)
 
 

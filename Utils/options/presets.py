@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from Utils.base.errors import Refused
 from Utils.base.inputs import read_input
-from Utils.base.text import one_line, pick_from
+from Utils.base.text import flag_of, one_line, pick_from
 from Utils.options.flags import Parser
 from Utils.options.option import Option
+from Utils.options.override_text import split, unquoted
 from Utils.options.parser import build_parser
 from Utils.options.report_choices import check
-from Utils.options.table import incidental, pop_lists, read_by
+from Utils.options.table import incidental, list_form, pop_lists, read_by
 
 FOLDER = Path(__file__).resolve().parents[2] / "Experiments" / "presets"
 EXPERIMENT = "singleshot"  # the experiment of every cell of an assignment
@@ -115,18 +116,18 @@ def _content(file: Path, word: str) -> dict[str, Any]:
 
 
 def _part(table: Mapping[str, Any], common: Mapping[str, Any], where: str) -> Part:
-    own = dict(table)
+    own, flags = dict(table), _flags()
     name, dense = own.pop("name", None), own.pop("dense", True)
-    if not isinstance(name, str) or not NAME.fullmatch(name):
+    named = isinstance(name, str) and NAME.fullmatch(name)
+    where = where.rpartition(" ")[0] + f" {name}" if named else where
+    if unknown := next((key for key in (*common, *own) if key not in flags), None):
+        raise Refused(f"{where}: unknown key {unknown}: {pick_from(unknown, ('name', 'dense', *flags))}")
+    if not named:
         raise Refused(f"{where}: name = {name!r}: up to 60 letters, digits and . _ + - are expected")
-    where = where.rpartition(" ")[0] + f" {name}"
     if not isinstance(dense, bool):
         raise Refused(f"{where}: dense = {dense!r}: choose from true, false")
-    flags = {o.flag[2:]: o for o in read_by(EXPERIMENT) if o.name not in (*incidental(), "experiment")}
     words: list[str] = []
     for key, value in {**common, **own}.items():
-        if key not in flags:
-            raise Refused(f"{where}: unknown flag {key}: {pick_from(key, flags)}")
         words += _words(flags[key], value, where)
     try:
         given = vars(build_parser(_Reader).parse_args(words))
@@ -134,6 +135,34 @@ def _part(table: Mapping[str, Any], common: Mapping[str, Any], where: str) -> Pa
         raise Refused(f"{where}: {error}") from error
     lists = pop_lists(given, EXPERIMENT)
     return Part(name, given, lists, dense)
+
+
+def _flags() -> dict[str, Option]:
+    """Return the options of a preset's parts, by flag without its dashes."""
+    return {o.flag[2:]: o for o in read_by(EXPERIMENT) if o.name not in (*incidental(), "experiment")}
+
+
+def read_settings(pairs: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Read the options and the lists of `--set OPTION=VALUE`; values of a list are separated by commas.
+
+    Raises:
+        Refused: an option is unknown or set twice, or a value is none of the option.
+    """
+    flags, found = _flags(), {}
+    for name, text in pairs:
+        key, word = flag_of(name)[2:], f"--set {flag_of(name)[2:]}={text}"
+        if key not in flags:
+            raise Refused(f"{word}: unknown key {key}: {pick_from(key, flags)}")
+        if name in found and name != "for":
+            raise Refused(f"{word}: {key} is set twice")
+        option, several = flags[key], flags[key].nargs and name != "for"
+        words = [option.flag, *map(unquoted, split(text))] if several else [f"{option.flag}={unquoted(text)}"]
+        try:
+            value = vars(build_parser(_Reader).parse_args(words))[name]
+        except Refused as error:
+            raise Refused(f"{word}: {error}") from error
+        found[name] = [*found.get(name, ()), *value] if name == "for" else value
+    return found, pop_lists(found, EXPERIMENT)
 
 
 class _Reader(Parser):
@@ -149,6 +178,8 @@ def _words(option: Option, value: Any, where: str) -> list[str]:
     wrong = next((v for v in values if not isinstance(v, str | int | float)), None)
     if wrong is not None or (isinstance(value, list) and not option.nargs):
         wanted = "a list of texts or numbers" if option.nargs else "one text, number or truth value"
+        several = list_form(option.flag, EXPERIMENT) if isinstance(value, list) else None
+        wanted += f" ({several[2:]} takes several)" if several else ""
         raise Refused(f"{where}: {option.flag} takes {wanted}, not {wrong if wrong is not None else value!r}")
     if not option.nargs:
         return [f"{option.flag}={value}"]

@@ -40,7 +40,7 @@ def resolve(given: Mapping[str, Any]) -> Options:
         options = replace(options, dataset=own_name(options.dataset))
     if options.data_mirror and options.dataset not in named_sets():
         raise Refused(f"--data-mirror serves the named sets ({', '.join(named_sets())}), not {options.dataset}")
-    options = _with_density(options, [name for name in SAME_THING if name in given])
+    options = with_density(options, given)
     if options.reads("model"):
         model_class, model = registry.resolve(options.model, options.model_class, options.dataset)
         options = replace(options, model_class=model_class, model=model)
@@ -106,8 +106,9 @@ def weight_decay(optimizer: str, given: Collection[str], value: float) -> float:
     return ADAMW_DECAY if optimizer == "adamw" and "weight_decay" not in given else value
 
 
-def _with_density(options: Options, given: list[str]) -> Options:
-    """Compute compression, density and sparsity from the one that was given; without any, every weight is kept."""
+def with_density(options: Options, names: Collection[str]) -> Options:
+    """Compute compression, density and sparsity from the one among the `names` that were given; without any, all is kept."""
+    given = [name for name in SAME_THING if name in names]
     if len(given) > 1:
         one, other = map(flag_of, given[:2])
         raise Refused(f"{one} and {other} say the same thing: give one of --compression, --density, --sparsity")

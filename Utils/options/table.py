@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from Utils.options.experiments import EXPERIMENTS
+from Utils.base.text import flag_of
+from Utils.options.experiments import DEFAULT, EXPERIMENTS
 from Utils.options.groups.data_options import DataOptions
 from Utils.options.groups.general_options import GeneralOptions
 from Utils.options.groups.grid_options import GridOptions
@@ -68,6 +69,12 @@ def is_axis(option: Option, experiment: str) -> bool:
 def pop_lists(given: dict[str, Any], experiment: str) -> dict[str, Any]:
     """Take the lists that make a grid out of `given`, and return them: option that varies -> its values."""
     return {o.axis: given.pop(o.name) for o in read_by(experiment) if is_axis(o, experiment) and o.name in given}
+
+
+def list_form(flag: str, experiment: str | None) -> str | None:
+    """Return the list that takes several values of `flag` in a grid of `experiment`; None if the experiment reads none."""
+    lists = (o for o in read_by(experiment or DEFAULT) if is_axis(o, experiment or DEFAULT))
+    return next((o.flag for o in lists if flag_of(o.axis or "") == flag), None)
 
 
 @lru_cache

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from Utils.base.errors import Refused
-from Utils.options.flags import option_pair
+from Utils.options.flags import Pair
 from Utils.options.option import Option
 from Utils.options.table import read_by
 from Utils.runs import summary_keys
@@ -50,7 +50,7 @@ def _wrong_option(options: Mapping[str, Any], experiment: str) -> str:
     if not _is_unicode(options):
         return NO_UNICODE
     for option in read_by(experiment):
-        if option.name in options and option.parse is not option_pair and not _fits(option, options[option.name]):
+        if option.name in options and not isinstance(option.parse, Pair) and not _fits(option, options[option.name]):
             return _said(option.name, options[option.name])
     for name in ("level", "scale"):  # options of a grid, or of an assignment, in its cells
         if not is_number(options.get(name, 1)):

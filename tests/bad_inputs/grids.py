@@ -31,9 +31,9 @@ LISTS = [
 ]
 
 FOR = [
-    ("--pruner-list rand --for rand", 2, "'rand'", "PRUNER:OPTION=VALUE"),
-    ("--pruner-list rand --for rand:lr", 2, "'rand:lr'", "PRUNER:OPTION=VALUE"),
-    ("--pruner-list rand --for :lr=1", 2, "':lr=1'", "PRUNER:OPTION=VALUE"),
+    ("--pruner-list rand --for rand", 2, "'rand'", "PRUNER[@OPTION=VALUE,...]:OPTION[=VALUE]"),
+    ("--pruner-list rand --for rand:lr", 2, "--for rand:lr", "rand:lr=VALUE"),
+    ("--pruner-list rand --for :lr=1", 2, "':lr=1'", "PRUNER[@OPTION=VALUE,...]:OPTION[=VALUE]"),
     ("--pruner-list rand --for", 2, "--for", "at least one"),
     ("--pruner-list rand mag --for snip:lr=1", 2, "--for snip:lr=1", "rand, mag, dense"),
     ("--pruner-list rand --for rand:lr=-1", 2, "--for rand:lr=-1", "above 0"),
@@ -48,4 +48,16 @@ FOR = [
     ("--pruner-list rand --for rand:lr-drops=5,x", 2, "lr-drops", "'x'"),
     ("--pruner-list snip --ablate none reinit --for snip:shuffle=true", 2, "--for snip:shuffle=true", "--ablate"),
     ("--for mag:lr=1", 2, "--for mag:lr=1", "rand"),
+    ("--pruner-list snip rand --for SNIIP:lr=1", 2, "--for SNIIP:lr=1", "did you mean snip? the pruners are snip, rand"),
+    ("--pruner-list snip --compression-list 1 2 --for snip@compression=3:lr=1", 2, "--for snip@compression=3:lr=1", "there are 1, 2"),
+    ("--pruner-list snip --compression-list 1 2 --seed-list 1 2 --for snip@seed=1,model=conv:lr=1", 2, "no cell of snip has model conv; there are fc"),
+    ("--pruner-list snip --for snip@compresion=1:lr=1", 2, "compresion", "did you mean compression?"),
+    ("--pruner-list snip --for snip@lr=1:lr=2", 2, "no condition on lr", "choose from"),
+    ("--pruner-list snip --for snip@compression=x:lr=1", 2, "--for snip@compression=x:lr=1", "'x' is not a finite number"),
+    ("--pruner-list snip --for snip@compression=1", 2, "PRUNER[@OPTION=VALUE,...]:OPTION[=VALUE]"),
+    ("--pruner-list snip --for snip@seed=1,seed=2:lr=1", 2, "two conditions on seed"),
+    ("--pruner-list snip --for snip@dataset=folder:x:lr=1", 2, "stands in quotes"),
+    ("--pruner-list snip --compression-list 1 --for snip@compression=1:lr=1 snip@density=0.1:lr=2", 2, "snip@compression=1:lr=1 sets lr of the same cell"),
+    ("--pruner-list snip --for snip@seed=1:lr=1 snip@seed=1:lr=2", 2, "lr is set twice for snip@seed=1"),
+    ("--for rand@dataset=cifar10:lr=1", 2, "--for rand@dataset=cifar10:lr=1", "no cell of rand has dataset cifar10; there are mnist"),
 ]

@@ -134,7 +134,7 @@ def test_end_to_end(command, written):
     assert not Path("Results").exists() and not written
     done = command(*RUN)
     assert done.status == 0 and "11 done, 0 running, 0 pending, 0 failed" in done.out, done.err
-    assert written == [(GRID / "report", [GRID])]
+    assert written == [(GRID / "report", [GRID])] and done.out.endswith(f"Report: {GRID / 'report' / 'report.html'}\n")
     frame = pd.read_csv(GRID / "grid.csv")
     assert frame.columns[:2].tolist() == ["cell", "part"] and frame.columns[-1] == "reason" and frame["part"].tolist() == ["a"] * 10 + ["b"]
     varying = ["dataset", "model", "pre_epochs", "quantization", "pruner", "compression", "seed", "status", "top1_last"]
@@ -183,7 +183,7 @@ def test_a_pending_cell_of_an_earlier_command_does_not_hold_the_report_back(writ
     rows = [{"cell": cell.name, "status": "done"} for cell in plan.cells] + [{"cell": "part=a,seed=9", "status": "pending"}]
     save_table(GRID, pd.DataFrame(rows))
     assignment._write_report(plan)
-    assert written == [(GRID / "report", [GRID])] and not capsys.readouterr().out
+    assert written == [(GRID / "report", [GRID])] and capsys.readouterr().out == f"Report: {GRID / 'report' / 'report.html'}\n"
     rows[0]["status"] = "running"
     save_table(GRID, pd.DataFrame(rows))
     assignment._write_report(plan)
@@ -200,7 +200,7 @@ def test_a_failed_cell_is_in_the_report(command, written):
 @pytest.mark.parametrize(("old", "new", "parts"), [
     ("", "", ["--preset nothing", "cos568-2026, demo"]),
     ('title = "Mine"', "title = 3", ["mine.toml", "title"]),
-    ('title = "Mine"', "titel = 3", ["mine.toml", "titel", "title, description"]),
+    ('title = "Mine"', "titel = 3", ["mine.toml", "titel", "did you mean title?", "title, description"]),
     ('title = "Mine"', "title = ", ["mine.toml", "no TOML", "line 2"]),
     ("layer-compression = 0.5", "layer-compression = inf", ["mine.toml", "[report]"]),
     ("layer-compression = 0.5", f"layer-compression = {'9' * 400}", ["mine.toml", "[report]", "from 0 to 30"]),
@@ -213,7 +213,7 @@ def test_a_failed_cell_is_in_the_report(command, written):
     ("compression = 1\n", "compression = -1\n", ["mine.toml, part b", "--compression", "'-1'", "from 0"]),
     ("compression = 1\n", "compression = [1]\n", ["part b", "--compression", "one text"]),
     ("compression = 1\n", "compression = 2020-01-01\n", ["part b", "--compression", "2020"]),
-    ("compression = 1\n", "compression = 1\nresult-dir = 'x'\n", ["part b", "unknown flag result-dir"]),
+    ("compression = 1\n", "compression = 1\nresult-dir = 'x'\n", ["part b", "unknown key result-dir"]),
     ("compression = 1\n", "compression = 12\n", ["part=b", "--compression 12", "keeps none"]),
     ('["rand", "mag"]', '["rand", "magic"]', ["mine.toml, part a", "--pruner-list", "magic", "synflow"]),
     ('["rand", "mag"]', '["rand", "--lr"]', ["mine.toml, part a", "--pruner-list", "'--lr'"]),

@@ -120,7 +120,7 @@ def test_experiments_without_a_reader_refuse_the_flag():
         parse(["--experiment", "prune", "--augment", "none"])
 
 
-OTHERS = ("experiment", "run", "data_mirror", "for", "trace", "preset", "checkpoint", "regrow_replay")
+OTHERS = ("experiment", "run", "data_mirror", "for", "trace", "preset", "set", "checkpoint", "regrow_replay")
 VALUES = {"dataset": "synthetic:1x8x8:3", "model": "conv", "model_class": "tinyimagenet", "lr_drops": "3", "expid": "name", "rewind_epoch": "2",
           "slurm_option": "qos=high", "regrow_allocation": "uniform", "regrow_selection": "random", "regrow_init": "kaiming",
           "regrow_dense": __file__, "regrow_reference": __file__}  # fmt: skip

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import Pruners
-from Utils.options.flags import COMPRESSION, COUNT, DENSITY, LARGE, POSITIVE, SPARSITY, integer, number, option_pair, override
+from Utils.options.flags import COMPRESSION, COUNT, DENSITY, LARGE, POSITIVE, SPARSITY, Pair, integer, number
 from Utils.options.groups.regrowth_options import ALLOCATIONS, INITS, SELECTIONS
 from Utils.options.option import option
+from Utils.options.override_text import override
 
 ABLATIONS = {"none": None, "shuffle": "shuffle", "reinit": "reinitialize", "invert": "invert"}  # word -> option it turns on
 
@@ -21,9 +22,17 @@ class GridOptions:
     scale: float = option(
         "assignment", "factor on the preset's epochs, of which at least one stays", 1.0, number(above=0, high=1000)
     )
+    set: Sequence[tuple[str, str]] = option(
+        "assignment",
+        "new values of the preset's options, as post-epochs=10; beside it, --dataset OLD=NEW replaces one of its datasets",
+        (),
+        Pair("post-epochs=10"),
+        nargs="+",
+        late=True,
+    )
     model_list: Sequence[str] = option("lists", "networks", (), nargs="+", axis="model")
     pruner_list: Sequence[str] = option(
-        "pruner list", "pruning methods", (), choices=Pruners.names, nargs="+", axis="pruner", common=True
+        "pruner list", "pruning methods", (), Pruners.spelt, choices=Pruners.names, nargs="+", axis="pruner", common=True
     )
     compression_list: Sequence[float] = option(
         "schedule lists", "compressions", (), COMPRESSION, nargs="+", axis="compression", common=True
@@ -43,8 +52,13 @@ class GridOptions:
         axis="ablate",
     )
     seed_list: Sequence[int] = option("seed list", "seeds", (), LARGE, nargs="+", axis="seed", common=True)
-    overrides: Sequence[tuple[str, str, str]] = option(
-        "overrides", "an option for one pruner's cells, as mag:pre-epochs=200", (), override, nargs="+", key="for"
+    overrides: Sequence[tuple[str, str, str | None]] = option(
+        "overrides",
+        "an option for some cells of a pruner, as mag:pre-epochs=200 or snip@compression=1:save-trace",
+        (),
+        override,
+        nargs="+",
+        key="for",
     )
     jobs: int = option(
         "grid", "processes that run cells, in turn on the CUDA devices there are", 1, integer(1, 1024), common=True
@@ -64,7 +78,7 @@ class GridOptions:
     slurm_gpus: int = option("grid", "GPUs of a cell", 0, COUNT)
     slurm_cpus: int = option("grid", "CPU cores of a cell", 1, POSITIVE)
     slurm_option: Sequence[tuple[str, str]] = option(
-        "grid", "any other of sbatch's options, as account=vision", (), option_pair, nargs="+"
+        "grid", "any other of sbatch's options, as account=vision", (), Pair("account=vision"), nargs="+"
     )
     regrow_allocation_list: Sequence[str] = option(
         "regrow lists", "allocations", (), choices=ALLOCATIONS, nargs="+", axis="regrow_allocation"

@@ -16,7 +16,9 @@ from Utils.options.parts import Affects
 class PruningOptions:
     """The options of pruning."""
 
-    pruner: str = option("prune", "pruning method (see --list pruners)", "rand", choices=Pruners.names, common=True)
+    pruner: str = option(
+        "prune", "pruning method (see --list pruners)", "rand", Pruners.spelt, choices=Pruners.names, common=True
+    )
     compression: float = option(
         "prune", "log10 of total over kept prunable weights: density is 10^-C", None, COMPRESSION, common=True
     )
