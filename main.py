@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from Utils.base import signals, streams
 from Utils.base.errors import Refused, RunFailed, Terminated
-from Utils.base.text import one_line
+from Utils.base.text import one_line, print_lines
 from Utils.compute import torchrun
 from Utils.compute.allocator import keep_freed_memory
-from Utils.options.command_line import check_processes, parse, what_stands
+from Utils.options.command_line import check_processes, first_words, parse, what_stands
 
 if TYPE_CHECKING:
     from Utils.options.types import Command
@@ -35,6 +35,7 @@ def _run(argv: Sequence[str] | None, out: streams.Shown) -> int:
         with torchrun.said_once():
             command = parse(argv)
             check_processes(command)
+            print_lines(first_words(sys.argv[1:] if argv is None else argv, command))
         _dispatch(command)
         out.flush()  # while an error can still be reported
         if out.lost and command.prints_alone:

@@ -88,8 +88,8 @@ def differing_in_case(path: Path) -> Path | None:
     return next((path.parent / n for n in names if unicodedata.normalize("NFC", n).casefold() == plain), None)
 
 
-def check_writable(path: Path) -> None:
-    """Try to make a file where `path` will be, and remove it again.
+def check_writable(path: Path, instead: str = "choose another --result-dir") -> None:
+    """Try to make a file where `path` will be, and remove it again; `instead` says what to do if that fails.
 
     Raises:
         Refused: `path` cannot be written, is a link, or differs from an existing entry only in the case of letters.
@@ -106,4 +106,4 @@ def check_writable(path: Path) -> None:
         with tempfile.TemporaryFile(dir=nearest):  # a file without a name, so that a kill leaves none behind
             pass
     except OSError as error:
-        raise Refused(f"--result-dir: cannot write to {path}: {error.strerror or error}") from error
+        raise Refused(f"--result-dir: cannot write to {path}: {error.strerror or error}; {instead}") from error

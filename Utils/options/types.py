@@ -71,7 +71,7 @@ class Options(
     @property
     def resumes(self) -> bool:
         """Whether the same command continues where it was interrupted."""
-        return self.reads("checkpoints")
+        return self.reads("checkpoints") and self.checkpoint_every != 0
 
     def record(self) -> dict[str, Any]:
         """Return the options as `args.json` keeps them: those that the experiment reads, and those derived from them."""

@@ -103,7 +103,7 @@ class RunFolder(Writer):
                 tidy(self.path)
                 note_other_precision(self.path, self.options)
                 return True
-        check_writable(self.path)
+        check_writable(self.path, "choose another --result-dir, or --no-save, which writes nothing")
         if self.path.exists():
             self._claim()
         try:

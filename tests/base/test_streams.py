@@ -93,6 +93,7 @@ def test_foreign_runs_do_not_reach_the_terminal(command, no_pictures):
     (TINY, "the same command goes on from the last checkpoint"), ([*TINY, "--no-save"], "--no-save: nothing was saved"),
     (["--experiment", "status", "--run", "x"], "nothing was to be saved"), (["--list", "pruners"], "nothing was to be saved"),
     (["--experiment", "histogram", "--run", "x"], "the same command begins again"),
+    ([*TINY, "--checkpoint-every", "0"], "the same command begins again"),
     ([*TINY, "--seed-list", "1", "2"], "the same command goes on from the last checkpoint"),
 ])  # fmt: skip
 def test_an_interrupted_command_promises_what_it_keeps(words, stands):
