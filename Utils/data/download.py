@@ -40,7 +40,8 @@ def folder_lock(folder: str | os.PathLike[str]) -> BaseFileLock:
         with lock:  # taken now, so that the error on an unwritable folder names it
             pass
     except OSError as error:
-        raise Refused(f"cannot write to {Path(folder).absolute()} ({error.strerror or error}); choose another --data-dir") from error
+        reason = error.strerror or error
+        raise Refused(f"cannot write to {Path(folder).absolute()} ({reason}); choose another --data-dir") from error
     return lock
 
 

@@ -65,9 +65,9 @@ class Overrides:
         """
         found = cls(given.get("experiment", DEFAULT))
         known = list(dict.fromkeys(pruners))
-        settable, told = _settable(found.experiment), _of_conditions(found.experiment)
+        may_be_set, told = settable(found.experiment), _of_conditions(found.experiment)
         for asked in given.get("for", ()):
-            override = _read(asked, settable, told, varied)
+            override = _read(asked, may_be_set, told, varied)
             twice = (override.pruner, override.conditions, override.option)
             if any((o.pruner, o.conditions, o.option) == twice for o in found.all):
                 name = flag_of(override.option)[2:]
@@ -123,7 +123,8 @@ class Overrides:
             raise Refused(reason)
 
 
-def _settable(experiment: str) -> dict[str, Option]:
+def settable(experiment: str) -> dict[str, Option]:
+    """Return the options that `--for` may set in an experiment, by name."""
     single = (o for o in read_by(experiment) if not is_axis(o, experiment))
     return {o.name: o for o in single if PARTS[o.part].per_pruner and o.name != "pruner"}
 
@@ -134,21 +135,21 @@ def _of_conditions(experiment: str) -> dict[str, Option]:
     return lists | {o.name: o for o in read_by(experiment) if o.name in NAMED}
 
 
-def _read(asked: Asked, settable: Mapping[str, Option], told: Mapping[str, Option], varied: Mapping[str, str]) -> Override:
+def _read(asked: Asked, may_be_set: Mapping[str, Option], told: Mapping[str, Option], varied: Mapping[str, str]) -> Override:
     where, dest, text = asked
     word = f"--for {written(*asked)}"
     pruner, conditions = read_target(where)
-    if dest not in settable:
-        raise Refused(f"{word}: {pick_from(flag_of(dest)[2:], (flag_of(name)[2:] for name in settable))}")
+    if dest not in may_be_set:
+        raise Refused(f"{word}: {pick_from(flag_of(dest)[2:], (flag_of(name)[2:] for name in may_be_set))}")
     if dest in varied:
         raise Refused(f"{word}: {varied[dest]} says already what each cell has; leave one of them out")
-    if text is None and settable[dest].parse is not None:
+    if text is None and may_be_set[dest].parse is not None:
         raise Refused(f"{word}: only a switch goes without a value: write {word[6:]}=VALUE")
     for name in conditions:
         if name not in told:
             raise Refused(f"{word}: no condition on {name}: {pick_from(flag_of(name)[2:], (flag_of(n)[2:] for n in told))}")
     wanted = {name: value_of(told[name], value, word) for name, value in conditions.items()}
-    return Override(word, pruner, wanted, dest, True if text is None else value_of(settable[dest], text, word))
+    return Override(word, pruner, wanted, dest, True if text is None else value_of(may_be_set[dest], text, word))
 
 
 def value_of(option: Option, text: str, word: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from Models import registry
-from Utils.options.experiments import DEFAULT, EXPERIMENTS
-from Utils.options.table import defaults, incidental, read_by
 from Utils.report.collect import Collection
-from Utils.report.recipes import rounds_of
-from Utils.report.report_run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -149,40 +143,3 @@ def slug(*words: object) -> str:
     """Turn words into a file name or link: lower case, `-` for other characters; a hash keeps shortened names distinct."""
     plain = re.sub(r"[^a-z0-9.]+", "-", " ".join(map(str, words)).lower()).strip("-.") or "part"
     return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}-{hashlib.blake2b(plain.encode(), digest_size=3).hexdigest()}"
-
-
-def command(options: Mapping[str, Any], **changes: Any) -> str:
-    """Return the command line of a run with `changes`; None leaves an option out, a list is given as a list.
-
-    The budget of a multishot run is its number of levels with its share per level, if it has one and `changes` gives no
-    compression; else with its compression.
-    """
-    experiment = changes.get("experiment") or options.get("experiment", DEFAULT)
-    usual, words = defaults(experiment), ["python", "main.py"]
-    asked = dict(options) | changes
-    if "levels" in EXPERIMENTS[experiment].reads:
-        asked = {"level_list": [options.get("level") or 1]} | asked
-        by_compression = changes.get("compression") is not None or not asked.get("prune_amount")
-        asked["prune_amount" if by_compression else "compression"] = None
-    left_out = {*incidental(), "expid", "density", "sparsity", "level"} - set(changes)
-    if options.get("model_class") == registry.USER:
-        left_out.add("model_class")  # the name of the file implies it
-    if "pruner_list" in changes or options.get("prune_epochs") == rounds_of(str(options.get("pruner", "rand"))):
-        left_out.add("prune_epochs")  # it is each method's own
-    if experiment != DEFAULT:
-        words += ["--experiment", experiment]
-    for option in read_by(experiment):
-        value = asked.get(option.name)
-        if option.name == "experiment" or option.name in left_out or value in (None, (), [], "", usual.get(option.name)):
-            continue
-        if option.parse is None:
-            words.append(option.flag if value else f"--no-{option.flag[2:]}")
-        else:
-            values = value if isinstance(value, list | tuple) else [value]
-            words += [option.flag, *(f"{v:.12g}" if isinstance(v, float) else str(v) for v in values)]
-    return shlex.join(words)
-
-
-def command_of(run: Run, **changes: Any) -> str:
-    """Return the command line of a run with `changes` (see `command`)."""
-    return command(run.options, **changes)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from Pruners import DENSE
-from Utils.base.text import flag_of
 from Utils.options.experiments import DEFAULT, EXPERIMENTS
-from Utils.report.blocks import Missing, Section, command_of
+from Utils.options.groups.grid_options import ABLATIONS
+from Utils.report.blocks import Missing, Section
 from Utils.report.collect import Collection
+from Utils.report.commands import BUDGETS, central, command_of, grid_command
 from Utils.report.groups import Group
-from Utils.report.recipes import distance, recipe_names, value_of
 from Utils.report.report_run import Run
 
 SEEDS = [1, 2, 3]
@@ -40,7 +39,9 @@ def missing(collection: Collection, groups: Sequence[Group], sections: Sequence[
         words = ["python", "main.py", "--experiment", "time", "--compare-precision", "--run", *unpaired]
         found.append(Missing("times in mixed beside full precision, measured in turn", shlex.join(words)))
     if "Weight histograms" not in titles:
-        found.append(Missing("weight histograms, for which a saved network is needed", command_of(run, experiment="singleshot")))
+        again = {"overwrite": True} if run["experiment"] == DEFAULT else {}  # its own network is gone
+        what = "weight histograms, for which a saved network is needed"
+        found.append(Missing(what, command_of(run, experiment=DEFAULT, **again)))
     return found
 
 
@@ -53,56 +54,39 @@ def _of_group(group: Group) -> list[Missing]:
     if not trained:
         found.append(Missing(f"accuracies: {group.label} was pruned and not trained", command_of(run, experiment="singleshot")))
     elif not (any(r.done for r in group.dense) or group.key["quantization"]):
-        dense = dict.fromkeys(("compression", "prune_amount", "prune_epochs", "pre_epochs"))
-        found.append(Missing(f"the dense network beside {group.label}", command_of(run, pruner=DENSE, **dense)))
-    found += _holes(group, run)
+        found.append(Missing(f"the dense network beside {group.label}", _dense_command(group)))
+    found += _holes(group)
     counts = table.groupby(["pruner", "compression"]).size()
     if trained and counts.min() < ENOUGH and group.key["experiment"] != "multishot":
-        asked = _lists(group) | {"seed": None, "seed_list": SEEDS}
         what = f"{ENOUGH} seeds or more for {group.label}, without which spreads say little"
-        found.append(Missing(what, _grid_command(group, asked)))
+        found.append(Missing(what, grid_command(group, SEEDS)))
     return found
 
 
-def _holes(group: Group, run: Run) -> list[Missing]:
+def _dense_command(group: Group) -> str:
+    """Return the command of the dense network beside a table, as a grid would have it."""
+    run = central(group)
+    unset = dict.fromkeys((*BUDGETS, "prune_amount", "prune_epochs", *filter(None, ABLATIONS.values())))
+    levels = "levels" in EXPERIMENTS[run["experiment"]].reads
+    return command_of(run, pruner=DENSE, **unset, **({"level_list": [1]} if levels else {"pre_epochs": None}))
+
+
+def _holes(group: Group) -> list[Missing]:
     """List the cells of the table that have no finished run."""
     done = {(r["pruner"], r.compression) for r in group.runs if r.done}
-    compressions = sorted({r.compression for r in group.runs})
-    holes = [(m, c) for m in group.methods for c in compressions if (m, c) not in done]
+    budgets = {run.compression: {name: run[name] for name in (*BUDGETS, "prune_amount")} for run in group.runs}
+    holes = [(m, c) for m in group.methods for c in sorted(budgets) if (m, c) not in done]
     return [
         Missing(f"{method} at compression {compression:.6g} for {group.label}",
-                command_of(_like(group, method) or run, pruner=method, compression=compression))
+                command_of(_like(group, method), **budgets[compression]))
         for method, compression in holes
     ]  # fmt: skip
 
 
-def _like(group: Group, method: str) -> Run | None:
-    return next((r for r in group.runs if r["pruner"] == method), None)
-
-
-def _lists(group: Group) -> dict[str, object]:
-    """Return the grid of a table as options."""
-    compressions = sorted({run.compression for run in group.runs})
-    return {"pruner": None, "pruner_list": group.methods, "compression": None, "compression_list": compressions}
-
-
-def _grid_command(group: Group, asked: dict[str, object]) -> str:
-    """Return the command of a table's grid: common options as flags, those of single methods as `--for`."""
-    runs = {method: run for method in group.methods if (run := _like(group, method))}
-    like = min(runs.values(), key=lambda run: sum(distance(run, other) for other in (*runs.values(), *group.dense[:1])))
-    own = []
-    for method, run in runs.items():
-        for name in recipe_names([like, run]):
-            if name not in ("prune_epochs", "scale") and run[name] is not None and value_of(run, name) != value_of(like, name):
-                own.append(f"{method}:{flag_of(name)[2:]}={_word(run[name])}")
-    return " ".join([command_of(like, **asked), *(["--for", shlex.join(own)] if own else [])])
-
-
-def _word(value: object) -> str:
-    """Write a value as `--for` reads it."""
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _like(group: Group, method: str) -> Run:
+    """Return the run of a method that its other cells are made like: a finished one, if there is any."""
+    own = [run for run in group.runs if run["pruner"] == method]
+    return next((run for run in own if run.done), own[0])
 
 
 def _example(collection: Collection) -> Run | None:

@@ -10,11 +10,10 @@ import pytest
 from reports import collection, made
 
 from Utils.options.command_line import parse
-from Utils.options.table import defaults
 from Utils.report import findings
-from Utils.report.blocks import command_of
 from Utils.report.captions import described, recipe_and_n, rounds_in, with_rounds
 from Utils.report.collect import Collection
+from Utils.report.commands import command_of
 from Utils.report.groups import groups
 from Utils.report.missing import missing
 from Utils.report.pivot import statistics
@@ -84,29 +83,6 @@ def test_the_command_for_more_seeds_makes_every_method_in_its_own_way():
     assert "--pruner-list mag snip synflow" in item.command and item.command.endswith("--for mag:pre-epochs=200")
     assert "--pre-epochs" not in item.command
     parse(shlex.split(item.command)[2:])
-
-
-TRAINED_BY_LEVEL = {"pre_epochs": 2, "post_epochs": 2, "level": 3}
-
-
-@pytest.mark.parametrize(("experiment", "changes"), [
-    ("singleshot", {}), ("prune", {}), ("multishot", TRAINED_BY_LEVEL), ("multishot", TRAINED_BY_LEVEL | {"prune_amount": 0.2}),
-])  # fmt: skip
-def test_every_command_for_a_missing_result_is_one_that_the_program_takes(experiment, changes):
-    usual = {name: value for name, value in defaults(experiment).items() if name not in ("pruner", "compression", "seed")}
-    made_by = usual | {"model_class": "default", "prune_epochs": 1, "experiment": experiment} | changes
-    runs = [Run(run.folder, made_by | {"pruner": run["pruner"], "compression": run["compression"], "seed": 1, "argv": []}, run.summary, "done")
-            for run in (made("mag", 0.3), made("snip", 0.5), made("snip", 0.3))]  # fmt: skip
-    wanted = missing(collection(*runs), groups(collection(*runs)), [])
-    assert "mag at compression 0.5" in " ".join(item.what for item in wanted)
-    for item in wanted:
-        found = parse(shlex.split(item.command)[2:])
-        cell = getattr(found, "cells", [type("Cell", (), {"options": found})])[-1].options
-        if "at compression 0.5" in item.what:
-            assert (cell.experiment, cell.pruner, cell.compression, cell.level) == (experiment, "mag", 0.5, changes.get("level"))
-        if "mixed precision" in item.what:
-            assert cell.quantization and cell.reads("train")
-            assert cell.prune_amount == changes.get("prune_amount") and cell.level == changes.get("level")
 
 
 def test_a_compression_is_one_number_however_it_was_given():

@@ -14,8 +14,9 @@ from Utils.base.csv_files import inert
 from Utils.options.command_line import parse
 from Utils.options.resolve import with_rounds
 from Utils.report import findings
-from Utils.report.blocks import Data, Section, command, command_of, slug
+from Utils.report.blocks import Data, Section, slug
 from Utils.report.captions import shown_compression
+from Utils.report.commands import command, command_of
 from Utils.report.document import _name_apart
 from Utils.report.groups import groups
 from Utils.report.missing import missing
