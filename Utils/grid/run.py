@@ -30,7 +30,7 @@ from Utils.options.table import of_parts
 from Utils.options.types import Cell, Grid, Options
 from Utils.runs.dense_cache import dense_path
 from Utils.runs.manifest import GRID, OwnFiles, names_of
-from Utils.runs.places import path_of
+from Utils.runs.places import path_of, say_elsewhere
 from Utils.runs.saved_options import check_same
 from Utils.training.set_up import check_budget, load_pruner, prepare
 
@@ -58,6 +58,7 @@ def run(plan: Grid) -> None:
         return
     if plan.launcher == "slurm":
         _hand_over(plan, folder, states, queued)  # first, so that a submission that Slurm refuses leaves no file behind
+    say_elsewhere(plan)
     earlier = begin_grid(plan, folder)
     size = size_of_stack(plan)
     if plan.launcher == "local" and plan.jobs > 1:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from Utils.base.errors import Refused
-from Utils.base.text import flag_of, shown
+from Utils.base.text import flag_of
 from Utils.compute.torchrun import launched
 from Utils.options.experiments import DEFAULT, EXPERIMENTS
 from Utils.options.parser import build_parser
-from Utils.options.table import defaults, pop_lists, read_by, table
+from Utils.options.table import pop_lists, read_by, table
 
 if TYPE_CHECKING:
     from Utils.options.types import Command
 
-PROJECT = Path(__file__).resolve().parents[2]
 TRY = (
     "python main.py --pruner synflow --compression 1",
     "python main.py --pruner-list rand mag snip grasp synflow --compression-list 0.5 1 2 --post-epochs 3",
@@ -80,22 +78,13 @@ def check_processes(command: Command) -> None:
 
 
 def first_words(words: Sequence[str], command: Command) -> list[str]:
-    """Return the lines to print before a command begins: that nothing is pruned, or that its results go to another folder.
-
-    `words` are the words of the command line.
-    """
+    """Return the lines to print before a command without any words begins: that nothing is pruned, and what to try."""
     from Utils.options.types import Listing
 
-    if isinstance(command, Listing):
+    if words or isinstance(command, Listing):
         return []
-    lines = []
-    if not words:
-        what = f"{command.model} on {command.dataset} is trained densely for {command.post_epochs} epochs"
-        lines += [f"Nothing is pruned: {what}. Commands to try:", *(f"  {line}" for line in TRY)]
-    saves = command.reads("save") and not (command.no_save or command.prints_alone)
-    if saves and command.result_dir == defaults(command.experiment)["result_dir"] and Path.cwd() != PROJECT:
-        lines.append(f"Results go to {shown(Path.cwd() / command.result_dir)}")
-    return lines
+    what = f"{command.model} on {command.dataset} is trained densely for {command.post_epochs} epochs"
+    return [f"Nothing is pruned: {what}. Commands to try:", *(f"  {line}" for line in TRY)]
 
 
 def what_stands(command: Command | None) -> str:

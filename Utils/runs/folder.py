@@ -25,7 +25,7 @@ from Utils.options.resolve import identity, with_rounds
 from Utils.options.types import Options
 from Utils.runs.made_on import made_on, note_other_precision, precision_begun, went_on
 from Utils.runs.manifest import CHECKPOINT, OwnFiles, names_of
-from Utils.runs.places import path_of
+from Utils.runs.places import path_of, say_elsewhere
 from Utils.runs.run_files import tidy
 from Utils.runs.saved_options import check_same
 from Utils.runs.writer import Writer
@@ -49,8 +49,7 @@ class RunFolder(Writer):
         events: the log of `--tensorboard`; its files are not the run's own, so that they have no checksums.
 
     Raises:
-        Refused: the folder holds a run with other options, cannot be written, or a file of the finished run is missing or has
-            changed.
+        Refused: the folder holds a run with other options, cannot be written, or a file of the finished run is lost or changed.
         Busy: another process is working in it.
     """
 
@@ -158,6 +157,7 @@ class RunFolder(Writer):
             OwnFiles(self.path).check(names_of(self.options.record()) | set(names), folders)
             self._claim()
             self._own.remove()
+            say_elsewhere(self.options)
         self.events.begin()
         content = self.options.record() | identity(self.options) | {"expid": self.expid}
         self.write_json("args.json", content | made_on(self.options, self.precision_on(device)))

@@ -7,8 +7,12 @@ import json
 import re
 from pathlib import Path
 
+from Utils.base.text import shown
 from Utils.options.resolve import identity, with_rounds, without_late
+from Utils.options.table import defaults
 from Utils.options.types import Options
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def run_name(options: Options) -> str:
@@ -31,3 +35,13 @@ def path_of(options: Options) -> Path:
     `place` replaces the experiment if a run is a cell of another one, such as an assignment.
     """
     return Path(options.result_dir, options.place or options.experiment, options.expid or run_name(options))
+
+
+def say_elsewhere(options: Options) -> None:
+    """Print where results go, if the program is run from another folder than its own.
+
+    It is not said of the cells of a grid, nor of a `--result-dir` that was chosen.
+    """
+    chosen = options.result_dir != defaults(options.experiment)["result_dir"]
+    if not (chosen or "/" in options.expid or Path.cwd() == PROJECT):
+        print(f"Results go to {shown(Path.cwd() / options.result_dir)}")

@@ -11,6 +11,7 @@ from conftest import PROJECT, TINY
 import main
 from Utils.base.errors import Refused
 from Utils.options.command_line import TRY, first_words, parse
+from Utils.runs.places import path_of, say_elsewhere
 
 
 def test_a_command_without_words_runs_as_ever_and_shows_what_to_try(monkeypatch, capsys):
@@ -30,15 +31,23 @@ def test_a_command_without_words_runs_as_ever_and_shows_what_to_try(monkeypatch,
 
 
 @pytest.mark.parametrize(("words", "told"), [
-    (TINY, True), ([*TINY, "--seed-list", "1"], True), (["--experiment", "assignment", "--preset", "demo"], True), ([*TINY, "--no-save"], False),
-    ([*TINY, "--dry-run"], False), ([*TINY, "--result-dir", "there"], False), (["--list", "pruners"], False),
-    (["--experiment", "evaluate", "--run", "x"], False),
+    (TINY, True), ([*TINY, "--seed-list", "1"], True), ([*TINY, "--no-save"], False), ([*TINY, "--result-dir", "there"], False),
+    ([*TINY, "--lr", "1e30"], True), ([*TINY, "--compression", "12"], False), ([*TINY, "--dry-run"], False),
 ])  # fmt: skip
-def test_a_command_from_another_folder_says_where_results_go(words, told, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert first_words(words, parse(words)) == ([f"Results go to {tmp_path / 'Results/data'}"] if told else [])
+def test_a_command_from_another_folder_says_where_results_go(words, told, command):
+    """One that writes nothing does not; a grid says it once."""
+    done = command(*words)
+    assert done.out.count(f"Results go to {Path.cwd() / 'Results/data'}\n") == told == ("Results go to" in done.out)
+    assert not any("Results go" in log.read_text() for log in Path.cwd().rglob("log.txt"))
+
+
+def test_the_program_s_own_folder_needs_no_word(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(PROJECT)
-    assert first_words(words, parse(words)) == []
+    say_elsewhere(parse(TINY))
+    assert capsys.readouterr().out == ""
+    monkeypatch.chdir(tmp_path)
+    say_elsewhere(parse(["--experiment", "assignment", "--preset", "demo"]))
+    assert capsys.readouterr().out == f"Results go to {tmp_path / 'Results/data'}\n"
 
 
 def test_an_interrupted_run_without_files_promises_none(command, monkeypatch):
@@ -60,8 +69,6 @@ def test_a_place_that_cannot_be_written_has_two_ways_out(command, refused):
 
 @pytest.mark.parametrize("name", ["SNIP", "snip", "Snip"])
 def test_a_method_in_any_letters_is_the_same_run(name, tmp_path, monkeypatch):
-    from Utils.runs.places import path_of
-
     monkeypatch.chdir(tmp_path)
     assert path_of(parse(["--pruner", name])) == path_of(parse(["--pruner", "snip"]))
     one, two = parse(["--pruner-list", name, "SynFlow", "UNIFORM_PLUS"]), parse(["--pruner-list", "snip", "synflow", "uniform-plus"])
