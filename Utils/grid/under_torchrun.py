@@ -13,7 +13,7 @@ from Utils.grid.run import check_grid
 from Utils.grid.tables import failed_cells, save_tables
 from Utils.options.experiments import module_of
 from Utils.options.types import Grid
-from Utils.runs.places import path_of
+from Utils.runs.places import path_of, say_elsewhere
 from Utils.training.phase import Diverged
 
 
@@ -31,6 +31,7 @@ def run(plan: Grid) -> None:
         _run_cells(plan)
     if collects:
         folder = path_of(plan)
+        say_elsewhere(plan)
         earlier = begin_grid(plan, folder)
         ended = replace(plan, overwrite=False)  # with overwrite, its cells would count as pending
         save_tables(plan, folder, read_states(ended, {}), earlier)
