@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
+from Utils.base import turns
 from Utils.base.errors import Terminated
 
 
@@ -52,10 +53,11 @@ def leave(status: int) -> NoReturn:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Finish this block before a signal unwinds the stack; a second signal does not wait."""
+    """Finish this block before a signal unwinds the stack, of all threads; a second signal does not wait."""
     _Held.depth += 1
     try:
-        yield
+        with turns.finished():
+            yield
     finally:
         _Held.depth -= 1
         if not _Held.depth:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 GRACE = 1.5  # seconds that a running thread has to reach its next wait when it is asked to leave
@@ -44,6 +46,7 @@ class Turn:
         self._mine, self._owners = threading.Semaphore(0), threading.Semaphore(0)
         self._thread: threading.Thread | None = None
         self._parked, self._leaving, self._running = time.perf_counter(), False, False
+        self._unfinished = 0  # blocks of `finished`
         self._error: BaseException | None = None
 
     def go_on(self, answer: bool | BaseException = False, worked: float = 0.0) -> None:
@@ -59,9 +62,12 @@ class Turn:
         before = self._swap()
         self.idle += time.perf_counter() - self._parked - worked
         self.asked, self._answer, self._running = None, answer, True
-        self._mine.release()
         try:
+            self._mine.release()
             self._owners.acquire()
+        except BaseException:  # a signal
+            self.leave()  # before the values of the process change under it
+            raise
         finally:
             self._parked = time.perf_counter()
             self._values = [k.read() for k in self._kept]
@@ -70,14 +76,29 @@ class Turn:
             raise self._error
 
     def leave(self) -> None:
-        """End the thread where it waits; one that still runs after `GRACE` seconds is left to the end of the process."""
-        self._leaving = True
-        if self._thread is None or self.over or (self._running and not self._owners.acquire(timeout=GRACE)):
+        """End the thread where it waits, or at its next line if it runs; a block of `finished` is finished before.
+
+        One that still runs after `GRACE` seconds, as within a long product, is left to the end of the process. It begins no
+        further block of `finished`.
+        """
+        again, self._leaving = self._leaving, True
+        if self._thread is None or self.over or (again and self._running):
             return
+        if self._running:
+            if not self._unfinished:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident), ctypes.py_object(Leaving))
+            while not self._owners.acquire(timeout=GRACE):
+                if not self._unfinished:
+                    return
         before = self._swap()
         self._mine.release()
         self._thread.join(GRACE)
         _put(self._kept, before)
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread runs although its owner does not wait for it: a signal has called the owner away."""
+        return self._running
 
     def _swap(self) -> list[Any]:
         """Set the thread's own values of the process, and return those of before."""
@@ -101,14 +122,34 @@ class Turn:
 
     def wait(self, asked: Any) -> bool:
         """Hand back to the owner, in the thread; return its answer."""
+        self.stay()
         self.asked, self._running = asked, False
         self._owners.release()
         self._mine.acquire()
-        if self._leaving:
-            raise Leaving
+        self.stay()
         if isinstance(self._answer, BaseException):
             raise self._answer
         return self._answer
+
+    def stay(self) -> None:
+        """Unwind the thread if it was asked to leave.
+
+        Raises:
+            Leaving: it was.
+        """
+        if self._leaving:
+            raise Leaving
+
+    @contextmanager
+    def finished(self) -> Iterator[None]:
+        """Finish this block, in the thread, before it leaves; do not begin it if the thread was asked to leave."""
+        self.stay()
+        self._unfinished += 1
+        try:
+            yield
+        finally:
+            self._unfinished -= 1
+        self.stay()
 
 
 def _put(kept: Sequence[Kept], values: Sequence[Any]) -> None:
@@ -118,6 +159,23 @@ def _put(kept: Sequence[Kept], values: Sequence[Any]) -> None:
 
 def _turn() -> Turn | None:
     return getattr(_own, "turn", None)
+
+
+def leave(turns: Iterable[Turn]) -> None:
+    """End all threads, first one that runs, which sees the values of the process."""
+    for turn in sorted(turns, key=lambda turn: not turn.running):
+        turn.leave()
+
+
+@contextmanager
+def finished() -> Iterator[None]:
+    """Finish this block before a thread that takes turns leaves (see `Turn.finished`)."""
+    turn = _turn()
+    if turn is None:
+        yield
+        return
+    with turn.finished():
+        yield
 
 
 def among_others() -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -79,6 +81,70 @@ def test_who_is_to_leave_unwinds_where_it_waits():
     for turn in (begun, new, begun):
         turn.leave()
     assert ends == ["left"]
+
+
+def signalled(monkeypatch, turn, where):
+    """Let a signal call the owner away while it waits for `turn`, which runs, once the turn has come to `where`."""
+    real = turn._owners.acquire
+    calls = []
+
+    def acquire(*args, **more):
+        calls.append(args)
+        if len(calls) == 1:
+            where.wait()
+            raise KeyboardInterrupt
+        return real(*args, **more)
+
+    monkeypatch.setattr(turn._owners, "acquire", acquire)
+    with pytest.raises(KeyboardInterrupt):
+        turn.go_on()
+
+
+def test_who_runs_when_a_signal_comes_leaves_at_its_next_line_with_its_own_values(monkeypatch):
+    before, ends, here = sys.stdout, [], threading.Event()
+
+    def work():
+        sys.stdout = "its own"
+        here.set()
+        try:
+            while True:
+                time.sleep(0.001)
+        finally:
+            ends.append(sys.stdout)
+
+    turn = Turn(work, [STREAM])
+    signalled(monkeypatch, turn, here)
+    assert turn.over and ends == ["its own"] and sys.stdout is before
+
+
+def test_a_block_is_finished_before_and_none_begun_afterwards(monkeypatch):
+    ends, here, go_on = [], threading.Event(), threading.Event()
+
+    def work():
+        with turns.finished():
+            here.set()
+            go_on.wait()
+            ends.append("finished")
+        ends.append("never")
+
+    def begins():
+        here.set()
+        try:
+            go_on.wait()  # an ordinary error takes the place of the request to leave
+        finally:
+            with turns.finished():
+                ends.append("never")
+
+    turn = Turn(work)
+    threading.Timer(0.02, go_on.set).start()
+    signalled(monkeypatch, turn, here)
+    assert turn.over and ends == ["finished"]
+    for event in (here, go_on):
+        event.clear()
+    turn = Turn(begins)
+    threading.Timer(0.02, go_on.set).start()
+    signalled(monkeypatch, turn, here)
+    assert turn.over and ends == ["finished"]
 
 
 def test_a_lock_that_another_one_holds_is_waited_for_in_turns(tmp_path):
