@@ -31,7 +31,7 @@ def chain_kind(one: Pass) -> Hashable:
     if layers is None or one.graphs.device.type != "cpu" or precision.dtype != torch.float32 or precision.scaler:
         return None
     shapes = tuple((tuple(layer.weight.shape), layer.bias is not None, layer.weight.dtype) for layer in layers)
-    return (shapes, type(one.optimizer), one.source.data, one.source.batch_size, one.threads)
+    return (shapes, type(one.optimizer), one.source.images, one.source.batch_size, one.threads)
 
 
 def train_chains(passes: Sequence[TrainingPass]) -> list[None]:
@@ -60,14 +60,18 @@ def train_chains(passes: Sequence[TrainingPass]) -> list[None]:
 
 
 def _optimizer_of_all(optimizers: Sequence[torch.optim.Optimizer]) -> torch.optim.Optimizer:
-    """Make one optimizer over the parameters of all, with the state of each; `_share_out` gives it back."""
+    """Make one optimizer over the parameters of all, with the state of each; `_share_out` gives it back.
+
+    A group has parameters that have a state or such that have none yet: torch starts the momentum of a whole group at once.
+    """
     groups: dict[str, dict[str, Any]] = {}
     state: dict[torch.Tensor, Any] = defaultdict(dict)
     for optimizer in optimizers:
         state.update(optimizer.state)
         for group in optimizer.param_groups:
             alike = {name: value for name, value in group.items() if name != "params"}
-            groups.setdefault(repr(sorted(alike.items())), alike | {"params": []})["params"].extend(group["params"])
+            kind = f"{bool(optimizer.state)} {sorted(alike.items())}"
+            groups.setdefault(kind, alike | {"params": []})["params"].extend(group["params"])
     whole = copy(optimizers[0])
     whole.param_groups, whole.state = list(groups.values()), state
     return whole

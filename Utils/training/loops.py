@@ -27,6 +27,8 @@ class TrainingPass(Pass):
         images: the number of these images.
     """
 
+    rank = 1
+
     def __init__(
         self,
         model: nn.Module,

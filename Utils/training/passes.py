@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -28,16 +29,18 @@ class Source(NamedTuple):
         part: the part of it: training, testing or held out.
         batch_size: the size of the batches.
         order: the seed, the phase and the epoch that order and augment them; empty for images in order.
+        images: the number of images.
     """
 
     data: int
     part: str
     batch_size: int
     order: tuple[object, ...] = ()
+    images: int = 0
 
 
 class Pass(ABC):
-    """One pass over `batches`, step by step.
+    """One pass over `batches`, step by step. Of passes that came at the same time, those of the lowest `rank` are done first.
 
     Attributes:
         model: the network.
@@ -49,7 +52,10 @@ class Pass(ABC):
         graphs: the graphs that replay them.
         steps: the number of steps done.
         threads: the number of CPU threads that compute a step.
+        output: the streams for what a step prints: those of the thread that made the pass.
     """
+
+    rank = 0
 
     def __init__(
         self,
@@ -68,6 +74,7 @@ class Pass(ABC):
         self.sizes = itertools.repeat(0) if sizes is None else sizes
         self.precision, self.graphs = precision or Precision(device), graphs or Graphs(device, wanted=False)
         self.steps, self.threads = 0, torch.get_num_threads()
+        self.output = sys.stdout, sys.stderr
         self._layout = image_format(model)
 
     def go(self) -> None:

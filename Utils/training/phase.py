@@ -172,7 +172,7 @@ class Training:
         batches = self.data.train_batches(batch_size, seed, self.order, epoch, share)
         sizes = batch_sizes(self.data.train_size, batch_size) if count > 1 else None
         after_step = self._after_step(epoch)
-        source = Source(id(self.data), "train", batch_size, (seed, self.order, epoch))
+        source = Source(id(self.data), "train", batch_size, (seed, self.order, epoch), self.data.train_size)
         more = {"source": source, "forward": self._forward if model is self.model else None}
         loss = train_epoch(model, self.optimizer, batches, sizes, self.precision, after_step, self._graphs, **more).item()
         processes.follow_statistics(self.model)

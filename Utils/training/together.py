@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from typing import NamedTuple
 
 import torch
@@ -78,7 +78,7 @@ def side_by_side(passes: Sequence[Pass]) -> list[Exception | None]:
                     continue
                 (images, labels), whole = batch
                 try:
-                    with one.graphs.beside(images, labels):
+                    with one.graphs.beside(images, labels), redirect_stdout(one.output[0]), redirect_stderr(one.output[1]):
                         one.step(images, labels, whole)
                 except Exception as error:  # of a user's network anything
                     ends[number] = error

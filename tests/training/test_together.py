@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import random
+from contextlib import redirect_stdout
+
 import pytest
 import torch
 from test_graphs import Net, stand_in  # noqa: F401
@@ -80,6 +84,15 @@ def test_chains_have_the_bits_of_those_alone(optimizer):
     assert all(bool((p.weight[p.mask == 0] == 0).all()) for cell in several for p in cell.prunables)
 
 
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+def test_a_chain_joins_one_that_has_trained_before(optimizer):
+    """torch begins the momentum of all parameters of a group together."""
+    several, alone = ([Cell(s, optimizer=optimizer) for s in (1, 2, 3)] for _ in range(2))
+    for cells in (several, alone):
+        train(cells[:1], False, epochs=1)
+    assert all(map(same, train(several, True), train(alone, False)))
+
+
 def test_chains_without_biases_and_of_one_layer():
     for make in (lambda: chain(bias=False), lambda: nn.Sequential(nn.Flatten(), nn.Linear(50, 3))):
         several, alone = ([Cell(s, make) for s in (1, 2)] for _ in range(2))
@@ -102,9 +115,10 @@ def test_which_passes_go_together():
         "same": chain_kind(Cell(1).epoch(1, ())),
         "rate and method": chain_kind(Cell(2, lr=0.7).epoch(1, ())),
         "width": chain_kind(Cell(1, lambda: chain(width=8)).epoch(1, ())),
+        "batches": chain_kind(TrainingPass((cell := Cell(1)).model, cell.optimizer, (), source=Source(7, "train", 5, (3,), 20))),
         "optimizer": chain_kind(Cell(1, optimizer="sgd").epoch(1, ())),
     }
-    assert kinds["same"] == kinds["rate and method"] and len(set(kinds.values())) == 3 and None not in kinds.values()
+    assert kinds["same"] == kinds["rate and method"] and len(set(kinds.values())) == 4 and None not in kinds.values()
     cell = Cell(1)
     assert chain_kind(Cell(1, Net).epoch(1, ())) is None and chain_kind(Evaluation(cell.model, (), source=Source(0, "test", 5))) is None
     assert chain_kind(TrainingPass(cell.model, cell.optimizer, ())) is None  # of unknown batches
@@ -132,10 +146,13 @@ def test_other_networks_are_no_chains(other):
 
 
 def test_a_hook_or_a_frozen_layer_makes_no_chain():
-    hooked, frozen = chain(), chain()
+    hooked, frozen, followed, more, own = (chain() for _ in range(5))
     hooked[1].register_forward_hook(lambda *_: None)
     frozen[1].weight.requires_grad_(False)
-    assert linear_chain(hooked) is None and linear_chain(frozen) is None
+    followed[1].weight.register_hook(lambda gradient: gradient / 2)
+    more[1].unused = nn.Parameter(torch.ones(2))
+    own[1].forward = lambda x: x
+    assert [linear_chain(model) for model in (hooked, frozen, followed, more, own)] == [None] * 5
     assert linear_chain(nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 3))) is not None
 
 
@@ -156,6 +173,25 @@ def test_an_error_ends_its_own_pass_alone(stand_in):  # noqa: F811
     bad.model.head = nn.Linear(5, 3)
     answers = together([cell.epoch(1, batches(1, (1, 8, 8))) for cell in (bad, good)])
     assert isinstance(answers[0].done, RuntimeError) and answers[1].done is True
+
+
+def test_what_a_step_prints_goes_where_its_cell_prints(stand_in):  # noqa: F811
+    """Such as the NOTE on a network that cannot be captured."""
+
+    def hook(*_):
+        print(1)
+        random.random()
+
+    outputs, passes = [io.StringIO(), io.StringIO()], []
+    for seed, output in enumerate(outputs):
+        cell = Cell(seed, Net, graphs=True)
+        if seed:
+            cell.model.register_forward_hook(hook)
+        with redirect_stdout(output):
+            passes.append(cell.epoch(1, batches(1, (1, 8, 8))))
+    assert all(answer.done is True for answer in together(passes))
+    first, second = (output.getvalue() for output in outputs)
+    assert not first and second.startswith("1\nNOTE: steps run without a CUDA graph") and second.count("1\n") == 6
 
 
 def test_batches_of_one_source_are_made_once():
