@@ -69,7 +69,7 @@ def run(plan: Grid) -> None:
     elif plan.launcher == "local" and size > 1:
         stack = Stack(size, datasets)
         run_at_once = lambda cells: stack.run(_longest_first(cells), _prefer_untrained)  # noqa: E731
-        _run_all(plan, folder, states, earlier, run_at_once, lambda: len(stack))
+        _run_all(plan, folder, states, earlier, run_at_once, lambda: stack.begun)
     elif plan.launcher == "local":
         _run_all(plan, folder, states, earlier, lambda cells: _in_turn(cells, datasets), lambda: 1)
     save_tables(plan, folder, states, earlier)

@@ -19,7 +19,7 @@ from torch import nn
 
 from Models.chain import linear_chain
 from Pruners import load
-from Utils.base.turns import Kept, Turn
+from Utils.base.turns import Kept, Turn, leave
 from Utils.compute.device import device_of
 from Utils.compute.graphs import draws_numbers
 from Utils.data.open_set import Datasets
@@ -94,8 +94,9 @@ class Stack:
     def __init__(self, size: int, datasets: Datasets) -> None:
         self.size, self._datasets, self._stackable = size, datasets, Stackable(datasets)
         self._waiting: deque[tuple[str, Options]] = deque()
+        self._apart: deque[tuple[str, Options]] = deque()  # those that take no turns
         self._turns: dict[str, Turn] = {}
-        self._options: dict[str, Options] = {}
+        self._begun: dict[str, tuple[Options, bool]] = {}  # the options of those that take turns, and whether others were there
         self._answers: dict[str, Answer] = {}
         self._met: dict[str, int] = {}
 
@@ -103,11 +104,15 @@ class Stack:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for turn in self._turns.values():
-            turn.leave()
+        leave(self._turns.values())
 
     def __len__(self) -> int:
         """Count the cells that have not ended."""
+        return self.begun + len(self._apart)
+
+    @property
+    def begun(self) -> int:
+        """The number of cells that take turns, or may begin to."""
         return len(self._waiting) + len(self._turns)
 
     def add(self, name: str, options: Options) -> None:
@@ -118,16 +123,33 @@ class Stack:
         """Let each cell work up to the next meeting, do what they meet for, and return the cells that have ended."""
         ended = self._begin()
         for name, turn in self._turns.items():
-            turn.go_on(*self._answers.pop(name, Answer()))
-        ended += [(name, turn.result) for name, turn in self._turns.items() if turn.over]
-        for name, _ in ended:
-            self._turns.pop(name, None)
-        meeting = {name: turn.asked for name, turn in self._turns.items() if turn.asked}
-        self._met |= {name: self._met.get(name, 0) + 1 for name in meeting}
-        self._answers = dict(zip(meeting, together(list(meeting.values())), strict=True))
-        if self._turns and not meeting and not ended:
+            if not turn.asked or name in self._answers:
+                turn.go_on(*self._answers.get(name, Answer()))
+        over = {name: turn.result for name, turn in self._turns.items() if turn.over}
+        for name in over:
+            del self._turns[name]
+            self._met.pop(name, None)
+        ended += [(name, outcome) for name, outcome in over.items() if not self._again(name, outcome)]
+        self._meet()
+        if self._turns and not self._answers and not ended:
             time.sleep(PAUSE)
         return ended
+
+    def _meet(self) -> None:
+        """Do what the cells have come with: evaluations first, so that all train at the same time, whenever each began."""
+        asked = {name: turn.asked for name, turn in self._turns.items() if turn.asked}
+        first = min((one.rank for one in asked.values()), default=0)
+        now = {name: one for name, one in asked.items() if one.rank == first}
+        self._met |= {name: self._met.get(name, 0) + 1 for name in now}
+        self._answers = dict(zip(now, together(list(now.values())), strict=True))
+
+    def _again(self, name: str, outcome: Outcome) -> bool:
+        """Let a cell that ran out of memory beside others run again, alone; tell whether it will."""
+        options, beside = self._begun.pop(name)
+        if not beside or outcome.status != "failed" or not outcome.reason.startswith("out of memory"):
+            return False
+        self._apart.append((name, options))
+        return True
 
     def run(
         self, cells: Sequence[Cell], choose: Callable[[Sequence[Cell], Sequence[Cell]], Cell]
@@ -136,7 +158,7 @@ class Stack:
         waiting, running = list(cells), {}
         with self:
             while waiting or running:
-                while waiting and len(self) < self.size:
+                while waiting and self.begun < self.size:
                     cell = choose(waiting, list(running.values()))
                     waiting.remove(cell)
                     running[cell.name] = cell
@@ -144,18 +166,24 @@ class Stack:
                 yield from ((running.pop(name), outcome) for name, outcome in self.go_on())
 
     def _begin(self) -> list[tuple[str, Outcome]]:
-        """Begin with the cells that there is room for; run a cell that takes no turns to its end."""
+        """Begin with the cells that there is room for; where there are none, run one that takes no turns to its end.
+
+        It would wait for ever for a dense network that one of the others is training.
+        """
         while self._waiting and len(self._turns) < self.size:
             name, options = self._waiting[0]
             if not self._stackable(options):
-                self._waiting.popleft()
-                return [(name, run_cell(replace(options, stack=1), self._datasets))]
+                self._apart.append(self._waiting.popleft())
+                continue
             if not self._fits(options):
                 break
             self._waiting.popleft()
-            options = replace(options, stack=self.size)
-            self._turns[name] = Turn(partial(run_cell, options, self._datasets), KEPT)
-        return []
+            self._turns[name] = Turn(partial(run_cell, replace(options, stack=self.size), self._datasets), KEPT)
+            self._begun |= {other: (self._begun.get(other, (options,))[0], len(self._turns) > 1) for other in self._turns}
+        if self._turns or not self._apart:
+            return []
+        name, options = self._apart.popleft()
+        return [(name, run_cell(replace(options, stack=1), self._datasets))]
 
     def _fits(self, options: Options) -> bool:
         """Tell whether the card has memory for one more cell: twice what one of those that run has on average.

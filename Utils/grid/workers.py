@@ -71,15 +71,14 @@ class Workers:
     def _give(self, waiting: list[Cell], choose: Callable[[Sequence[Cell], Sequence[Cell]], Cell]) -> None:
         """Give cells to the workers that have fewest, until each has its number or none is left."""
         while waiting:
-            slot = min(range(len(self._workers)), key=lambda slot: len(self._workers[slot].cells))
-            worker = self._workers[slot]
-            if len(worker.cells) >= self.size:
+            cell = choose(waiting, [cell for w in self._workers for cell in w.cells.values()])
+            slots = [slot for slot, worker in enumerate(self._workers) if worker.has_room(cell, self.size)]
+            if not slots:
                 return
+            slot = min(slots, key=lambda slot: len(self._workers[slot].cells))
+            worker = self._workers[slot]
             if not worker.cells and not worker.process.is_alive():
                 worker = self._workers[slot] = _Worker(slot, self)
-            cell = choose(waiting, [cell for w in self._workers for cell in w.cells.values()])
-            if worker.cells and 1 in (cell.options.stack, *(c.options.stack for c in worker.cells.values())):
-                return  # a cell that runs alone has its worker for itself
             waiting.remove(cell)
             worker.give(cell)
 
@@ -127,6 +126,11 @@ class _Worker:
         self.cells[cell.name] = cell
         with contextlib.suppress(OSError):  # a worker that died meanwhile is noticed when its answer is awaited
             self.connection.send((cell.name, cell.options))
+
+    def has_room(self, cell: Cell, size: int) -> bool:
+        """Tell whether the worker may get `cell`: it has fewer than `size`, and one that runs alone has it for itself."""
+        alone = 1 in (cell.options.stack, *(other.options.stack for other in self.cells.values()))
+        return not self.cells or (len(self.cells) < size and not alone)
 
     def news(self) -> tuple[Cell, Outcome] | None:
         """Return the next cell that has ended; None if the process died."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import pandas as pd
 import torch
 
+from Utils.base import turns
 from Utils.base.text import one_line
 from Utils.compute.clock import Clock
 from Utils.compute.processes import is_first
@@ -90,7 +91,7 @@ def save_and_print(folder: RunFolder, clock: Clock, trained: Trained, training: 
     summary |= {"dense_kept_epoch": int(kept_row(results.pre, patience)["epoch"])} if patience else {}
     summary |= trained.summary() | dict(results.more) | _inference_summary(trained.network, folder)
     summary |= _precision_summary(trained.network)
-    if (folder.options.stack or 1) > 1:
+    if turns.among_others():
         summary["stack"] = folder.options.stack
     print_training(results.pre, results.post, patience)
     if results.levels is not None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 
+from Utils.base import turns
 from Utils.base.errors import Terminated
 from Utils.compute.graphs import draws_numbers
+from Utils.grid.cell import Outcome
 from Utils.grid.stack import Stack
 from Utils.options.command_line import parse
 from Utils.training import together as together_module
@@ -63,7 +67,7 @@ def test_a_stack_is_its_cells_alone_and_goes_on_after_an_interruption(command, a
     monkeypatch.setattr(Training, "_train", interrupted)
     threads = threading.active_count()
     assert command(*WORDS, "--stack", "4").status == 143
-    assert threading.active_count() == threads and not any(main for main, _ in calls) and max(sizes) == 3
+    assert threading.active_count() == threads and not any(main for main, _ in calls) and max(sizes) == 4
     assert list(GRID.glob("*/checkpoint.bin")) and not list(GRID.rglob(".lock"))
     assert command(*WORDS, "--stack", "4").status == 0
     assert numbers(GRID) == alone
@@ -73,6 +77,11 @@ def test_a_stack_is_its_cells_alone_and_goes_on_after_an_interruption(command, a
     log = (GRID / "pruner=snip,compression=1" / "log.txt").read_text()
     assert "Going on after epoch" in log and log.count("Train results") == 1 and "mag" not in log
     assert "5 cells, 5 done" in command(*WORDS, "--stack", "1").out  # nothing is run again, whatever the stack
+
+
+def test_a_run_without_others_names_no_stack(command):
+    assert command(*DATA, "--model", "fc", "--post-epochs", "1", "--prune-epochs", "1", "--stack", "4").status == 0
+    assert "stack" not in json.loads((GRID / "summary.json").read_text())
 
 
 def test_processes_with_stacks(command, alone, quick_workers):
@@ -122,6 +131,59 @@ def test_a_stack_without_room_waits(monkeypatch):
     assert stack._fits(cell.options)
     free = 600
     assert not stack._fits(cell.options)
+
+
+@pytest.fixture
+def small_stack(monkeypatch):
+    """A function that runs cells a, b, ... in a stack of three: a name in capital letters takes no turns; returns what happened."""
+
+    def run(names, work):
+        said = []
+        cells = [SimpleNamespace(name=n, options=replace(parse(DATA[:2]), model=n)) for n in names]
+
+        def run_cell(options, _):
+            said.append(options.model)
+            outcome = work(options, said)
+            said.append(f"{options.model} over")
+            return outcome or Outcome("done")
+
+        monkeypatch.setattr("Utils.grid.stack.run_cell", run_cell)
+        monkeypatch.setattr("Utils.grid.stack.PAUSE", 0)
+        stack = Stack(3, None)
+        stack._stackable = lambda options: options.model.islower()
+        outcomes = {cell.name: outcome.status for cell, outcome in stack.run(cells, lambda waiting, _: waiting[0])}
+        return said, outcomes
+
+    return run
+
+
+def test_a_cell_without_turns_runs_when_no_other_has_begun(small_stack):
+    """It would wait for the dense network that another one trains, which would wait for its turn."""
+    said, outcomes = small_stack("aBcDe", lambda options, _: options.model.islower() and turns.pause() and None)
+    assert set(outcomes.values()) == {"done"} and len(outcomes) == 5
+    assert "e over" in said[:-4] and said[-4:] == ["B", "B over", "D", "D over"]
+
+
+def test_who_runs_out_of_memory_beside_others_runs_again_alone(small_stack):
+    def work(options, said):
+        turns.pause()
+        return Outcome("failed", "out of memory with --train-batch-size 64") if options.model != "a" and turns.among_others() else None
+
+    said, outcomes = small_stack("abc", work)
+    assert outcomes == {"a": "done", "b": "done", "c": "done"}
+    assert said[-4:] == ["b", "b over", "c", "c over"]
+    said, outcomes = small_stack("b", work)  # it was alone
+    assert outcomes == {"b": "failed"}
+
+
+def test_cells_that_begin_later_train_with_the_others(command, monkeypatch):
+    """A dense training before makes other numbers of evaluations, and held-out images further ones."""
+    sizes, real = [], together_module.train_chains
+    monkeypatch.setattr(together_module, "train_chains", lambda passes: sizes.append(len(passes)) or real(passes))
+    words = [*DATA, "--model", "fc", "--pruner-list", "rand", "snip", "--prune-epochs", "1", "--seed-list", "1", "2"]
+    words += ["--val-fraction", "0.2", "--for", "rand:pre-epochs=1", "--for", "snip:post-epochs=5", "--post-epochs", "4"]
+    assert command(*words, "--stack", "6").status == 0
+    assert sizes == [6, 6, 6, 6, 4]  # two dense networks stop after four epochs
 
 
 def test_an_abbreviation_keeps_its_meaning():
