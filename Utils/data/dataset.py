@@ -71,6 +71,11 @@ class Dataset:
         self._make_splits(contents)
         self._read = None  # frees a folder's images, which are held twice otherwise
 
+    @property
+    def decoded(self) -> bool:
+        """Whether processes decode the images anew in each pass; the set must be loaded."""
+        return isinstance(self._train, LoaderSplit)
+
     def on(self, device: torch.device) -> Dataset:
         """Return the same set with its images on `device`; this one is read once, and the other copies from it."""
         return self if str(device) == str(self._device) else self._share(device, self.val_indices)

@@ -30,6 +30,7 @@ class Source(NamedTuple):
         batch_size: the size of the batches.
         order: the seed, the phase and the epoch that order and augment them; empty for images in order.
         images: the number of images.
+        decoded: whether processes decode the images anew in each pass.
     """
 
     data: int
@@ -37,6 +38,7 @@ class Source(NamedTuple):
     batch_size: int
     order: tuple[object, ...] = ()
     images: int = 0
+    decoded: bool = False
 
 
 class Pass(ABC):

@@ -159,7 +159,7 @@ class Training:
         return self._test("held out", self.data.val_batches(self.options.test_batch_size, share))[:2]
 
     def _test(self, part: str, batches: Batches) -> tuple[float, float, float]:
-        source = Source(id(self.data), part, self.options.test_batch_size)
+        source = Source(id(self.data), part, self.options.test_batch_size, decoded=self.data.decoded)
         return evaluate(self.model, batches, self.precision, self._graphs, source, self._forward)
 
     def _accuracies(self) -> list[float]:
@@ -172,7 +172,7 @@ class Training:
         batches = self.data.train_batches(batch_size, seed, self.order, epoch, share)
         sizes = batch_sizes(self.data.train_size, batch_size) if count > 1 else None
         after_step = self._after_step(epoch)
-        source = Source(id(self.data), "train", batch_size, (seed, self.order, epoch), self.data.train_size)
+        source = Source(id(self.data), "train", batch_size, (seed, self.order, epoch), self.data.train_size, self.data.decoded)
         more = {"source": source, "forward": self._forward if model is self.model else None}
         loss = train_epoch(model, self.optimizer, batches, sizes, self.precision, after_step, self._graphs, **more).item()
         processes.follow_statistics(self.model)

@@ -25,14 +25,19 @@ class Answer(NamedTuple):
 
 
 def together(passes: Sequence[Pass]) -> list[Answer]:
-    """Do passes that came at the same time, as far as they fit together, and answer each; others are left to their owners."""
+    """Do passes that came at the same time, as far as they fit together, and answer each; others are left to their owners.
+
+    Where images are decoded, passes fit together only if they read the same ones: each further reading would need processes of
+    its own, and decoding takes longer than the steps.
+    """
     answers = [Answer() for _ in passes]
     groups: dict[Hashable, list[int]] = defaultdict(list)
     for number, one in enumerate(passes):
+        reading = one.source if one.source and one.source.decoded else None
         if one.graphs.active:
-            groups[side_by_side, one.graphs.device, str(one.precision)].append(number)
+            groups[side_by_side, one.graphs.device, str(one.precision), reading].append(number)
         elif kind := chain_kind(one):
-            groups[train_chains, kind].append(number)
+            groups[train_chains, kind, reading].append(number)
     for (work, *_), numbers in groups.items():
         if len(numbers) > 1:
             for number, answer in zip(numbers, _timed(work, [passes[n] for n in numbers]), strict=True):

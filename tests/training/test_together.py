@@ -194,6 +194,15 @@ def test_what_a_step_prints_goes_where_its_cell_prints(stand_in):  # noqa: F811
     assert not first and second.startswith("1\nNOTE: steps run without a CUDA graph") and second.count("1\n") == 6
 
 
+def test_who_decodes_other_images_trains_apart():
+    passes = []
+    for seed, order in ((1, (1,)), (2, (2,)), (3, (1,))):
+        cell = Cell(seed)
+        source = Source(0, "train", 5, order, 28, decoded=True)
+        passes.append(TrainingPass(cell.model, cell.optimizer, batches(order[0]), source=source))
+    assert [answer.done for answer in together(passes)] == [True, False, True]
+
+
 def test_batches_of_one_source_are_made_once():
     made = []
 
