@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from Pruners._shared.base import Pruner
+from Utils.base.progress_bar import enter_part, plan_parts
 from Utils.compact.trained import TrainedNetwork
 from Utils.compute.clock import Clock
 from Utils.data.open_set import Datasets
@@ -27,6 +28,7 @@ from Utils.runs.levels import Level, counts_of_level, levels_of, levels_table, r
 from Utils.runs.lifecycle import run_once
 from Utils.runs.outputs import Results, save_and_print, save_start
 from Utils.runs.stages import Stages
+from Utils.runs.workload import parts_of
 from Utils.training.masked_network import MaskedNetwork, Pruned
 from Utils.training.phase import Training
 from Utils.training.set_up import set_up
@@ -57,6 +59,7 @@ def run(options: Options, datasets: Datasets | None = None) -> None:
 def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:
     """Open, train densely, prune, rewind and train level by level, measure, save."""
     network, clock = set_up(options, pruner, datasets, folder.precision_on)
+    plan_parts(parts_of(options, network.data, pruner))
     *earlier, last = levels_of(options, network.density_at_start)
     initial = folder.snapshot(network.model)
     print(f"Pre-Train for {options.pre_epochs} epochs.")
@@ -116,6 +119,7 @@ class _Levels:
     def _prune(self, level: Level) -> tuple[dict[str, float], pd.DataFrame | None]:
         network, options = self.network, self.network.options
         print(f"Level {level.number} of {options.level}: pruning with {options.pruner} to density {level.density:.6g}.")
+        enter_part(f"prune-{level.number}")
         with self.clock("prune"):
             pruned = network.prune(self.pruner, level.density, level.from_density, ablate=False)
         table = network.compression_table(pruned)

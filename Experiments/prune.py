@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from Pruners._shared.base import Pruner
+from Utils.base.progress_bar import plan_parts
 from Utils.data.open_set import Datasets
 from Utils.options.types import Options
 from Utils.runs.folder import RunFolder
 from Utils.runs.lifecycle import run_once
 from Utils.runs.printing import print_pruning, print_warnings
 from Utils.runs.summary import pruning_summary, untrained_summary
+from Utils.runs.workload import parts_of
 from Utils.training.set_up import print_target, set_up
 
 EXPERIMENT = {
@@ -35,6 +37,7 @@ def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets
     network, clock = set_up(options, pruner, datasets, folder.precision_on, read=pruner.needs_data)
     initial = folder.snapshot(network.model)
     print_target(options)
+    plan_parts(parts_of(options, network.data, pruner))
     with clock("prune"):
         pruned = network.prune(pruner)
     table = network.compression_table(pruned)

@@ -7,6 +7,7 @@ from functools import partial
 import pandas as pd
 
 from Pruners._shared.base import Pruner
+from Utils.base.progress_bar import enter_part, plan_parts
 from Utils.compact.trained import TrainedNetwork
 from Utils.compute.clock import Clock
 from Utils.data.open_set import Datasets
@@ -16,6 +17,7 @@ from Utils.runs.folder import RunFolder
 from Utils.runs.lifecycle import run_once
 from Utils.runs.outputs import Results, save_and_print, save_start
 from Utils.runs.stages import Stages
+from Utils.runs.workload import parts_of
 from Utils.training.masked_network import MaskedNetwork, Pruned
 from Utils.training.moving_masks import mask_updates
 from Utils.training.phase import Training
@@ -48,6 +50,7 @@ def run(options: Options, datasets: Datasets | None = None) -> None:
 def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets) -> None:
     """Open, train densely, prune, train, measure, save."""
     network, clock = set_up(options, pruner, datasets, folder.precision_on)
+    plan_parts(parts_of(options, network.data, pruner))
     stages = Stages(folder, options.checkpoint_every, clock, network)
     pre, table = stages.once("prune", lambda: _train_densely_and_prune(pruner, folder, network, clock))
 
@@ -79,6 +82,7 @@ def _train_densely_and_prune(
     dense = folder.snapshot(network.model) if options.pre_epochs else None
 
     print_target(options)
+    enter_part("prune")
     with clock("prune"):
         pruned = network.prune(pruner)
     table = network.compression_table(pruned)

@@ -20,6 +20,7 @@ from Pruners._shared.schedules import Schedule, scheduled_density
 from Pruners._shared.scopes import Scope, choose_scope, layers_of
 from Pruners._shared.zero_scores import ZeroScores, likely_cause
 from Utils.base.errors import RunFailed
+from Utils.base.progress_bar import ROUND, run_progress
 from Utils.base.seeds import generator
 
 
@@ -60,14 +61,15 @@ def prune_loop(
     groups = [_Group.of(members, layers, densities) for members in scope.groups(len(prunables))]
     scope.check(layers, sum(group.budget for group in groups), pruner.one_each and not invert)
     scores: list[torch.Tensor] = []
-    bar = tqdm(range(rounds), desc="prune", unit="round", leave=False, disable=None)
-    for k in bar:
-        scores = _score(problem, pruner, k, decisive=k == 0 and any(group.last_cut is not None for group in groups))
-        ranks = [-s for s in scores] if invert else scores
-        for group in groups:
-            group.cut(k, scope, prunables, scores, ranks, zeros)
-        if verbose:
-            bar.write(f"prune round {k + 1}/{rounds}: {_share(prunables, groups)}")
+    with run_progress() as progress, progress.section("pruning", {ROUND: rounds}):
+        for k in range(rounds):
+            with progress.work(ROUND, 1, f"prune round {k + 1}/{rounds}"):
+                scores = _score(problem, pruner, k, decisive=k == 0 and any(group.last_cut is not None for group in groups))
+                ranks = [-s for s in scores] if invert else scores
+                for group in groups:
+                    group.cut(k, scope, prunables, scores, ranks, zeros)
+            if verbose:
+                tqdm.write(f"prune round {k + 1}/{rounds}: {_share(prunables, groups)}")
     if (kept := _ones(prunables, groups)) != (budgets := [group.budget for group in groups]):
         raise AssertionError(f"kept {kept}, the budgets are {budgets}")
     if zeros:

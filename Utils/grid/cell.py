@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
 def run_cell(options: Options, datasets: Datasets | None = None, *, quiet: bool = True) -> Outcome:
     """Run one cell, from its last checkpoint if it has one; its output goes to `log.txt` in its folder.
 
-    `quiet` sends its progress bars there too. Only an interrupt is raised.
+    `quiet` sends its progress bar there too, as lines; so it goes where no terminal shows it. Only an interrupt is raised.
     """
     folder = path_of(options)
     if is_locked(folder / ".lock"):
@@ -45,7 +45,7 @@ def run_cell(options: Options, datasets: Datasets | None = None, *, quiet: bool 
     try:
         with open(folder / LOG, "a", buffering=1, encoding="utf-8") as log, contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.redirect_stdout(log))
-            if quiet:
+            if quiet or not sys.stderr.isatty():
                 stack.enter_context(contextlib.redirect_stderr(log))
             return _run(options, datasets)
     except OSError as error:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from Utils.base.progress_bar import enter_part
 from Utils.compute.clock import Clock
 from Utils.compute.precision import Precision
 from Utils.compute.processes import share
@@ -84,6 +85,7 @@ def _train(training: Training, network: MaskedNetwork, entry: CacheEntry) -> Den
     options = network.options
     stages = Stages(entry, options.checkpoint_every, network=network)
     rewind_epoch, rewind = options.rewind_epoch, None
+    enter_part("dense")
 
     def at_rewind_epoch() -> dict[str, Any]:
         training.run(rewind_epoch, whole=False)

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from Pruners._shared.base import Pruner
 from Pruners._shared.loop import Unscorable
 from Utils.base.errors import Refused, RunFailed
+from Utils.base.progress_bar import shown_progress
 from Utils.compute.device import device_of
+from Utils.compute.processes import is_first
 from Utils.compute.torchrun import common_reason
 from Utils.data.open_set import Datasets
 from Utils.options.failures import failure
@@ -55,7 +57,8 @@ def attempt(work: Callable[[], None], folder: RunFolder) -> None:
     """
     options = folder.options
     try:
-        work()
+        with shown_progress(is_first()):
+            work()
     except Refused:
         raise
     except (Exception, SystemExit) as error:  # a user's own network may raise anything

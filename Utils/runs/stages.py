@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from Models.masking import keep_recorded
+from Utils.base.progress_bar import enter_part
 from Utils.compute.clock import Clock
 from Utils.runs.earlier_checkpoints import in_stages
 from Utils.training.masked_network import MaskedNetwork
@@ -159,6 +160,7 @@ class Stages:
             state: makes a half state; default: `training.state`.
             followed: whether other stages follow; then a checkpoint is written at the end too, unless `every` is 0.
         """
+        enter_part(name)
         if (half := self.half(name)) is None:
             if begins:
                 print(begins)

@@ -55,6 +55,7 @@ def train_chains(passes: Sequence[TrainingPass]) -> list[None]:
             for one, loss in zip(passes, losses, strict=True):
                 one.total.add_(loss.double() * size)
                 one.images += size
+                one.counted()
     _share_out(optimizer, [one.optimizer for one in passes])
     return [None] * len(passes)
 

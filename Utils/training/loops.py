@@ -63,6 +63,7 @@ class TrainingPass(Pass):
         if self.after_step:
             self.after_step(self.steps)
         self.images += whole or len(labels)
+        self.counted()
 
     def _take(self, images: torch.Tensor, labels: torch.Tensor, whole: int = 0) -> None:
         with self.precision.autocast():
@@ -99,6 +100,7 @@ class EvaluationPass(Pass):
         """Add a batch."""
         self.graphs.run("test", self._add, images.contiguous(memory_format=self._layout), labels)
         self.images += len(labels)
+        self.counted()
 
     def _add(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         with self.precision.autocast():

@@ -14,6 +14,7 @@ from torch import nn
 
 from Models.shapes import image_format
 from Utils.base import turns
+from Utils.base.progress_bar import counter
 from Utils.compute.graphs import Graphs
 from Utils.compute.precision import Precision
 
@@ -55,6 +56,7 @@ class Pass(ABC):
         steps: the number of steps done.
         threads: the number of CPU threads that compute a step.
         output: the streams for what a step prints: those of the thread that made the pass.
+        counted: is called after each step, for the progress of the run.
     """
 
     rank = 0
@@ -77,6 +79,7 @@ class Pass(ABC):
         self.precision, self.graphs = precision or Precision(device), graphs or Graphs(device, wanted=False)
         self.steps, self.threads = 0, torch.get_num_threads()
         self.output = sys.stdout, sys.stderr
+        self.counted = counter()
         self._layout = image_format(model)
 
     def go(self) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
@@ -14,12 +15,14 @@ from tqdm import tqdm
 from Models.masking import apply_masks, hold_masks, load_state
 from Pruners._shared.updates import MaskUpdates
 from Utils.base.errors import RunFailed
+from Utils.base.progress_bar import TESTED, TRAINED, RunProgress, run_progress
 from Utils.base.seeds import derive
 from Utils.compute import processes
 from Utils.compute.clock import Clock
 from Utils.compute.compilation import Compiled
 from Utils.compute.graphs import Graphs
 from Utils.data.sharding import batch_sizes
+from Utils.training.batches_of_epoch import batches_of_epoch
 from Utils.training.early_stopping import VALIDATION, best_index, is_over, keeps_untrained
 from Utils.training.layout import in_layout
 from Utils.training.loops import evaluate, train_epoch
@@ -115,41 +118,51 @@ class Training:
         Raises:
             Diverged: the training loss of an epoch is not finite.
         """
-        bar = tqdm(total=epochs, initial=max(self.epoch, 0), desc=self.phase, unit="epoch", leave=False, disable=None)
         # The layout comes first: graphs and several processes hold on to the memory of the parameters.
-        with in_layout(self.model, self.optimizer, self.precision.layout), self.compiled.phase(), bar:
+        with in_layout(self.model, self.optimizer, self.precision.layout), self.compiled.phase(), self._shown(epochs) as shown:
             model = processes.parallel(self.model)
             alone = model is self.model and self.precision.scaler is None and bool(self.optimizer.defaults.get("fused"))
             self._graphs = Graphs(self.device, self.model, wanted=alone and not self.options.no_graph)
             self.compiled.after_failure = self._graphs.forget
             while self.epoch < epochs and not (whole and self.over):
-                self._next(model, self.epoch + 1, epochs)
-                _show(bar, self.phase, self.rows[-1], epochs, self.options.verbose)
+                self._next(model, self.epoch + 1, epochs, shown)
+                _show(shown, self.phase, self.rows[-1], epochs, self.options.verbose)
                 if after_epoch and self.epoch < epochs:
                     after_epoch(self)
         if whole and self._best is not None:
             load_state(self.model, self._best)
         return self.table()
 
-    def _next(self, model: nn.Module, epoch: int, epochs: int) -> None:
+    @contextmanager
+    def _shown(self, epochs: int) -> Iterator[RunProgress]:
+        """Give the progress of the run, with what is done of this phase."""
+        trained, tested = batches_of_epoch(self.data, self.options)
+        before = {TRAINED: max(len(self.rows) - 1, 0) * trained, TESTED: len(self.rows) * tested}
+        units = {TRAINED: (epochs - self.first) * trained, TESTED: (epochs - self.first + 1) * tested}
+        with run_progress() as progress, progress.section("training", units, before):
+            yield progress
+
+    def _next(self, model: nn.Module, epoch: int, epochs: int, shown: RunProgress) -> None:
         train_loss = lr = None
+        trained, tested = batches_of_epoch(self.data, self.options)
+        text = f"{self.phase} epoch {epoch}/{epochs}"
         seconds = 0.0
         share = processes.share()
         if self.rows:
             lr = self.scheduler.get_last_lr()[0]
-            with self.clock(self.phase) as lap:
+            with self.clock(self.phase) as lap, shown.work(TRAINED, trained, text):
                 train_loss = self._train(model, epoch, share)
             self.scheduler.step()
             seconds = lap.seconds
-        with self.clock("eval"):
-            tested = self._test("test", self.data.test_batches(self.options.test_batch_size, share))
+        with self.clock("eval"), shown.work(TESTED, tested, text):
+            test = self._test("test", self.data.test_batches(self.options.test_batch_size, share))
             validated = self._validate(share)
-        self.rows.append((epoch, train_loss, *tested, lr, seconds, *validated))
+        self.rows.append((epoch, train_loss, *test, lr, seconds, *validated))
         if self.patience and best_index(self._accuracies()) == len(self.rows) - 1:
             self._best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         if self.watch:
             self.watch(self, epochs)
-        if train_loss is not None and not (math.isfinite(train_loss) and math.isfinite(tested[0])):
+        if train_loss is not None and not (math.isfinite(train_loss) and math.isfinite(test[0])):
             raise Diverged(self.phase, epoch, self.table())
 
     def _validate(self, share: tuple[int, int]) -> tuple[float, ...]:
@@ -226,10 +239,9 @@ class Training:
         apply_masks(self.prunables)
 
 
-def _show(bar: tqdm, phase: str, row: tuple[Any, ...], epochs: int, verbose: bool) -> None:
+def _show(shown: RunProgress, phase: str, row: tuple[Any, ...], epochs: int, verbose: bool) -> None:
     epoch, train_loss, test_loss, top1 = row[:4]
-    bar.n = epoch
-    bar.set_postfix_str(f"top-1 {top1:.2f} %")
+    shown.note(f"top-1 {top1:.2f} %")
     if verbose:
         trained = "" if train_loss is None else f"train loss {train_loss:.4f}, "
-        bar.write(f"{phase} epoch {epoch}/{epochs}: {trained}test loss {test_loss:.4f}, top-1 {top1:.2f} %, {row[6]:.1f} s")
+        tqdm.write(f"{phase} epoch {epoch}/{epochs}: {trained}test loss {test_loss:.4f}, top-1 {top1:.2f} %, {row[6]:.1f} s")
