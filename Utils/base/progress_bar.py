@@ -85,6 +85,8 @@ class RunProgress:
             if not planned:
                 self.plan(())
                 self.close()
+            elif self._bar is not None:
+                self._bar.clear()  # the run may print
 
     @contextmanager
     def work(self, kind: str, units: int, text: str) -> Iterator[None]:
@@ -157,10 +159,12 @@ class RunProgress:
             print(self.line(), file=self._stream, flush=True)
             return
         done, total, left = self.status()
+        name = f"{self._label}{self._text}"
         if self._bar is None:
-            self._bar = tqdm(total=total, file=self._stream, leave=False, bar_format=FORMAT, dynamic_ncols=True)
+            more = {"leave": False, "bar_format": FORMAT, "dynamic_ncols": True}
+            self._bar = tqdm(total=total, desc=name, initial=done, file=self._stream, **more)
         self._bar.n, self._bar.total = done, total
-        self._bar.set_description_str(f"{self._label}{self._text}", refresh=False)
+        self._bar.set_description_str(name, refresh=False)
         words = [*([] if left is None else [f"{interval(left)} left"]), *([self._note] if self._note else [])]
         self._bar.set_postfix_str(", ".join(words), refresh=False)
         self._bar.refresh()

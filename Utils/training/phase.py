@@ -145,7 +145,7 @@ class Training:
     def _next(self, model: nn.Module, epoch: int, epochs: int, shown: RunProgress) -> None:
         train_loss = lr = None
         trained, tested = batches_of_epoch(self.data, self.options)
-        text = f"{self.phase} epoch {epoch}/{epochs}"
+        text = f"{self.phase} epoch {epoch}/{epochs}" if epochs else "evaluation"
         seconds = 0.0
         share = processes.share()
         if self.rows:
