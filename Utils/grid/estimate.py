@@ -1,229 +1,217 @@
-"""An estimate of the time that the unfinished cells of a grid will take, measured on random images without writing.
+"""An estimate of the time that runs will take, measured on random images without writing.
 
-For each network, shape and precision, a few training steps and one evaluation batch are timed; for each method, one scoring pass.
-These times are multiplied by steps, epochs and rounds. Dense training counts once for all cells that share it.
+A few steps of each network are timed, and for each method a few rounds of scoring. These times are multiplied by the batches and
+rounds that are left (`Utils/runs/workload.py`). Dense training counts once for all cells that share it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
-from tqdm import tqdm
 
-from Models.masking import hold_masks
 from Pruners._shared.base import Pruner
-from Pruners._shared.problem import Problem
+from Utils.base.errors import Refused
+from Utils.base.progress_bar import ROUND, TRAINED
 from Utils.base.text import one_line
-from Utils.compute.device import choose_device, device_of
+from Utils.compute.device import choose_device
 from Utils.compute.precision import Precision
 from Utils.data.dataset import Dataset
 from Utils.data.open_set import Datasets
-from Utils.grid.grid_folder import State
-from Utils.grid.workers import cores
+from Utils.grid.stack import Stackable, size_of_stack
+from Utils.grid.step_times import TRAINING, Costs, masked_network, round_cost, step_costs
+from Utils.grid.stopwatch import OutOfTime, Stopwatch, at_most
 from Utils.measure.inference_time import ENOUGH, PASSES, REPEATS, WARM_UP
 from Utils.options.table import of_step_time
-from Utils.options.types import Cell, Grid, Options
+from Utils.options.types import Cell, Options
 from Utils.runs.dense_cache import dense_path
 from Utils.runs.made_on import precision_begun
 from Utils.runs.places import path_of
 from Utils.runs.progress import progress_of
-from Utils.training.layout import in_layout
-from Utils.training.loops import test_sums, train_epoch
-from Utils.training.masked_network import MaskedNetwork
-from Utils.training.optimizers import make_optimizer
-from Utils.training.set_up import load_pruner, prepare
+from Utils.runs.stages import LONG, SLOW
+from Utils.runs.workload import parts_of
+from Utils.training.batches_of_epoch import batches_of_epoch
+from Utils.training.set_up import load_pruner
 
-STEPS, LONG = 3, 1.0  # the number of timed calls, and the seconds after which no further call begins
-SCORED = 64  # images of the timed scoring pass
-ESTIMATE_NOTE = (
-    "measured here and now on random images: steps times epochs, rounds of scoring, evaluation and inference times; dense "
-    "training once for all cells that share it; reading and augmenting images and starting processes come on top"
-)
-
-
-@dataclass(frozen=True)
-class Costs:
-    """Seconds of one training step, of testing one batch, and of all rounds of scoring."""
-
-    step: float
-    test: float
-    prune: float = 0.0
+ESTIMATED = ("singleshot", "multishot", "prune")
+READING = 3.0  # seconds for reading a dataset
+DENSE, SCORING, EPOCHS, EVALUATIONS, INFERENCE, WRITING = (
+    "dense training", "scoring", "epochs", "evaluations", "measurement of inference", "building and writing",
+)  # fmt: skip
 
 
 @dataclass
 class Estimate:
-    """An estimate of seconds of computing.
+    """An estimate of seconds of computing; divided by `share` they are the seconds that pass.
 
     Attributes:
-        total: the sum over all cells.
+        parts: the sums over all cells by part of a run, without start-up and reading.
         longest: the longest cell with its dense training.
+        reading: the seconds of reading the datasets.
+        share: the share of the measured time in which this process had a core.
         measured: a line for each measured network.
         unknown: the cells that could not be measured, with the reason.
+        notes: what is not counted.
     """
 
-    total: float = 0.0
+    parts: Counter[str] = field(default_factory=Counter)
     longest: float = 0.0
+    reading: float = 0.0
+    share: float = 1.0
     measured: list[str] = field(default_factory=list)
     unknown: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> float:
+        """The seconds of computing of all cells."""
+        return sum(self.parts.values())
 
 
-def print_estimate(plan: Grid, states: Mapping[str, State], datasets: Datasets) -> None:
-    """Print roughly how long `plan` still takes, and what the number includes; `states` are those of its cells."""
-    if plan.launcher != "local":
-        print("Time left: not estimated, for the cells run on other machines; --launcher local measures on this one")
-        return
-    left = [cell for cell in plan.cells if states[cell.name].status != "done"]
-    found = estimate(left, datasets, plan.jobs)
-    for line in found.measured:
-        print(f"  {line}")
-    for name, reason in found.unknown.items():
-        print(f"  {name}: could not be measured ({reason})")
-    if found.measured:
-        at_once = _at_once(plan)
-        seconds = max(found.total / at_once, found.longest)
-        computing = tqdm.format_interval(found.total)
-        print(f"Time left: about {tqdm.format_interval(seconds)} ({computing} of computing, {at_once} at a time)")
-        print(f"  {ESTIMATE_NOTE}")
-
-
-def _at_once(plan: Grid) -> int:
-    """Return the number of cells that have their own device: `--jobs`, on CUDA at most the number of devices."""
-    return min(plan.jobs, torch.cuda.device_count()) if device_of(plan).type == "cuda" else plan.jobs
-
-
-def estimate(cells: list[Cell], datasets: Datasets, jobs: int = 1) -> Estimate:
+def estimate(cells: Sequence[Cell], datasets: Datasets, jobs: int = 1) -> Estimate:
     """Estimate the cost of the `cells` if `jobs` processes share the CPU cores. Finished epochs do not count."""
-    found, costs, scores = Estimate(), {}, {}
-    reasons: dict[tuple[object, ...], str] = {}  # by network if it cannot be trained, by method if it cannot be scored
+    found, measures = Estimate(), _Measures(cells, datasets, jobs)
     dense: set[str] = set()
+    _read(cells, datasets, measures.stopwatch, found)
     for cell in cells:
         options = cell.options
-        pruner, device = load_pruner(options), choose_device(options)
-        precision = Precision.of(options, device, None if options.overwrite else precision_begun(path_of(options)))
-        data = datasets.open(options, torch.device("cpu"))
-        network = (str(precision), *(str(getattr(options, name)) for name in of_step_time()))
-        method = (*network, options.pruner, options.prune_epochs, options.prune_dataset_ratio, options.prune_train_mode)
-        if method not in scores and not reasons.keys() & {network, method}:
-            try:
-                with _masked_network(options, precision, data, jobs) as masked:
-                    if network not in costs:
-                        costs[network] = _train_and_test(masked)
-                        found.measured.append(_line(options, precision, costs[network]))
-                    scores[method] = _score(masked, pruner) * (options.prune_epochs or pruner.rounds)
-            except Exception as error:  # a faulty network or method must not end a dry run
-                reasons[method if network in costs else network] = f"{type(error).__name__}: {one_line(str(error))}"
-        if reason := reasons.get(network) or reasons.get(method):
-            found.unknown[cell.name] = reason
+        pruner, data = load_pruner(options), datasets.open(options, torch.device("cpu"))
+        try:
+            precision, costs = measures.costs(options, pruner, data, found.measured)
+        except Exception as error:  # a faulty network or method must not end a dry run
+            found.unknown[cell.name] = f"{type(error).__name__}: {one_line(str(error))}"
+            if isinstance(error, OutOfTime):
+                found.unknown[cell.name] = str(error)
             continue
-        seconds = _cell_seconds(options, data, Costs(*costs[network], scores[method]))
-        shared = _dense_seconds(options, data, Costs(*costs[network]), precision, dense)
-        found.total += seconds + shared
-        found.longest = max(found.longest, seconds + shared)
+        path = dense_path(options, precision)
+        seconds = _cell_seconds(options, data, pruner, costs, done=path is not None and (path.exists() or str(path) in dense))
+        dense.add(str(path))
+        found.parts.update(seconds)
+        found.longest = max(found.longest, sum(seconds.values()))
+    found.share = measures.stopwatch.share_of_core
     return found
 
 
-def _cell_seconds(options: Options, data: Dataset, costs: Costs) -> float:
-    """Estimate a cell without its dense training: the remaining rounds, epochs and evaluations, and inference times."""
-    progress = progress_of(path_of(options))
-    testing = costs.test * _batches(data.test_size, options.test_batch_size)
-    epochs = max(options.post_epochs - progress.post, 0)
-    inference = min(2 * PASSES * testing, ENOUGH + 2 * testing) + 2 * (WARM_UP + REPEATS) * costs.test
-    return costs.prune + epochs * _epoch(options, data, costs) + 2 * testing + inference  # 2: before and after pruning
-
-
-def _dense_seconds(options: Options, data: Dataset, costs: Costs, precision: Precision, dense: set[str]) -> float:
-    """Estimate the remaining dense training of a cell; 0 if it is done, or was counted with an earlier cell (`dense`)."""
-    path = dense_path(options, precision)
-    if path is None or path.exists() or str(path) in dense:
-        return 0.0
-    dense.add(str(path))
-    return max(options.pre_epochs - progress_of(path_of(options)).pre, 0) * _epoch(options, data, costs)
-
-
-def _epoch(options: Options, data: Dataset, costs: Costs) -> float:
-    """Estimate one epoch of training and its evaluation."""
-    steps = _batches(data.train_size, options.train_batch_size)
-    return steps * costs.step + _batches(data.test_size, options.test_batch_size) * costs.test
-
-
-def _batches(images: int, size: int) -> float:
-    """Count batches of `size`, the last one in proportion."""
-    return images / size
-
-
-@contextlib.contextmanager
-def _masked_network(options: Options, precision: Precision, data: Dataset, jobs: int) -> Iterator[MaskedNetwork]:
-    """Give a cell's network, on the CPU cores of one of `jobs` workers; random generator and threads are restored."""
-    threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
+def _read(cells: Sequence[Cell], datasets: Datasets, stopwatch: Stopwatch, found: Estimate) -> None:
+    """Measure the reading of each dataset; one that is not there, or takes long, is named."""
+    readers = [cell.options for cell in cells if cell.options.reads("epochs") or load_pruner(cell.options).needs_data]
+    for name, options in {options.dataset: options for options in readers}.items():
+        began = time.thread_time()
         try:
-            masked = prepare(options, precision.device, data, precision)  # sets the threads that the network is given
-            torch.set_num_threads(min(torch.get_num_threads(), max(1, cores() // jobs)))
-            yield masked
-        finally:
-            torch.set_num_threads(threads)
+            with at_most(min(READING, stopwatch.left / 2)):
+                datasets.open(replace(options, no_download=True), torch.device("cpu")).load()
+            found.reading += time.thread_time() - began
+        except (OutOfTime, Refused) as error:
+            reason = f"it {error}" if isinstance(error, OutOfTime) else "it is not there yet"
+            found.notes.append(f"reading {name} is not counted: {reason}")
 
 
-def _images(masked: MaskedNetwork, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw random images [count, C, H, W] and labels [count] of the data's shape and classes, on the device."""
-    images = torch.randn(count, *masked.data.input_shape).to(masked.device)
-    return images, torch.randint(masked.data.num_classes, (count,)).to(masked.device)
+class _Measures:
+    """The costs of networks and methods, each measured once.
 
-
-def _train_and_test(masked: MaskedNetwork) -> tuple[float, float]:
-    """Measure the seconds of a training step and of testing a batch."""
-    options, model, precision = masked.options, masked.model, masked.precision.anew()
-    optimizer = make_optimizer(model, options.optimizer, options.lr, options.weight_decay)
-    hold_masks(optimizer, masked.prunables)
-    data = masked.data
-    batch = _images(masked, min(options.train_batch_size, data.train_size))
-    tested = _images(masked, min(options.test_batch_size, data.test_size))
-    with in_layout(model, optimizer, precision.layout):
-        step = _seconds(lambda: train_epoch(model, optimizer, [batch], precision=precision), masked.device)
-        test = _seconds(lambda: test_sums(model, [tested], precision), masked.device)
-    # A batch may be larger than the dataset: `_batches` then counts a share of one.
-    return step * options.train_batch_size / len(batch[0]), test * options.test_batch_size / len(tested[0])
-
-
-def _score(masked: MaskedNetwork, pruner: Pruner) -> float:
-    """Estimate the seconds of one scoring pass over all images that the method reads."""
-    options, data = masked.options, masked.data
-    asked = min(options.prune_dataset_ratio * data.num_classes, data.train_size) if pruner.needs_data else 0
-    batches = [_images(masked, min(asked, options.prune_batch_size, SCORED))] if asked else []
-    problem = Problem(masked.model, masked.prunables, data.input_shape, read_batches=(lambda: batches) if batches else None,
-                      seed=options.seed, train_mode=options.prune_train_mode)  # fmt: skip
-
-    def score() -> None:
-        with problem.scoring(0):
-            pruner.score(problem)
-
-    return _seconds(score, masked.device) * (asked / len(batches[0][0]) if asked else 1)
-
-
-def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    """Return the median time of a few calls, or of one call if it is long, after a warm-up call.
-
-    The first call takes up to twice as long as later ones.
+    Args:
+        cells: the cells that will be asked for.
+        jobs: the number of processes that share the CPU cores.
     """
-    laps: list[float] = []
-    for _ in range(STEPS + 1):
-        began = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        laps.append(time.perf_counter() - began)
-        if len(laps) > 1 and sum(laps) > LONG:
-            break
-    return statistics.median(laps[1:])
+
+    def __init__(self, cells: Sequence[Cell], datasets: Datasets, jobs: int) -> None:
+        self.stopwatch, self._jobs = Stopwatch(), jobs
+        self._networks: dict[tuple[object, ...], Costs | Exception] = {}
+        self._rounds: dict[tuple[object, ...], float | Exception] = {}
+        self._stackable = Stackable(datasets)
+        keys = [self._keys(cell.options, Precision.of(cell.options, choose_device(cell.options))) for cell in cells]
+        self.stopwatch.weights = (TRAINING + 1) * len({network for network, _ in keys}) + len({method for _, method in keys})
+        stacked = sum(self._stacks(cell.options) for cell in cells)
+        self._at_once = -(-stacked // jobs)
+
+    def _stacks(self, options: Options) -> bool:
+        return size_of_stack(options) > 1 and self._stackable(options)
+
+    def _keys(self, options: Options, precision: Precision) -> tuple[tuple[object, ...], tuple[object, ...]]:
+        """Return what the costs of a network depend on, and those of its scoring."""
+        network = (str(precision), self._stacks(options), *(str(getattr(options, name)) for name in of_step_time()))
+        return network, (*network, options.pruner, options.prune_epochs, options.prune_dataset_ratio, options.prune_train_mode)
+
+    def costs(self, options: Options, pruner: Pruner, data: Dataset, measured: list[str]) -> tuple[Precision, Costs]:
+        """Return the precision of a run, and its costs, measured if they are not known; a line goes to `measured`."""
+        begun = None if options.overwrite else precision_begun(path_of(options))
+        precision = Precision.of(options, choose_device(options), begun)
+        network, method = self._keys(options, precision)
+        if method not in self._rounds and not isinstance(self._networks.get(network), Exception):
+            try:
+                self._measure(options, pruner, data, precision, measured)
+            except Exception as error:
+                if network in self._networks:
+                    self._rounds[method] = error
+                else:
+                    self._networks[network] = error
+        for known in (self._networks[network], self._rounds.get(method)):
+            if isinstance(known, Exception):
+                raise known
+        return precision, replace(self._networks[network], round=self._rounds[method])
+
+    def _measure(self, options: Options, pruner: Pruner, data: Dataset, precision: Precision, measured: list[str]) -> None:
+        network, method = self._keys(options, precision)
+        self.stopwatch.check()
+        began = time.thread_time()
+        with masked_network(options, precision, data, self._jobs) as masked:
+            if network not in self._networks:
+                at_once = min(self._at_once, size_of_stack(options)) if self._stacks(options) else 1
+                costs = step_costs(masked, self.stopwatch, time.thread_time() - began, max(at_once, 1))
+                self._networks[network] = costs
+                measured.append(_line(options, precision, costs, at_once))
+            self._rounds[method] = round_cost(masked, pruner, self.stopwatch)
 
 
-def _line(options: Options, precision: Precision, costs: tuple[float, float]) -> str:
+def _cell_seconds(options: Options, data: Dataset, pruner: Pruner, costs: Costs, done: bool) -> Counter[str]:
+    """Estimate the parts of a cell that are left; `done` tells whether its dense training is done, or counts for another cell."""
+    seconds: Counter[str] = Counter()
+    finished, rounds = progress_of(path_of(options)).epochs, 0
+    parts = parts_of(options, data, pruner)
+    trained, tested = batches_of_epoch(data, options)
+    epochs = 0
+    for part in parts:
+        if ROUND in part.units:
+            rounds += part.units[ROUND]
+            continue
+        planned = part.units[TRAINED] // trained
+        left = max(planned - finished, 0)
+        if left < planned:  # what comes before is done
+            rounds = 0
+        finished = max(finished - planned, 0)
+        if part.name == "dense" and options.pre_epochs:
+            seconds[DENSE] += 0.0 if done else left * trained * costs.step + (left + 1) * tested * costs.test
+        else:
+            seconds[EPOCHS] += left * trained * costs.step
+            seconds[EVALUATIONS] += (left + 1) * tested * costs.test
+            epochs += left
+    seconds[SCORING] += rounds * costs.round
+    if options.reads("epochs"):
+        testing = tested * costs.test
+        passes = min(PASSES, 1 + int(ENOUGH / (2 * testing)))
+        seconds[INFERENCE] += 2 * passes * testing + 2 * (WARM_UP + REPEATS) * costs.test
+    seconds[WRITING] += 2 * costs.build + costs.state * _states(options, seconds[EPOCHS] + seconds[DENSE], epochs)
+    return seconds
+
+
+def _states(options: Options, training: float, epochs: int) -> float:
+    """Count how often a run writes the weights: at its start and end, with the optimizer's two states, and in checkpoints."""
+    if options.no_save:
+        return 0
+    if options.checkpoint_every is not None:
+        checkpoints = epochs // options.checkpoint_every if options.checkpoint_every else 0
+    else:
+        checkpoints = epochs if epochs and training / epochs >= SLOW else int(training / LONG)
+    return 4 + bool(options.pre_epochs) + 3 * checkpoints
+
+
+def _line(options: Options, precision: Precision, costs: Costs, at_once: int) -> str:
     mixed = ", mixed precision" if precision.dtype != torch.float32 else ", tf32" if precision.tf32 else ""
-    step, test = (f"{1000 * seconds:.1f} ms" for seconds in costs)
+    step, test = (f"{1000 * seconds:.1f} ms" for seconds in (costs.step, costs.test))
     network = f"{options.model_class} {options.model} on {options.dataset}{mixed}"
-    return f"{network}: {step} for a step of {options.train_batch_size} images, {test} for testing {options.test_batch_size}"
+    stacked = f" of one of {at_once} cells at once" if at_once > 1 else ""
+    images = f"{step} for a step of {options.train_batch_size} images{stacked}"
+    return f"{network}: {images}, {test} for testing {options.test_batch_size}"

@@ -20,8 +20,8 @@ from Utils.compute.device import device_of
 from Utils.compute.precision import Precision
 from Utils.data.open_set import Datasets
 from Utils.grid.cell import Outcome, run_cell
-from Utils.grid.estimate import print_estimate
 from Utils.grid.grid_folder import State, begin_grid, check_grid_folder, read_states, state_of, write_grid
+from Utils.grid.print_estimate import print_estimate, print_estimate_of_run
 from Utils.grid.stack import Stack, note_on_stack, size_of_stack
 from Utils.grid.tables import save_tables
 from Utils.grid.workers import Workers
@@ -53,8 +53,7 @@ def run(plan: Grid) -> None:
         for cell in plan.cells:
             state = states[cell.name]
             print(f"  {cell.name}: {state.status}{f' ({state.reason})' if state.reason else ''}")
-        if plan.cells[0].options.experiment == "singleshot":  # the time of other experiments is not only that of epochs
-            print_estimate(plan, states, datasets)
+        print_estimate(plan, states, datasets)
         return
     if plan.launcher == "slurm":
         _hand_over(plan, folder, states, queued)  # first, so that a submission that Slurm refuses leaves no file behind
@@ -76,12 +75,14 @@ def run(plan: Grid) -> None:
 
 
 def show(options: Options) -> None:
-    """Print the folder of a single run, and its status."""
+    """Print the folder of a single run, its status, and how long it still takes."""
     if options.reads("prune"):
         load_pruner(options)
     state = state_of(path_of(options))
     print_lines(state.notes)
     print(f"{path_of(options)}: {state.status}")
+    if state.status != "done" or options.overwrite:
+        print_estimate_of_run(options)
 
 
 def check_grid(plan: Grid, datasets: Datasets) -> None:

@@ -10,7 +10,18 @@ import pytest
 from conftest import TINY
 
 from Utils.base import progress_bar as module
-from Utils.base.progress_bar import ROUND, TESTED, TRAINED, Part, RunProgress, counter, enter_part, interval, plan_parts, shown_progress
+from Utils.base.progress_bar import (
+    ROUND,
+    TESTED,
+    TRAINED,
+    Part,
+    RunProgress,
+    counter,
+    enter_part,
+    interval,
+    plan_parts,
+    shown_progress,
+)
 
 PLAN = [Part("dense", {TRAINED: 0, TESTED: 2}), Part("prune", {ROUND: 4}), Part("post-train", {TRAINED: 20, TESTED: 6}, "level 1/2 ")]
 
