@@ -60,7 +60,8 @@ class Workers:
         """Run all cells, and yield each when it has ended. `choose(waiting, running)` returns the next one."""
         waiting = list(cells)
         if not self._workers:  # the share of threads, which affects every number, depends only on `jobs`
-            self._workers = [_Worker(slot, self) for slot in range(min(self.jobs, len(waiting)))]
+            for slot in range(min(self.jobs, len(waiting))):
+                self._workers.append(_Worker(slot, self))  # one by one, so that a signal between them ends those before
         while waiting or self.running:
             self._give(waiting, choose)
             ended, again = self._ended()
@@ -118,9 +119,16 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, slot, jobs, workers.size, list(sys.path)))
         self.cells: dict[str, Cell] = {}
-        with _environment({name: str(max(1, cores() // jobs)) for name in THREAD_VARIABLES}), _sigint_blocked():
-            self.process.start()
-        theirs.close()
+        try:
+            with _environment({name: str(max(1, cores() // jobs)) for name in THREAD_VARIABLES}), _sigint_blocked():
+                self.process.start()
+        except BaseException:  # a signal: nobody else knows this process, and the end of the program would wait for it
+            self.connection.close()
+            if self.process.pid is not None:
+                self.join(0)
+            raise
+        finally:
+            theirs.close()
 
     def give(self, cell: Cell) -> None:
         self.cells[cell.name] = cell

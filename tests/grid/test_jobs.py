@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -15,6 +17,7 @@ from conftest import PROJECT
 from forked import Forked
 
 from Utils.base.locks import Lock
+from Utils.grid.workers import Workers
 
 BASE = ["--dataset", "synthetic:1x8x8:3:60", "--model", "fc", "--post-epochs", "1", "--prune-epochs", "2", "--expid", "g"]
 GRID = Path("Results/data/singleshot/g")
@@ -146,3 +149,16 @@ def test_cells_of_another_process_are_waited_for(tmp_path, monkeypatch):
     lock.leave()
     out, _err = process.communicate(timeout=60)
     assert process.returncode == 0 and "Waiting for 1 cells" in out and "4 done" in out
+
+
+def test_a_signal_while_a_worker_starts_leaves_no_process(monkeypatch):
+    @contextlib.contextmanager
+    def signalled():
+        yield
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("Utils.grid.workers._sigint_blocked", signalled)
+    before = multiprocessing.active_children()
+    with Workers(2) as workers, pytest.raises(KeyboardInterrupt):
+        list(workers.run([None], lambda waiting, _: waiting[0]))
+    assert multiprocessing.active_children() == before
