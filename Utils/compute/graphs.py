@@ -108,6 +108,10 @@ class Graphs:
         with torch.cuda.stream(self._stream):
             yield
 
+    def mark(self) -> torch.cuda.Event | None:
+        """Return a mark in the work begun so far, for which the processor can wait; None without a stream."""
+        return None if self._stream is None else self._stream.record_event()
+
     def join(self) -> None:
         """Let the current stream wait for the work that was begun on the stream of these graphs."""
         if self._stream is not None:

@@ -45,6 +45,7 @@ class Validated:
         self._data = data
         self.train_size, self.test_size = data.train_size, data.val_size
         self.input_shape, self.num_classes = data.input_shape, data.num_classes
+        self.decoded = data.decoded
 
     def train_batches(self, *which: Any) -> Batches:
         """Return the batches of the images left to train on (`Dataset.train_batches`)."""

@@ -119,14 +119,15 @@ class Training:
             Diverged: the training loss of an epoch is not finite.
         """
         # The layout comes first: graphs and several processes hold on to the memory of the parameters.
-        with in_layout(self.model, self.optimizer, self.precision.layout), self.compiled.phase(), self._shown(epochs) as shown:
+        layout = in_layout(self.model, self.optimizer, self.precision.layout)
+        with layout, self.compiled.phase(), self._shown(epochs) as self._progress:
             model = processes.parallel(self.model)
             alone = model is self.model and self.precision.scaler is None and bool(self.optimizer.defaults.get("fused"))
             self._graphs = Graphs(self.device, self.model, wanted=alone and not self.options.no_graph)
             self.compiled.after_failure = self._graphs.forget
             while self.epoch < epochs and not (whole and self.over):
-                self._next(model, self.epoch + 1, epochs, shown)
-                _show(shown, self.phase, self.rows[-1], epochs, self.options.verbose)
+                self._next(model, self.epoch + 1, epochs)
+                _show(self._progress, self.phase, self.rows[-1], epochs, self.options.verbose)
                 if after_epoch and self.epoch < epochs:
                     after_epoch(self)
         if whole and self._best is not None:
@@ -142,8 +143,9 @@ class Training:
         with run_progress() as progress, progress.section("training", units, before):
             yield progress
 
-    def _next(self, model: nn.Module, epoch: int, epochs: int, shown: RunProgress) -> None:
+    def _next(self, model: nn.Module, epoch: int, epochs: int) -> None:
         train_loss = lr = None
+        shown = self._progress
         trained, tested = batches_of_epoch(self.data, self.options)
         text = f"{self.phase} epoch {epoch}/{epochs}" if epochs else "evaluation"
         seconds = 0.0

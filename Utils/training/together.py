@@ -6,7 +6,7 @@ Each network gets the numbers that it gets alone, bit for bit.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from typing import NamedTuple
@@ -15,6 +15,8 @@ import torch
 
 from Utils.training.chains import chain_kind, train_chains
 from Utils.training.passes import Pass
+
+AHEAD = 32  # steps of each network that a processor begins before the card has done them; their batches stay that long
 
 
 class Answer(NamedTuple):
@@ -70,7 +72,8 @@ def side_by_side(passes: Sequence[Pass]) -> list[Exception | None]:
     """
     ends: list[Exception | None] = [None] * len(passes)
     sources = {(p.source or id(p)): p.parts() for p in passes}
-    left = dict(enumerate(passes))
+    left: dict[int, Pass] = dict(enumerate(passes))
+    marks: deque[torch.cuda.Event] = deque()
     with passes[0].precision.computing(), ExitStack() as contexts:
         for one in passes:
             with one.graphs.beside():
@@ -88,6 +91,9 @@ def side_by_side(passes: Sequence[Pass]) -> list[Exception | None]:
                 except Exception as error:  # of a user's network anything
                     ends[number] = error
                     del left[number]
+            marks += [mark for one in left.values() if (mark := one.graphs.mark())]
+            while len(marks) > AHEAD * len(passes):
+                marks.popleft().synchronize()
         for one in passes:
             one.graphs.join()
     return ends
