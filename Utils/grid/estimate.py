@@ -38,9 +38,8 @@ from Utils.training.set_up import load_pruner
 
 ESTIMATED = ("singleshot", "multishot", "prune")
 READING = 3.0  # seconds for reading a dataset
-DENSE, SCORING, EPOCHS, EVALUATIONS, INFERENCE, WRITING = (
-    "dense training", "scoring", "epochs", "evaluations", "measurement of inference", "building and writing",
-)  # fmt: skip
+ORDER = ("dense training", "scoring", "epochs", "evaluations", "measurement of inference", "building and writing")
+DENSE, SCORING, EPOCHS, EVALUATIONS, INFERENCE, WRITING = ORDER
 
 
 @dataclass
@@ -169,11 +168,10 @@ class _Measures:
 def _cell_seconds(options: Options, data: Dataset, pruner: Pruner, costs: Costs, done: bool) -> Counter[str]:
     """Estimate the parts of a cell that are left; `done` tells whether its dense training is done, or counts for another cell."""
     seconds: Counter[str] = Counter()
-    finished, rounds = progress_of(path_of(options)).epochs, 0
-    parts = parts_of(options, data, pruner)
+    finished = 0 if options.overwrite else progress_of(path_of(options)).epochs
     trained, tested = batches_of_epoch(data, options)
-    epochs = 0
-    for part in parts:
+    rounds = epochs = 0
+    for part in parts_of(options, data, pruner):
         if ROUND in part.units:
             rounds += part.units[ROUND]
             continue

@@ -10,10 +10,11 @@ import torch
 
 from Utils.base.errors import Refused
 from Utils.base.progress_bar import interval
+from Utils.base.text import counted
 from Utils.compute.device import device_of
 from Utils.compute.environment import load_average
 from Utils.data.open_set import Datasets
-from Utils.grid.estimate import ESTIMATED, Estimate, estimate
+from Utils.grid.estimate import ESTIMATED, ORDER, Estimate, estimate
 from Utils.grid.grid_folder import State
 from Utils.grid.workers import cores
 from Utils.options.types import Cell, Grid, Options
@@ -28,13 +29,11 @@ ROOM = 0.3  # processes of others beside which a machine counts as steady
 def print_estimate(plan: Grid, states: Mapping[str, State], datasets: Datasets) -> None:
     """Print roughly how long `plan` still takes, and what the number includes; `states` are those of its cells."""
     began = time.thread_time()  # imports, options and checks of this process
-    if plan.cells[0].options.experiment not in ESTIMATED:
-        return
-    if plan.launcher != "local":
-        print("Time left: not estimated, for the cells run on other machines; --launcher local measures on this one")
-        return
     left = [cell for cell in plan.cells if states[cell.name].status != "done"]
     if not left:
+        return
+    if (reason := _not_estimated(left[0].options)) or plan.launcher != "local":
+        print(reason or "Time left: not estimated, for the cells run on other machines; --launcher local measures on this one")
         return
     found = estimate(left, datasets, plan.jobs)
     at_once = _at_once(plan)
@@ -48,8 +47,8 @@ def print_estimate(plan: Grid, states: Mapping[str, State], datasets: Datasets) 
 def print_estimate_of_run(options: Options) -> None:
     """Print roughly how long a single run still takes."""
     began = time.thread_time()
-    if options.experiment not in ESTIMATED:
-        print(f"Time left: not estimated for --experiment {options.experiment}")
+    if reason := _not_estimated(options):
+        print(reason)
         return
     try:
         found = estimate([Cell(options.experiment, {}, options)], Datasets())
@@ -59,6 +58,11 @@ def print_estimate_of_run(options: Options) -> None:
     _print(found, began + found.reading, found.total, "", 1)
 
 
+def _not_estimated(options: Options) -> str:
+    """Return the line for an experiment whose time is not estimated; "" for any other."""
+    return "" if options.experiment in ESTIMATED else f"Time left: not estimated for --experiment {options.experiment}"
+
+
 def _print(found: Estimate, before: float, computing: float, more: str, at_once: int) -> None:
     for line in found.measured:
         print(f"  {line}")
@@ -66,13 +70,13 @@ def _print(found: Estimate, before: float, computing: float, more: str, at_once:
         print(f"  {name}: could not be measured ({reason})")
     if not found.measured or not found.parts:
         return
-    seconds = before + computing
-    if _is_busy(at_once):
-        print(f"Time left: between {_clock(seconds)} and {_clock(seconds / found.share)}: the machine is busy now{more}")
-    else:
-        print(f"Time left: about {_clock(seconds / found.share)}{more}")
-    parts = {"start-up and reading": before} | found.parts
-    print("  " + ", ".join(f"{name} {_clock(part)}" for name, part in parts.items() if part >= 0.5))
+    least = before + computing
+    most, busy = _clock(least / found.share), ": the machine is busy now" if _is_busy(at_once) else ""
+    without = f"; without {counted(len(found.unknown), 'run')} that could not be measured" if found.unknown else ""
+    between = f"between {_clock(least)} and {most}" if busy and _clock(least) != most else f"about {most}"
+    print(f"Time left: {between}{busy}{more}{without}")
+    parts = [("start-up and reading", before), *((name, found.parts[name]) for name in ORDER)]
+    print("  " + ", ".join(f"{name} {_clock(part)}" for name, part in parts if part >= 0.5))
     for note in found.notes:
         print(f"  {note}")
     print(f"  {ESTIMATE_NOTE}")
