@@ -19,6 +19,7 @@ from Utils.base.progress_bar import ROUND, TRAINED
 from Utils.base.text import one_line
 from Utils.compute.device import choose_device
 from Utils.compute.precision import Precision
+from Utils.data.catalogue import folder_of
 from Utils.data.dataset import Dataset
 from Utils.data.open_set import Datasets
 from Utils.grid.stack import Stackable, size_of_stack
@@ -77,13 +78,14 @@ def estimate(cells: Sequence[Cell], datasets: Datasets, jobs: int = 1) -> Estima
     _read(cells, datasets, measures.stopwatch, found)
     for cell in cells:
         options = cell.options
-        pruner, data = load_pruner(options), datasets.open(options, torch.device("cpu"))
+        pruner = load_pruner(options)
         try:
+            with at_most(measures.stopwatch.left):  # images of a folder are read when it is opened
+                data = datasets.open(options, torch.device("cpu"))
             precision, costs = measures.costs(options, pruner, data, found.measured)
         except Exception as error:  # a faulty network or method must not end a dry run
-            found.unknown[cell.name] = f"{type(error).__name__}: {one_line(str(error))}"
-            if isinstance(error, OutOfTime):
-                found.unknown[cell.name] = str(error)
+            told = isinstance(error, OutOfTime | Refused)
+            found.unknown[cell.name] = one_line(str(error)) if told else f"{type(error).__name__}: {one_line(str(error))}"
             continue
         path = dense_path(options, precision)
         seconds = _cell_seconds(options, data, pruner, costs, done=path is not None and (path.exists() or str(path) in dense))
@@ -101,10 +103,11 @@ def _read(cells: Sequence[Cell], datasets: Datasets, stopwatch: Stopwatch, found
         began = time.thread_time()
         try:
             with at_most(min(READING, stopwatch.left / 2)):
-                datasets.open(replace(options, no_download=True), torch.device("cpu")).load()
+                there = options if folder_of(name) else replace(options, no_download=True)
+                datasets.open(there, torch.device("cpu")).load()
             found.reading += time.thread_time() - began
         except (OutOfTime, Refused) as error:
-            reason = f"it {error}" if isinstance(error, OutOfTime) else "it is not there yet"
+            reason = str(error) if isinstance(error, OutOfTime) else "it is not there yet"
             found.notes.append(f"reading {name} is not counted: {reason}")
 
 
@@ -117,7 +120,7 @@ class _Measures:
     """
 
     def __init__(self, cells: Sequence[Cell], datasets: Datasets, jobs: int) -> None:
-        self.stopwatch, self._jobs = Stopwatch(), jobs
+        self.stopwatch, self._jobs, self._several = Stopwatch(), jobs, len(cells) > 1
         self._networks: dict[tuple[object, ...], Costs | Exception] = {}
         self._rounds: dict[tuple[object, ...], float | Exception] = {}
         self._stackable = Stackable(datasets)
@@ -127,7 +130,7 @@ class _Measures:
         self._at_once = -(-stacked // jobs)
 
     def _stacks(self, options: Options) -> bool:
-        return size_of_stack(options) > 1 and self._stackable(options)
+        return self._several and size_of_stack(options) > 1 and self._stackable(options)
 
     def _keys(self, options: Options, precision: Precision) -> tuple[tuple[object, ...], tuple[object, ...]]:
         """Return what the costs of a network depend on, and those of its scoring."""

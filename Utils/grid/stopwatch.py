@@ -106,7 +106,7 @@ def at_most(seconds: float) -> Iterator[None]:
         return
 
     def end(*_: object) -> None:
-        raise OutOfTime(f"takes more than {seconds:g} s")
+        raise OutOfTime(f"it takes more than {seconds:.2g} s")
 
     before = signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))

@@ -174,3 +174,10 @@ def test_the_seconds_of_measuring_end(monkeypatch):
     monkeypatch.setattr(module.Stopwatch, "left", -1.0)
     found = left("--pruner-list", "rand", "--compression", "1")
     assert not found.parts and set(found.unknown.values()) == {"the 10 s of measuring were over"}
+
+
+def test_a_folder_that_takes_long_to_open_ends_the_estimate(command, monkeypatch):
+    monkeypatch.setattr(module.Stopwatch, "left", 0.05)
+    monkeypatch.setattr("Utils.data.open_set._open_whole", lambda *_: time.sleep(5))
+    done = command("--dataset", "folder:images", "--model", "fc", "--pruner", "rand", "--compression", "1", "--dry-run")
+    assert done.status == 0 and "could not be measured (it takes more than 0.05 s)" in done.out and "Time left" not in done.out
