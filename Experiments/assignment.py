@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from Utils.base.errors import RunFailed
 from Utils.base.files import check_writable
+from Utils.base.text import print_lines
 from Utils.grid import run as grid
 from Utils.grid.grid_table import read_grid
 from Utils.options.types import Grid
@@ -50,7 +51,7 @@ def _write_report(plan: Grid) -> None:
     if left:
         print(f"The report is written once all cells have ended: {left} are to come. The same command shows how far they are.")
     elif (states == "done").any():
-        from Utils.report.document import write_report
+        from Utils.report.document import check_lines, write_report
 
-        write_report(folder / REPORT, [folder])
+        print_lines(check_lines(write_report(folder / REPORT, [folder])))
         print(f"Report: {folder / REPORT / 'report.html'}")

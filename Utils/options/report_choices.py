@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from Utils.base.errors import Refused
 from Utils.base.text import pick_from
 
-TABLE = {"layer-compression": (int, float), "histogram-layers": list}  # keys of `[report]`
+TABLE = {"layer-compression": (int, float), "histogram-layers": list, "layout": str, "tasks": list}  # keys of `[report]`
+GENERAL, ASSIGNMENT = LAYOUTS = ("general", "assignment")
+TASKS = ("tuning", "trace", "block", "layers", "amp", "explain")  # of a course's assignment; each is a section of its report
+USUAL_TASKS = ("tuning", "trace", "block", "amp", "explain")
+WANTED = {"histogram-layers": "a list of names of layers", "layout": "a text", "tasks": "a list of names of tasks"}
 LARGEST = 30  # the bound of a compression, which is that of `--layer-compression`
 
 
@@ -22,17 +26,23 @@ class Choices:
         histogram_layers: the layers whose histograms are drawn alone.
         bins: the number of bins of a histogram.
         log_counts: whether counts are on a logarithmic scale.
+        layout: one of `LAYOUTS`; None for the usual one.
+        tasks: those of `TASKS` that an assignment has, in its order.
     """
 
     layer_compression: float | None = None
     histogram_layers: Sequence[str] = ()
     bins: int = 60
     log_counts: bool = False
+    layout: str | None = None
+    tasks: Sequence[str] = USUAL_TASKS
 
     def beside(self, table: Mapping[str, Any]) -> Choices:
         """Fill these choices up with those of an assignment's `table`."""
         compression = table.get("layer-compression") if self.layer_compression is None else self.layer_compression
-        return Choices(compression, self.histogram_layers or table.get("histogram-layers", ()), self.bins, self.log_counts)
+        layers = self.histogram_layers or table.get("histogram-layers", ())
+        layout, tasks = self.layout or table.get("layout", GENERAL), table.get("tasks", self.tasks)
+        return replace(self, layer_compression=compression, histogram_layers=layers, layout=layout, tasks=tasks)
 
 
 def check(table: Mapping[str, Any]) -> None:
@@ -45,9 +55,17 @@ def check(table: Mapping[str, Any]) -> None:
         if name not in TABLE:
             raise Refused(f"[report] {name}: {pick_from(name, TABLE)}")
         if isinstance(value, bool) or not isinstance(value, TABLE[name]) or not _fits(value):
-            wanted = "a list of names of layers" if TABLE[name] is list else f"a finite number from 0 to {LARGEST}"
+            wanted = WANTED.get(name, f"a finite number from 0 to {LARGEST}")
             raise Refused(f"[report] {name} = {value!r}: {wanted} is expected")
+        for word in value if name == "tasks" else [value] if name == "layout" else ():
+            choices = TASKS if name == "tasks" else LAYOUTS
+            if word not in choices:
+                raise Refused(f"[report] {name}: {word}: {pick_from(word, choices)}")
+        if name == "tasks" and (not value or len(set(value)) < len(value)):
+            raise Refused(f"[report] tasks = {value!r}: a list of different tasks is expected: {', '.join(TASKS)}")
 
 
 def _fits(value: Any) -> bool:
-    return all(isinstance(word, str) for word in value) if isinstance(value, list) else 0 <= value <= LARGEST
+    if isinstance(value, list):
+        return all(isinstance(word, str) for word in value)
+    return isinstance(value, str) or 0 <= value <= LARGEST

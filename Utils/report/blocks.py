@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from Utils.report.collect import Collection
+from Utils.report.plain_markdown import Paragraph
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -29,6 +30,7 @@ class Table:
         text: the cells as they are shown.
         data: the content of its CSV file; None if that is `text`.
         words: the number of columns at the left that hold words; all others hold numbers.
+        number: its number with the word, such as `Table 3`, if the report counts its tables.
     """
 
     name: str
@@ -36,6 +38,12 @@ class Table:
     text: pd.DataFrame
     data: pd.DataFrame | None = None
     words: int = 1
+    number: str = ""
+
+    @property
+    def legend(self) -> str:
+        """The caption after the number."""
+        return f"{self.number}. {self.caption}" if self.number else self.caption
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class Figure:
         description: the content in words, for readers who cannot see it.
         drawing: matplotlib's figure.
         files: the pictures that a run saved, extension -> path.
+        number: its number with the word, such as `Figure 2`, if the report counts its figures.
     """
 
     name: str
@@ -55,6 +64,12 @@ class Figure:
     description: str
     drawing: Drawing | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
+    number: str = ""
+
+    @property
+    def legend(self) -> str:
+        """The caption after the number."""
+        return f"{self.number}. {self.caption}" if self.number else self.caption
 
 
 @dataclass(frozen=True)
@@ -86,6 +101,58 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Heading:
+    """A heading below that of its section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class AuthorText:
+    """The place for the text that the author of the report writes about one task.
+
+    Attributes:
+        task: the name of the task, which is that of its heading in `discussion.md`.
+        paragraphs: the author's text; none as long as it is to be written.
+    """
+
+    task: str
+    paragraphs: list[Paragraph]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A deliverable of an assignment.
+
+    Attributes:
+        what: the deliverable, in the words of the assignment.
+        present: whether the report has it.
+        how: what to do to add it, a sentence.
+        command: the command line that adds it; empty if there is none.
+    """
+
+    what: str
+    present: bool
+    how: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class CheckList:
+    """The deliverables of an assignment, each present or missing."""
+
+    checks: list[Check]
+
+    @property
+    def summary(self) -> str:
+        """How many are present, as a sentence."""
+        there = sum(check.present for check in self.checks)
+        if there == len(self.checks):
+            return f"All {there} deliverables are present."
+        return f"{there} of {len(self.checks)} deliverables are present."
+
+
+@dataclass(frozen=True)
 class Data:
     """A JSON file beside the tables."""
 
@@ -94,7 +161,7 @@ class Data:
     content: Any
 
 
-Block = Table | Figure | Sentences | Warnings | Commands | Note | Data
+Block = Table | Figure | Sentences | Warnings | Commands | Note | Heading | AuthorText | CheckList | Data
 
 
 @dataclass
@@ -120,13 +187,23 @@ class Missing:
 
 @dataclass
 class Document:
-    """A report before it is written."""
+    """A report before it is written.
+
+    Attributes:
+        missing: the missing results that it lists at its end.
+        left_out: the folders that it lists as left out, with the reasons.
+        stem: the name of its files without their endings.
+        appendix: the document beside it with all that it leaves out.
+    """
 
     title: str
     subtitle: str
     collection: Collection
     sections: list[Section] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
+    left_out: list[tuple[Path, str]] = field(default_factory=list)
+    stem: str = "report"
+    appendix: Document | None = None
 
     @property
     def description(self) -> str:
@@ -137,6 +214,16 @@ class Document:
     def blocks(self) -> Iterable[Any]:
         """The blocks of all sections."""
         return (block for section in self.sections for block in section.blocks)
+
+    @property
+    def documents(self) -> list[Document]:
+        """The document and its appendix, if it has one."""
+        return [self, self.appendix] if self.appendix else [self]
+
+    @property
+    def checks(self) -> list[Check]:
+        """The deliverables of an assignment, if the document lists them."""
+        return [check for block in self.blocks if isinstance(block, CheckList) for check in block.checks]
 
 
 def slug(*words: object) -> str:

@@ -12,9 +12,12 @@ from tqdm import tqdm
 
 from Utils.base.files import check_writable
 from Utils.base.json_files import json_text
-from Utils.options.report_choices import Choices
+from Utils.options.report_choices import ASSIGNMENT, Choices
 from Utils.report import render
-from Utils.report.blocks import Data, Document, Figure, Section, Table
+from Utils.report.assignment.additions import Sources
+from Utils.report.assignment.discussion import Discussion, begin_discussion, read_discussion
+from Utils.report.assignment.main_part import assignment_report, tasks_of
+from Utils.report.blocks import CheckList, Data, Document, Figure, Section, Table
 from Utils.report.collect import Collection, collect
 from Utils.report.groups import Group, groups
 from Utils.report.missing import missing
@@ -40,8 +43,10 @@ from Utils.runs.run_files import alone_in
 Write = Callable[[str, Callable[[Path], Any]], None]
 
 
-def compose(names: Iterable[str | Path], choices: Choices = Choices()) -> Document:  # noqa: B008 (frozen)
+def compose(names: Sequence[str | Path], choices: Choices = Choices(), beside: Path | None = None) -> Document:  # noqa: B008 (frozen)
     """Read the runs in the folders `names` and make the sections of their report.
+
+    The author's text for the layout of an assignment is read in the folder `beside`.
 
     Raises:
         Refused: there is no finished run in any of them.
@@ -49,6 +54,24 @@ def compose(names: Iterable[str | Path], choices: Choices = Choices()) -> Docume
     found = collect(names)
     asked = choices.beside(found.settings.get("report") or {})
     tables = groups(found)
+    general = _general(found, tables, asked)
+    if asked.layout != ASSIGNMENT:
+        return general
+    discussion = read_discussion(beside) if beside else Discussion()
+    main = assignment_report(found, tables, asked, discussion, Sources(names))
+    return _with_appendix(main, general)
+
+
+def _with_appendix(main: Document, appendix: Document) -> Document:
+    """Put the general report behind the main part; both share the folders of figures and tables."""
+    appendix.title, appendix.stem = f"Appendix: {appendix.title}", "appendix"
+    main.appendix = appendix
+    _name_apart([*main.sections, *appendix.sections])
+    return main
+
+
+def _general(found: Collection, tables: list[Group], asked: Choices) -> Document:
+    """Make the report with all sections."""
     masks = [group for group in tables if not single_of(group, tables)]  # mixed precision leaves masks the same
     makers: list[Callable[[], Section | None]] = [
         lambda: environment(found),
@@ -72,11 +95,11 @@ def compose(names: Iterable[str | Path], choices: Choices = Choices()) -> Docume
     sections = [section for section in made if section is not None]
     _name_apart(sections)
     title = str(found.settings.get("title") or f"Pruning report: {_subjects(tables)}")
-    return Document(title, _subtitle(found), found, sections, missing(found, tables, sections))
+    return Document(title, _subtitle(found), found, sections, missing(found, tables, sections), found.left_out)
 
 
-def write_report(out: Path, folders: Sequence[str | Path], choices: Choices = Choices()) -> Path:  # noqa: B008 (frozen)
-    """Write the report of the runs in `folders` into the folder `out`, and return the path of `report.html`.
+def write_report(out: Path, folders: Sequence[str | Path], choices: Choices = Choices()) -> Document:  # noqa: B008 (frozen)
+    """Write the report of the runs in `folders` into the folder `out`, and return it; its page is `report.html`.
 
     An earlier report in `out` is replaced.
 
@@ -84,7 +107,7 @@ def write_report(out: Path, folders: Sequence[str | Path], choices: Choices = Ch
         Refused: there is no finished run in any of them; no file was written.
         RunFailed: it cannot be written.
     """
-    document = compose(folders, choices)
+    document = compose(folders, choices, out)
     names = files_of(document)
     check_writable(out)
     OwnFiles(out).check(names)
@@ -92,19 +115,42 @@ def write_report(out: Path, folders: Sequence[str | Path], choices: Choices = Ch
         own.remove()
         own.add(names)
         save(document, own.write_file)
-    return out / "report.html"
+        begin_text(document, out)
+    return document
+
+
+def begin_text(document: Document, out: Path) -> None:
+    """Make the file of the author's text in the folder of a report that has places for it, if there is none."""
+    if tasks := tasks_of(document):
+        begin_discussion(out, tasks)
+
+
+def check_lines(document: Document) -> list[str]:
+    """Return the lines about an assignment's deliverables: how many there are, and each missing one with what adds it."""
+    if not document.checks:
+        return []
+    missing = [check for check in document.checks if not check.present]
+    lines = [f"Missing: {check.what}. {check.how}{f' {check.command}' if check.command else ''}" for check in missing]
+    return [f"Deliverables: {CheckList(document.checks).summary}", *lines]
 
 
 def files_of(document: Document) -> list[str]:
     """Name the files that `save` writes."""
     names: list[str] = []
-    _write_all(document, document.blocks, lambda name, _: names.append(name))
+    _write_all(document, _blocks(document), lambda name, _: names.append(name))
     return names
 
 
 def save(document: Document, write: Write) -> None:
-    """Write `report.md`, `report.html`, `figures/` and `tables/` through `write(name, function of a path)`."""
-    _write_all(document, tqdm(list(document.blocks), desc="figures and tables", unit="file", leave=False, disable=None), write)
+    """Write `report.md`, `report.html`, `figures/` and `tables/` through `write(name, function of a path)`.
+
+    An appendix adds `appendix.md` and `appendix.html`.
+    """
+    _write_all(document, tqdm(_blocks(document), desc="figures and tables", unit="file", leave=False, disable=None), write)
+
+
+def _blocks(document: Document) -> list[Any]:
+    return [block for part in document.documents for block in part.blocks]
 
 
 def _write_all(document: Document, blocks: Iterable[Any], write: Write) -> None:
@@ -116,8 +162,9 @@ def _write_all(document: Document, blocks: Iterable[Any], write: Write) -> None:
         elif isinstance(block, Data):
             text = json_text(block.content)
             write(f"tables/{block.name}.json", lambda file, text=text: file.write_text(text, encoding="utf-8"))
-    write("report.md", lambda file: file.write_text(render.markdown(document), encoding="utf-8"))
-    write("report.html", lambda file: file.write_text(render.html(document), encoding="utf-8"))
+    for part in document.documents:
+        write(f"{part.stem}.md", lambda file, part=part: file.write_text(render.markdown(part), encoding="utf-8"))
+        write(f"{part.stem}.html", lambda file, part=part: file.write_text(render.html(part), encoding="utf-8"))
 
 
 def _name_apart(sections: Sequence[Section]) -> None:

@@ -19,6 +19,7 @@ from Utils.base.csv_files import write_csv
 from Utils.base.files import writable
 from Utils.figures.style import draw
 from Utils.report.blocks import Document, Figure, Table
+from Utils.report.plain_markdown import BOLD, CODE, ITALIC, Span
 from Utils.runs.writer import KINDS
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -56,7 +57,8 @@ def _environment(escaped: bool) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=loader, autoescape=escaped, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"kind": lambda block: type(block).__name__, "md": _plain_markdown, "cell": _cell, "code": _code}
+    environment.filters |= {"kind": lambda block: type(block).__name__, "md": _plain_markdown, "cell": _cell, "code": _code,
+                            "md_span": _span}  # fmt: skip
     environment.globals |= {"picture": picture, "is_wide": is_wide}
     return environment
 
@@ -64,6 +66,15 @@ def _environment(escaped: bool) -> jinja2.Environment:
 def _plain_markdown(value: Any) -> str:
     """Escape text so that it contains no markup, on one line."""
     return MARKDOWN.sub(r"\\\1", " ".join(str(value).split())).replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _span(span: Span) -> str:
+    """Write words of an author as Markdown, in their look."""
+    if span.look == CODE and "`" not in span.text:
+        return f"`{' '.join(span.text.split())}`"
+    mark = {BOLD: "**", ITALIC: "*"}.get(span.look, "")
+    before, after = (" " * (part != span.text) for part in (span.text.lstrip(), span.text.rstrip()))
+    return f"{before}{mark}{_plain_markdown(span.text)}{mark}{after}" if span.text.strip() else " "
 
 
 def _code(value: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from Utils.options.flags import COMPRESSION, COUNT, POSITIVE, integer, number
 from Utils.options.option import option
+from Utils.options.report_choices import LAYOUTS
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
@@ -23,6 +24,10 @@ class SavedRunOptions:
     layer_compression: float | None = option(
         "report", "compression whose layers and weights are shown; default: the middle one", None, COMPRESSION
     )
+    layout: str | None = option(
+        "report", "general, or assignment: the tasks of a course in its order; default: the preset's, else general", None,
+        choices=LAYOUTS, late=True,
+    )  # fmt: skip
     checkpoint: str | None = option("checkpoint", "a checkpoint file, ours or with weight_orig and weight_mask")
     saliency_images: int = option("saliency", "training images of each class", 256, POSITIVE)
     saliency_batch_size: int = option("saliency", "images of one gradient", 64, POSITIVE)

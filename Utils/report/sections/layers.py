@@ -24,7 +24,7 @@ def layers(groups: list[Group], asked: float | None) -> Section | None:
     section = Section("Layers")
     for group in groups:
         compression = shown_compression(group, asked)
-        tables = _tables(group)
+        tables = layer_tables(group)
         if compression is not None and not tables.empty:
             section.blocks += _of(group, compression, tables)
     return section if section.blocks else None
@@ -32,8 +32,8 @@ def layers(groups: list[Group], asked: float | None) -> Section | None:
 
 def _of(group: Group, compression: float, tables: pd.DataFrame) -> list[Block]:
     own = tables[tables["compression"] == compression]
-    density = _by_method(own, "density", group.methods)
-    flops = _by_method(own, "kept_flops", group.methods)
+    density = by_method(own, "density", group.methods)
+    flops = by_method(own, "kept_flops", group.methods)
     dense = own.groupby("layer", sort=False)["flops"].first()
     at = f"{group.label} at compression {compression:.6g}"
     others = sorted(set(tables["compression"]) - {compression})
@@ -67,13 +67,13 @@ def _tables_of_others(group: Group, own: pd.DataFrame, labels: Mapping[str, str]
     """Return a table for each column that declares one, if the runs have it: the mean over seeds by layer and method."""
     blocks: list[Block] = []
     for column in (c for c in _columns() if c.report.table and c.name in own and own[c.name].notna().any()):
-        means, text = _by_method(own, column.name, group.methods), format_of(column.report)
+        means, text = by_method(own, column.name, group.methods), format_of(column.report)
         shown = means.map(lambda v, text=text: "not measured" if pd.isna(v) else text(v, 0.0, 1)).reset_index()
         blocks.append(Table(slug("layer", column.name, group.label), labels[column.name], shown, means.reset_index()))
     return blocks
 
 
-def _tables(group: Group) -> pd.DataFrame:
+def layer_tables(group: Group) -> pd.DataFrame:
     """Read the weights of all runs: layer, the columns that a report shows, pruner, compression and seed.
 
     A run of an earlier version may lack a column. It is left out if a figure here needs the column; else only its numbers are.
@@ -91,7 +91,7 @@ def _tables(group: Group) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def _by_method(tables: pd.DataFrame, column: str, methods: Sequence[str]) -> pd.DataFrame:
+def by_method(tables: pd.DataFrame, column: str, methods: Sequence[str]) -> pd.DataFrame:
     """Return the mean of `column` over seeds: layers, in the order of the network, by methods that have any."""
     means = tables.groupby(["layer", "pruner"], sort=False)[column].mean().unstack(sort=False)
     order = list(dict.fromkeys(tables["layer"]))

@@ -32,7 +32,7 @@ def mixed_precision(groups: list[Group]) -> Section | None:
         if mixed is not group and mixed is not None:  # it is shown with its partner
             continue
         single = single_of(group, groups) if mixed else group
-        rows = _rows(mixed, single)
+        rows = precision_rows(mixed, single)
         if rows:
             label = ", ".join(filter(None, ((single or group).label, mixed.name if mixed and single else "")))
             section.blocks.append(Table(slug("mixed-precision", label), f"{label}: {_caption(mixed, single)}", _text(rows),
@@ -47,7 +47,7 @@ def single_of(mixed: Group, groups: list[Group]) -> Group | None:
     return nearest(mixed, [g for g in alike if not g.key["quantization"]]) if mixed.key["quantization"] else None
 
 
-def _rows(mixed: Group | None, single: Group | None) -> list[dict[str, Any]]:
+def precision_rows(mixed: Group | None, single: Group | None) -> list[dict[str, Any]]:
     """Return a row per method and compression that both have, or that has paired times, with means over seeds."""
     rows: dict[tuple[str, float], dict[str, Any]] = {}
     for group in filter(None, (mixed, single)):
