@@ -7,7 +7,8 @@ columns drawn, and, if known, `collapsed`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -24,18 +25,37 @@ ACCURACY = "last-epoch top-1 (%)"
 APART = 0.065  # share of the axis' length: the least distance of two labels on top
 
 
+@dataclass(frozen=True)
+class CurveStyle:
+    """What a document may choose about a figure of curves.
+
+    Attributes:
+        size: width and height in inches without the legend; None for the usual one.
+        names: the names of methods in the legend, where they have others there.
+        from_zero: whether the axis of values begins at zero.
+    """
+
+    size: tuple[float, float] | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    from_zero: bool = True
+
+
 def accuracy_figure(runs: pd.DataFrame, title: str) -> Figure:
     """Draw `accuracy` (percent) against the compression ratio; every line starts at the dense network if there is one."""
     return _against_compression(runs, "accuracy", title, ACCURACY)
 
 
-def compression_figure(runs: pd.DataFrame, column: str, title: str, ylabel: str, log: bool = False) -> Figure:
+def compression_figure(
+    runs: pd.DataFrame, column: str, title: str, ylabel: str, log: bool = False, style: CurveStyle = CurveStyle()
+) -> Figure:
     """Draw any `column`, such as seconds or FLOPs, against the compression ratio.
 
-    The axis begins at zero, or is logarithmic with `log`.
+    The axis begins at zero, or is logarithmic with `log`, or follows the points of a style that is not `from_zero`.
     """
-    figure = _against_compression(runs, column, title, ylabel)
+    figure = _against_compression(runs, column, title, ylabel, style)
     axes = figure.axes[0]
+    if not style.from_zero:
+        return figure
     if log:
         axes.set_yscale("log")
     else:
@@ -44,10 +64,12 @@ def compression_figure(runs: pd.DataFrame, column: str, title: str, ylabel: str,
     return figure
 
 
-def _against_compression(runs: pd.DataFrame, column: str, title: str, ylabel: str) -> Figure:
+def _against_compression(
+    runs: pd.DataFrame, column: str, title: str, ylabel: str, style: CurveStyle = CurveStyle()
+) -> Figure:
     points = _points(runs, column)
     points["x"] = 10 ** points["compression"]
-    figure, axes = _draw(points, title, looks(runs["pruner"]))
+    figure, axes = _draw(points, title, looks(runs["pruner"]), style)
     label_axes(axes, "compression ratio ρ = total / kept weights (log axis)", ylabel)
     low, high = _limits(points["x"])
     axes.set_xlim(low, high)
@@ -93,9 +115,13 @@ def _points(runs: pd.DataFrame, column: str) -> pd.DataFrame:
     ).reset_index()  # fmt: skip
 
 
-def _draw(points: pd.DataFrame, title: str, look: dict[str, Look]) -> tuple[Figure, Axes]:
+def _draw(
+    points: pd.DataFrame, title: str, look: dict[str, Look], style: CurveStyle = CurveStyle()
+) -> tuple[Figure, Axes]:
     """Draw lines, bands, markers and the legend below; the axes have no labels yet."""
     figure, (axes,) = make_panels(1, title)
+    if style.size:
+        figure.set_size_inches(style.size)
     axes.set_xscale("log")
     dense = points[points["pruner"] == DENSE]
     methods = in_order(points["pruner"])
@@ -104,7 +130,7 @@ def _draw(points: pd.DataFrame, title: str, look: dict[str, Look]) -> tuple[Figu
     if len(dense):
         axes.axhline(dense["mean"].iloc[0], color=GREY, linewidth=0.9, linestyle=":", zorder=1)
     handles = [look[m].handle(linestyle=":" if m == DENSE else "-") for m in methods]
-    labels = list(methods)
+    labels = [style.names.get(method, method) for method in methods]
     if points["collapsed"].any():
         handles.append(Look(GREY, "o").handle(hollow=True, linestyle=""))
         labels.append("hollow: collapsed")

@@ -22,9 +22,12 @@ FEW = 20  # weights that are too few for a distribution
 LETTERS = 25  # of a layer's name that fit on a line
 
 
-def grid_figure(layers: Sequence[Layer], title: str, log: bool = False) -> Figure:
-    """Draw a small panel for every layer, each with its own scales: the number of kept weights in each bin."""
-    columns = 2 if len(layers) in (2, 4) else min(len(layers), 3 if len(layers) <= 9 else 4 if len(layers) <= 32 else 5)
+def grid_figure(layers: Sequence[Layer], title: str, log: bool = False, columns: int = 0) -> Figure:
+    """Draw a small panel for every layer, each with its own scales: the number of kept weights in each bin.
+
+    `columns` is the number of panels side by side; 0 stands for one that suits the number of layers.
+    """
+    columns = min(columns, len(layers)) or _columns_for(layers)
     rows = math.ceil(len(layers) / columns)
     lines = max((_wrapped(layer.name) + _details(layer)).count("\n") + 2 for layer in layers)
     cell = (PANEL[0] + GAP[0] + 0.06, PANEL[1] + GAP[1] + LINE * lines + 0.12)
@@ -49,6 +52,10 @@ def grid_figure(layers: Sequence[Layer], title: str, log: bool = False) -> Figur
                       linespacing=1.15, parse_math=False)  # fmt: skip
         _draw(axes, layer, log, ticks=3, size=7)
     return figure
+
+
+def _columns_for(layers: Sequence[Layer]) -> int:
+    return 2 if len(layers) in (2, 4) else min(len(layers), 3 if len(layers) <= 9 else 4 if len(layers) <= 32 else 5)
 
 
 def _details(layer: Layer) -> str:

@@ -22,7 +22,7 @@ from Utils.runs.saved import MODEL, read_tensors
 METHOD, COMPRESSION, BLOCK = "snip", 0.5, "blocks.0"
 CONVOLUTION = 4  # dimensions of a convolution's weight
 MANY = 24  # layers, above which all of them do not fit on a page
-SIZE = (7.4, 2.9)  # inches
+COLUMNS = 5  # panels of all layers side by side
 
 
 def block(subjects: Subjects, choices: Choices) -> list[Block]:
@@ -57,17 +57,21 @@ def _tensors(run: Run) -> Mapping[str, torch.Tensor]:
 
 
 def _of_block(at: str, name: str, meant: list[Layer], tensors: Mapping[str, torch.Tensor], choices: Choices) -> list[Block]:
-    """Return the sparsity of a block and of each convolution in it, and their histograms; the block's counts all of them at once."""
+    """Return the sparsity of a block and of each convolution in it, and their histograms; the block has all their weights."""
     word = _block_name(name)
     whole = [_together(word, meant, tensors, choices.bins)] if len(meant) > 1 else []
     rows = [
-        {"Layer": layer.name, "Weights": f"{layer.size:,}", "Kept": f"{layer.kept:,}", "Sparsity (removed)": share(1 - layer.density),
-         "Density (kept; the assignment's sparsity)": share(layer.density)}
+        {
+            "Layer": layer.name,
+            "Weights": f"{layer.size:,}",
+            "Kept": f"{layer.kept:,}",
+            "Sparsity (removed)": share(1 - layer.density),
+            "Density (kept; the assignment's sparsity)": share(layer.density),
+        }
         for layer in [*whole, *meant]
-    ]  # fmt: skip
+    ]
     caption = f"Sparsity of the weights of the convolution layers of {word}, {at}."
     drawing = layer_figure([*whole, *meant], at, choices.log_counts)
-    drawing.set_size_inches(SIZE[0], SIZE[1] * (1 + (len(whole + meant) > 3)))
     words = f"Weight histograms of the convolution layers of {word}" + (", all together first, then each" if whole else "")
     return [
         Table(f"task-3-sparsity-{name}", caption, pd.DataFrame(rows)),
@@ -93,8 +97,6 @@ def _of_all(at: str, layers: list[Layer], choices: Choices) -> list[Block]:
     kept, size = sum(layer.kept for layer in layers), sum(layer.size for layer in layers)
     words = f"Weight histograms of all {len(layers)} layers"
     caption = f"{words}, {at}: {kept:,} of {size:,} weights are kept (sparsity {share(1 - kept / size)})."
-    if len(layers) > MANY:
-        drawing = stacked_figure(layers, at)
-    else:
-        drawing = grid_figure(layers, at, choices.log_counts)
+    many = len(layers) > MANY
+    drawing = stacked_figure(layers, at) if many else grid_figure(layers, at, choices.log_counts, COLUMNS)
     return [Figure("task-3-weights-all", caption, f"{words} of {at}.", drawing)]

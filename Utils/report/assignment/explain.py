@@ -15,6 +15,7 @@ from Utils.report.blocks import Block, Heading, Note, Warnings
 from Utils.report.report_run import Run
 
 OPTIMIZERS = {"adam": "Adam", "sgd": "SGD", "momentum": "SGD with momentum", "rms": "RMSprop"}
+SAID = ("pre epochs", "prune epochs")  # differences of methods that the settings tell
 AUGMENTED = {"none": "without augmentation", "crop-flip": "with random crops and horizontal flips"}
 
 
@@ -24,8 +25,12 @@ def explain(subjects: Subjects) -> list[Block]:
     blocks += [Note(_of_subject(subject)) for subject in subjects.all]
     runs = [run for run in subjects.runs if run.done]
     blocks.append(Note(f"{_seeds(runs)} {_program(runs)}"))
-    differing = [f"{s.name}: not the same for all runs of its tables: {line}." for s in subjects.all for line in s.group_made.differences
-                 if not line.startswith(("pre epochs", "prune epochs"))]  # fmt: skip  # these two are said above
+    differing = [
+        f"{subject.name}: not the same for all runs of its tables: {line}."
+        for subject in subjects.all
+        for line in subject.group_made.differences
+        if not line.startswith(SAID)
+    ]
     return blocks + ([Warnings(differing)] if differing else [])
 
 
@@ -34,7 +39,7 @@ def _of_subject(subject: Subject) -> str:
     if not runs:
         return f"{subject.name}: no run has finished."
     sizes = {run.summary.get("params_total") for run in runs} - {None}
-    size = f" ({several(f'{n:,}' for n in sorted(sizes))} prunable and other parameters)" if sizes else ""
+    size = f" ({several(f'{n:,}' for n in sorted(sizes))} parameters)" if sizes else ""
     words = [
         f"{subject.name}{size}: {_augmentation(runs)}. Trained by {_of(runs, 'optimizer', _optimizer)} with learning rate "
         f"{_of(runs, 'lr', _number)}{_schedule(runs)}, batches of {_of(runs, 'train_batch_size', str)} images and weight decay "
@@ -117,7 +122,8 @@ def _seeds(runs: Sequence[Run]) -> str:
     seeds = sorted({int(run["seed"] or 0) for run in runs})
     if len(seeds) < 2:
         return f"Every number is of one run, with seed {several(seeds)}: nothing is known of the spread."
-    return f"Numbers are means ± standard deviations over {counted(len(seeds), 'seed')} ({several(seeds)}), where a cell says no other number."
+    over = f"{counted(len(seeds), 'seed')} ({several(seeds)})"
+    return f"Numbers are means ± standard deviations over {over}, where a cell says no other number."
 
 
 def _program(runs: Sequence[Run]) -> str:

@@ -16,7 +16,8 @@ from Utils.report.assignment.discussion import Discussion
 from Utils.report.assignment.explain import explain
 from Utils.report.assignment.hardware import hardware
 from Utils.report.assignment.subjects import subjects_of
-from Utils.report.assignment.tracing import traced_of, tracing
+from Utils.report.assignment.traced import traced_of
+from Utils.report.assignment.tracing import tracing
 from Utils.report.assignment.tuning import tuning
 from Utils.report.assignment.words import several
 from Utils.report.blocks import AuthorText, Block, CheckList, Document, Figure, Note, Section, Table
@@ -29,7 +30,7 @@ TITLES = {
     "block": "The compression ratio",
     "layers": "Compression ratio of each layer",
     "amp": "Quantization with AMP",
-    "explain": "Explain your results",
+    "explain": "Explain your results and submit a short report",
 }
 CHECKS = "Deliverables"
 
@@ -39,7 +40,7 @@ def assignment_report(
 ) -> Document:
     """Make the main part of the report, with a place for the author's text after each task."""
     subjects = subjects_of(tables)
-    traced, notes = traced_of(collection, subjects)
+    traced, notes = traced_of(collection, subjects.main.group.runs if subjects.main else ())
     machine = hardware([traced.run] if traced and traced.measured else subjects.runs)
     makers: dict[str, Callable[[], list[Block]]] = {
         "tuning": lambda: tuning(subjects),
@@ -71,9 +72,9 @@ def numbered(sections: list[Section]) -> list[Section]:
     """Number the tables and the figures of a document, each from 1."""
     counts = {Table: itertools.count(1), Figure: itertools.count(1)}
     for section in sections:
-        for index, block in enumerate(section.blocks):
-            if type(block) in counts:
-                section.blocks[index] = replace(block, number=f"{type(block).__name__} {next(counts[type(block)])}")
+        for index, part in enumerate(section.blocks):
+            if type(part) in counts:
+                section.blocks[index] = replace(part, number=f"{type(part).__name__} {next(counts[type(part)])}")
     return sections
 
 

@@ -4,108 +4,33 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from Utils.base.checksums import check_file
 from Utils.base.csv_files import as_named, read_csv
 from Utils.base.errors import Refused
-from Utils.base.json_files import read_json
 from Utils.figures.timeline import timeline_figure
 from Utils.report import findings
-from Utils.report.assignment.subjects import Subjects, rounds_said
-from Utils.report.assignment.words import dataset_name, method_name, network_name, share
+from Utils.report.assignment.subjects import rounds_said
+from Utils.report.assignment.traced import Traced
+from Utils.report.assignment.words import share
 from Utils.report.blocks import Block, Figure, Heading, Note, Table, Warnings
 from Utils.report.captions import sentences
-from Utils.report.collect import Collection
 from Utils.report.report_run import Run
 from Utils.trace.events import KERNEL
 from Utils.trace.gaps import short
 from Utils.trace.kernel_classes import OTHER
-from Utils.trace.measure import Measured, measure
 
-METHOD, COMPRESSION = "snip", 1.0  # of the network that the assignment traces
 HEIGHT = 3.9  # inches of the timeline
 MOST = 6  # kernels, or operators
 GAPS = 3
+SMALLEST = 5e-4  # share of the step from which a class of work has a row
 LIMIT = 0.5  # the busy share of a step below which the device waits more than it works
 NO_STREAM = (
     "The trace has no CUDA stream: the run was made on a CPU, or the profiler recorded no kernel. All times of this task are of "
     "operators on the CPU."
 )
-
-
-@dataclass(frozen=True)
-class Traced:
-    """A measured trace.
-
-    Attributes:
-        run: the run that made it, or that measured it.
-        summary: as `Utils.trace.measure` has it.
-        measured: the step itself; None where only its summary was saved.
-    """
-
-    run: Run
-    summary: Mapping[str, Any]
-    measured: Measured | None = None
-
-    @property
-    def on_device(self) -> bool:
-        """Whether it has a stream of a device."""
-        return self.summary["on"] == "device"
-
-    @property
-    def title(self) -> str:
-        """The network, the dataset and the method in words."""
-        if self.measured is None:
-            return str(self.run["expid"] or self.run.folder.name)
-        names = f"{network_name(str(self.run['model']))} on {dataset_name(str(self.run['dataset']))}"
-        return f"{names}, pruned by {method_name(str(self.run['pruner']))} at compression {self.run.compression:.6g}"
-
-
-def traced_of(collection: Collection, subjects: Subjects) -> tuple[Traced | None, list[str]]:
-    """Choose the trace of the task, and name the traces that cannot be used.
-
-    That of SNIP at compression 1 comes first, then other runs of the main network. A measured trace of the experiment `trace` takes
-    its place where it alone has a stream of a device.
-    """
-    notes: list[str] = []
-    found: list[Traced] = []
-    main = subjects.main.group.runs if subjects.main else []
-    own = [run for run in main if run.done and run.file("trace.json")]
-    own.sort(key=lambda run: (run["pruner"] != METHOD, abs(run.compression - COMPRESSION), run["seed"]))
-    for run in own:
-        try:
-            found.append(_traced(run))
-            break
-        except Refused as error:
-            notes.append(f"The trace of {run.folder.name} cannot be used ({error}).")
-    for run in collection.traces if not (found and found[0].on_device) else ():
-        try:
-            summary = read_json(run.folder / "trace_summary.json")
-            if (traced := Traced(run, summary)).on_device or not found:
-                found.insert(0, traced)
-        except (Refused, KeyError, TypeError) as error:
-            notes.append(f"The trace of {run.folder.name} cannot be used ({error}).")
-    return (found[0] if found else None), notes
-
-
-def _traced(run: Run) -> Traced:
-    file = run.folder / "trace.json"
-    check_file(file)
-    status = file.stat()
-    measured = _measured(file, status.st_mtime_ns, status.st_size)
-    return Traced(run, measured.summary, measured)
-
-
-@lru_cache(maxsize=2)
-def _measured(file: Path, changed: int, size: int) -> Measured:
-    """Measure a trace; one that was measured last, and has not changed, is not read again."""
-    return measure(file)
 
 
 def tracing(traced: Traced | None, notes: Sequence[str], hardware: Block) -> list[Block]:
@@ -158,11 +83,11 @@ def _convolutions(traced: Traced) -> Table:
         "Busy (ms)": f"{busy['ms']:.3f}",
         "Share of busy": f"{found['share_of_busy']:.1%}",
     }
-    what = "one of the kernels that a convolution launched" if device else "a convolution"
-    on = "on the device" if device else "on the CPU, as there is no CUDA stream"
+    what = "one kernel of a convolution" if device else "one convolution"
+    on = "on the device" if device else "on the CPU (there is no CUDA stream)"
     caption = (
-        f"Time {on} in which at least {what} ran, gaps left out and streams in parallel counted once, in the step of {traced.title}. "
-        f"Busy is the time in which at least one {'kernel, copy or memset' if device else 'operator'} ran."
+        f"Time in which at least {what} ran {on}, in the step of {traced.title}: gaps do not count, and streams in parallel "
+        f"count once. Busy is the time in which at least one {'kernel, copy or memset' if device else 'operator'} ran."
     )
     return Table("task-2-convolutions", caption, pd.DataFrame([row]), words=0)
 
@@ -172,7 +97,7 @@ def _facts(traced: Traced) -> list[Block]:
     summary = traced.summary
     classes = pd.DataFrame(
         {"Class of work": row["class"], "ms": f"{row['ms']:.3f}", "Share of the step": f"{row['share_of_step']:.1%}"}
-        for row in sorted(summary["classes"], key=lambda row: -row["ms"]) if row["ms"]
+        for row in sorted(summary["classes"], key=lambda row: -row["ms"]) if row["share_of_step"] >= SMALLEST
     )  # fmt: skip
     idle = summary["busy"]["idle_ms"]
     nothing = {
@@ -184,9 +109,8 @@ def _facts(traced: Traced) -> list[Block]:
     blocks: list[Block] = [
         Table("task-2-classes", f"Classes of work in the step of {traced.title}; each instant counts once.", classes),
         _kernels(traced),
-        *_gaps(traced),
     ]
-    return blocks + sentences([*findings.trace(summary), *limits(summary), *_layers(traced), *_zeros(traced)])
+    return blocks + sentences([*findings.trace(summary), *limits(summary), *_gaps(summary), *_longest(traced), *_zeros(traced)])
 
 
 def _kernels(traced: Traced) -> Table:
@@ -209,41 +133,36 @@ def _kernels(traced: Traced) -> Table:
     rows = [{"Operator": row["operator"], "Calls": str(row["calls"]), "ms": f"{row[column]:.3f}",
              "Share of the step": f"{row[column] / wall:.1%}"} for row in own]  # fmt: skip
     on = "on the device" if traced.on_device else "on the CPU"
-    caption = f"The operators of the step of {traced.title} with the longest own time {on}, {len(own)} of {len(traced.summary['operators'])}."
+    count = f"{len(own)} of {len(traced.summary['operators'])}"
+    caption = f"The operators of the step of {traced.title} with the longest own time {on}, {count}."
     return Table("task-2-operators", caption, pd.DataFrame(rows))
 
 
-def _gaps(traced: Traced) -> list[Block]:
-    rows = [
-        {"After": short(row["after"]), "Before": short(row["before"]), "CPU meanwhile": row["cpu"], "Start (ms)": f"{row['start_ms']:.3f}",
-         "Length (ms)": f"{row['length_ms']:.3f}"}
-        for row in traced.summary["gaps"][:GAPS]
-    ]  # fmt: skip
-    if not rows:
-        return []
-    what = "the device did nothing" if traced.on_device else "no operator ran"
-    text = pd.DataFrame(rows)
-    text = text if traced.on_device else text.drop(columns="CPU meanwhile")
-    caption = f"The longest gaps of the step of {traced.title}, in which {what}."
-    return [Table("task-2-gaps", caption, text, words=len(text.columns) - 2)]
+def _gaps(summary: Mapping[str, Any]) -> list[str]:
+    """Name the longest gaps with the work around them and, on a device, with what the CPU did meanwhile."""
+    words = []
+    for row in summary["gaps"][:GAPS]:
+        meanwhile = f", CPU: {row['cpu']}" if summary["on"] == "device" and row["cpu"] else ""
+        words.append(f"{row['length_ms']:.3f} ms ({short(row['after'])} to {short(row['before'])}{meanwhile})")
+    what = "the device did nothing" if summary["on"] == "device" else "no operator ran"
+    return [f"The longest gaps, in which {what}: {'; '.join(words)}."] if words else []
 
 
 def limits(summary: Mapping[str, Any]) -> list[str]:
     """Say what limits the step: on a device the launches of the CPU or the kernels; on the CPU its operators."""
-    busy, found = summary["busy"], summary["attribution"]
+    busy, kernels = summary["busy"], summary["attribution"]["kernels"]
+    part = f"{busy['share_of_step']:.1%} of the step"
     if summary["on"] != "device":
-        return [f"On the CPU operators run for {busy['share_of_step']:.1%} of the step: what limits it is their work, of which "
-                "the table of classes gives the shares."]  # fmt: skip
-    mean = f"; a kernel runs {1e3 * busy['ms'] / found['kernels']:.1f} µs on average" if found["kernels"] else ""
+        return [f"Operators run on the CPU for {part}: their work limits it; the table of classes has their shares."]
+    mean = f"; a kernel runs {1e3 * busy['ms'] / kernels:.1f} µs on average" if kernels else ""
     if busy["share_of_step"] < LIMIT:
-        return [f"The device works for {busy['share_of_step']:.1%} of the step and waits for the rest{mean}: what limits the step is "
-                "the CPU, which launches the kernels, not the kernels themselves."]  # fmt: skip
-    return [
-        f"The device works for {busy['share_of_step']:.1%} of the step{mean}: what limits the step is the kernels, not the CPU that launches them."
-    ]
+        return [
+            f"The device works for {part} and waits for the rest{mean}: the CPU, which launches the kernels, limits the step."
+        ]
+    return [f"The device works for {part}{mean}: the kernels limit the step, not the CPU that launches them."]
 
 
-def _layers(traced: Traced) -> list[str]:
+def _longest(traced: Traced) -> list[str]:
     """Name the convolutions that took most of the convolutions' time."""
     try:
         layers = (
@@ -268,5 +187,5 @@ def _zeros(traced: Traced) -> list[str]:
     if density is None or traced.run["compact"]:
         return []
     return [
-        f"The network keeps {share(density)} of its weights; the kernels are those of the dense network and multiply the zeros too."
+        f"The network keeps {share(density)} of its weights; its kernels are those of the dense network and multiply zeros too."
     ]

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from Utils.figures.accuracy import compression_figure
-from Utils.report import findings
+from Utils.figures.accuracy import CurveStyle, compression_figure
+from Utils.report.assignment.patterns import patterns
 from Utils.report.assignment.subjects import Subject, Subjects, means, rounds_said
 from Utils.report.assignment.words import METHODS, method_name, several, share
 from Utils.report.blocks import Block, Figure, Heading, Note, Table
@@ -17,17 +17,18 @@ from Utils.report.pivot import JOIN, NOT_RUN, pivot, plus_minus, whole
 from Utils.report.times import load_of
 
 ARCHITECTURES = 1.0  # the compression of the table of architectures
-SIZE = (6.2, 2.75)  # inches of a curve
-CURVES = {
-    "accuracy": "testing accuracy (top 1, %)",
-    "inference_ratio": "inference time / dense",
-    "flops_ratio": "FLOP / dense",
-}
+SIZE = (6.6, 2.3)  # inches of a curve, without its legend
+# The curves: column, its name in a caption, the label of its axis.
+CURVES = (
+    ("accuracy", "Testing accuracy (top 1)", "top 1 (%)"),
+    ("inference_ratio", "Inference time over that of the dense network", "time / dense"),
+    ("flops_ratio", "FLOP over that of the dense network", "FLOP / dense"),
+)
+PLACE = ["pruner", "compression"]
 
 
 def tuning(subjects: Subjects) -> list[Block]:
     """Make the blocks of the task."""
-    blocks: list[Block] = [Heading("Testing on different architectures"), _architectures(subjects)]
     main = subjects.main
     if main is None:
         return [Note("There is no finished network for this task.")]
@@ -36,16 +37,16 @@ def tuning(subjects: Subjects) -> list[Block]:
         f"Compression a keeps 10^-a of the weights: {keep}. This is the density; the assignment calls it sparsity, a word that "
         "elsewhere means the share that is removed."
     )
+    blocks: list[Block] = [Heading("Testing on different architectures"), _architectures(subjects)]
     blocks += [Heading("Tuning compression ratio: model summary after pruning"), Note(words)]
-    blocks += [_accuracy(main), *_curve(main, "accuracy"), _time(main), *_curve(main, "inference_ratio"), _flop(main),
-               *_curve(main, "flops_ratio")]  # fmt: skip
-    lines = [*findings.leaders(main.group), *(line for s in subjects.all for line in findings.doubtful(s.group))]
-    return blocks + sentences([*lines, *findings.inference(main.group), *findings.flops(main.group)])
+    for table, curve in zip((_accuracy(main), _time(main), _flop(main)), CURVES, strict=True):
+        blocks += [table, *_curve(main, *curve)]
+    return blocks + sentences(patterns(subjects))
 
 
 def _architectures(subjects: Subjects) -> Table:
     """Return the accuracies at one compression, a row per dataset and network."""
-    methods = _columns([subject for subject in subjects.all])
+    methods = _columns(subjects.all)
     rows, data = [], []
     for subject in subjects.all:
         table = pivot(subject.group, "accuracy", "", "", plus_minus(2), marks=True, dense=False)
@@ -58,11 +59,11 @@ def _architectures(subjects: Subjects) -> Table:
     unpruned = f" Unpruned: {several(dense)}." if dense else ""
     kept = 10.0**-ARCHITECTURES
     caption = (
-        f"Testing accuracy (top 1, %) of {names} after the last epoch at compression {ARCHITECTURES:g}: a density of {share(kept)} "
-        f"(what the assignment calls sparsity = 10{JOIN}%), so that {share(1 - kept)} of the weights are removed."
+        f"Testing accuracy (top 1, %) of {names} after the last epoch at compression {ARCHITECTURES:g}: a density of "
+        f"{share(kept)}, which the assignment calls sparsity, so that {share(1 - kept)} of the weights are removed."
         f"{unpruned}{_rounds(subjects.all)}"
     )
-    return Table("task-1-architectures", caption, pd.DataFrame(rows), pd.concat(data) if data else None, words=2)
+    return Table("task-1-architectures", caption, pd.DataFrame(rows), pd.concat(data), words=2)
 
 
 def _columns(subjects: Sequence[Subject]) -> list[str]:
@@ -72,9 +73,8 @@ def _columns(subjects: Sequence[Subject]) -> list[str]:
 
 def as_asked(subject: Subject, table: Table) -> Table:
     """Give a table of `Utils.report.pivot` the columns of the assignment: the compression, then a column per method."""
-    text = table.text
-    columns = {"Compression": text["compression"]}
-    columns |= {method_name(m): text[m] if m in text else NOT_RUN for m in _columns([subject])}
+    columns = {"Compression": table.text["compression"]}
+    columns |= {method_name(m): table.text.get(m, NOT_RUN) for m in _columns([subject])}
     return replace(table, text=pd.DataFrame(columns), words=1)
 
 
@@ -89,59 +89,49 @@ def _time(subject: Subject) -> Table:
     """Return a table whose cells hold the ratio to the dense network with quartiles, then the seconds."""
     ratio = pivot(subject.group, "inference_ratio", "task-1-inference-time", "", dense=False)
     seconds = pivot(subject.group, "inference_seconds", "", "", plus_minus(3, f"{JOIN}s"), dense=False)
-    methods = [m for m in subject.group.methods if m in ratio.text]
-    text = ratio.text.copy()
-    for method in methods:
-        text[method] = [
-            one if one == two else f"{one}; {two}" for one, two in zip(text[method], seconds.text[method], strict=True)
-        ]
-    data = ratio.data.merge(
-        seconds.data[["pruner", "compression", "mean"]], on=["pruner", "compression"], suffixes=("", "_seconds")
-    )
     load = f" {said}" if (said := load_of(subject.group.all, "inference")) else ""
+    quartiles = ", in brackets the quartiles" if ratio.data["q1"].notna().any() else ""
     caption = (
         f"Total inference time on the testing dataset of {subject.name}. First the time over that of the same network unpruned, "
-        "whose batches took turns with it (median, in brackets the quartiles), then the seconds of one pass over the testing "
-        f"dataset. Seconds of two cells are of different runs and do not compare; the ratios do.{load}{_rounds([subject])}"
+        f"whose batches took turns with it (median{quartiles}), then the seconds of one pass over the testing dataset. Seconds "
+        f"of two cells are of different runs and do not compare; the ratios do.{load}{_rounds([subject])}"
     )
-    return as_asked(subject, replace(ratio, caption=caption, text=text, data=data))
+    return as_asked(subject, replace(_joined(subject, ratio, seconds, "{}; {}", "_seconds"), caption=caption))
 
 
 def _flop(subject: Subject) -> Table:
     """Return a table whose cells hold the FLOPs of one image, then their share of the dense network's."""
     kept = pivot(subject.group, "flops_kept", "task-1-flop", "", whole, dense=False)
     ratio = pivot(subject.group, "flops_ratio", "", "", plus_minus(4), dense=False)
-    text = kept.text.copy()
-    for method in subject.group.methods:
-        text[method] = [
-            one if one == two else f"{one} ({two})" for one, two in zip(text[method], ratio.text[method], strict=True)
-        ]
-    data = kept.data.merge(ratio.data[["pruner", "compression", "mean"]], on=["pruner", "compression"], suffixes=("", "_ratio"))
     total = subject.group.table["flops_total"].dropna()
     dense = f" Unpruned: {int(total.iloc[0]):,}." if len(total) else ""
     caption = (
-        f"FLOP of {subject.name} for one image: weights, biases and BatchNorm, a multiplication with its addition as one, "
-        f"and in brackets the share of the unpruned network's.{dense}{_rounds([subject])}"
+        f"FLOP of {subject.name} for one image: weights, biases and BatchNorm, a multiplication with its addition as one. In "
+        f"brackets the share of the unpruned network's.{dense}{_rounds([subject])}"
     )
-    return as_asked(subject, replace(kept, caption=caption, text=text, data=data))
+    return as_asked(subject, replace(_joined(subject, kept, ratio, "{} ({})", "_ratio"), caption=caption))
 
 
-def _curve(subject: Subject, column: str) -> list[Block]:
+def _joined(subject: Subject, first: Table, second: Table, form: str, suffix: str) -> Table:
+    """Return a table with the numbers of two tables in each cell; words for a missing number stand once."""
+    text = first.text.copy()
+    for method in subject.group.methods:
+        pairs = zip(first.text[method], second.text[method], strict=True)
+        text[method] = [one if one == two else form.format(one, two) for one, two in pairs]
+    data = first.data.merge(second.data[[*PLACE, "mean"]], on=PLACE, suffixes=("", suffix))
+    return replace(first, text=text, data=data)
+
+
+def _curve(subject: Subject, column: str, name: str, axis: str) -> list[Block]:
     """Return the table of a column as a curve, if there is more than one compression."""
     runs = subject.group.table.assign(**{column: pd.to_numeric(subject.group.table[column])}).dropna(subset=[column])
     if runs["compression"].nunique() < 2:
         return []
-    runs = runs.assign(pruner=runs["pruner"].map(str))
-    drawing = compression_figure(runs, column, subject.name, CURVES[column], log=column == "flops_ratio")
-    if column == "accuracy":
-        drawing.axes[0].set_ylim(auto=True)
-        drawing.axes[0].relim()
-        drawing.axes[0].autoscale(axis="y")
-    drawing.set_size_inches(*SIZE)
-    label = CURVES[column][0].upper() + CURVES[column][1:]
-    caption = f"{label}, of {subject.name} against compression.{_rounds([subject])}"
-    words = f"{label} against compression, a line for each of {several(map(method_name, subject.group.methods))}."
-    return [Figure(f"task-1-{column.replace('_', '-')}", caption, words, drawing)]
+    style = CurveStyle(SIZE, {m: method_name(m) for m in subject.group.methods}, from_zero=column != "accuracy")
+    drawing = compression_figure(runs, column, "", axis, style=style)
+    caption = f"{name} of {subject.name} against compression (upper axis).{_rounds([subject])}"
+    words = f"{name} against compression, a line for each of {several(map(method_name, subject.group.methods))}."
+    return [Figure(f"task-1-{column.replace('_', '-')}-curve", caption, words, drawing)]
 
 
 def _rounds(subjects: Sequence[Subject]) -> str:

@@ -10,8 +10,14 @@ from Utils.runs.saved import last_part, shortened
 METHODS = {"rand": "Rand", "mag": "Mag", "snip": "SNIP", "grasp": "GraSP", "synflow": "SynFlow"}  # the assignment's five
 DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST", "tiny-imagenet": "Tiny ImageNet",
             "imagenet": "ImageNet"}  # fmt: skip
-MODELS = ((r"fc", "FC"), (r"conv", "Conv"), (r"resnet(\d+)", r"ResNet\1"), (r"wide-resnet(\d+)", r"Wide ResNet\1"),
-          (r"vgg(\d+)", r"VGG\1"), (r"vgg(\d+)-bn", r"VGG\1 with BatchNorm"), (r"vgg(\d+)_bn", r"VGG\1 with BatchNorm"))  # fmt: skip
+MODELS = (
+    (r"fc", "FC"),
+    (r"conv", "Conv"),
+    (r"resnet(\d+)", r"ResNet\1"),
+    (r"wide-resnet(\d+)", r"Wide ResNet\1"),
+    (r"vgg(\d+)", r"VGG\1"),
+    (r"vgg(\d+)[-_]bn", r"VGG\1 with BatchNorm"),
+)
 
 
 def network_name(model: str) -> str:
