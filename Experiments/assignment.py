@@ -51,7 +51,7 @@ def _write_report(plan: Grid) -> None:
     if left:
         print(f"The report is written once all cells have ended: {left} are to come. The same command shows how far they are.")
     elif (states == "done").any():
-        from Utils.report.document import check_lines, write_report
+        from Utils.report.document import write_report
 
-        print_lines(check_lines(write_report(folder / REPORT, [folder])))
+        print_lines(write_report(folder / REPORT, [folder]))
         print(f"Report: {folder / REPORT / 'report.html'}")

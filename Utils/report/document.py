@@ -98,8 +98,8 @@ def _general(found: Collection, tables: list[Group], asked: Choices) -> Document
     return Document(title, _subtitle(found), found, sections, missing(found, tables, sections), found.left_out)
 
 
-def write_report(out: Path, folders: Sequence[str | Path], choices: Choices = Choices()) -> Document:  # noqa: B008 (frozen)
-    """Write the report of the runs in `folders` into the folder `out`, and return it; its page is `report.html`.
+def write_report(out: Path, folders: Sequence[str | Path], choices: Choices = Choices()) -> list[str]:  # noqa: B008 (frozen)
+    """Write the report of the runs in `folders` into the folder `out`, and return the lines about what it lacks (`check_lines`).
 
     An earlier report in `out` is replaced.
 
@@ -116,7 +116,7 @@ def write_report(out: Path, folders: Sequence[str | Path], choices: Choices = Ch
         own.add(names)
         save(document, own.write_file)
         begin_text(document, out)
-    return document
+    return check_lines(document)
 
 
 def begin_text(document: Document, out: Path) -> None:

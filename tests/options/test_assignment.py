@@ -50,7 +50,7 @@ def written(monkeypatch):
     """The reports that were asked for, as (folder of the report, run folders)."""
     calls = []
     module = types.ModuleType("Utils.report.document")
-    module.write_report = lambda out, folders: calls.append((out, folders))
+    module.write_report = lambda out, folders: calls.append((out, folders)) or []
     monkeypatch.setitem(sys.modules, "Utils.report", types.ModuleType("Utils.report"))
     monkeypatch.setitem(sys.modules, "Utils.report.document", module)
     return calls

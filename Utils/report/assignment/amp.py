@@ -66,6 +66,6 @@ def _caption(main: Subject, method: str) -> str:
     load = f" {said}" if (said := load_of(runs, PAIRS)) else ""
     return (
         f"Peak memory while training ({several(of, 'or')}, 1 MB = 10^6 bytes) and training time without evaluation of "
-        f"{main.name}, pruned by {method_name(method)}, with AMP ({several(mixed, 'or')}) and without ({several(full, 'or')}). The "
-        f"seconds are of different runs and depend on what else the machine did; to compare times, take the ratio.{turns}{load}"
+        f"{main.name}, pruned by {method_name(method)}, with AMP ({several(mixed, 'or')}) and without ({several(full, 'or')}). "
+        f"The seconds are of different runs and depend on what else the machine did; the ratio compares times.{turns}{load}"
     )
