@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from reports import collection, made
 
-from Utils.options.report_choices import TASKS, Choices
+from Utils.options.report_choices import TASKS, USUAL_TASKS, Choices
 from Utils.report import render
 from Utils.report.assignment.additions import Sources
 from Utils.report.assignment.discussion import Discussion, begin_discussion, read_discussion
@@ -39,7 +39,7 @@ def runs():
     return found
 
 
-def report(*found, text="", tasks=Choices().tasks):
+def report(*found, text="", tasks=USUAL_TASKS):
     whole = collection(*found)
     return assignment_report(whole, groups(whole), Choices(0.5, tasks=tasks), Discussion(text), Sources(["/runs"]))
 
@@ -85,7 +85,7 @@ def test_two_numbers_of_rounds_are_two_columns():
 
 def test_tasks_stand_in_order_and_tables_and_figures_are_counted():
     document = report(*runs())
-    assert [section.title for section in document.sections] == ["Deliverables", *(f"Task {n}: {TITLES[t]}" for n, t in enumerate(Choices().tasks, 1))]
+    assert [section.title for section in document.sections] == ["Deliverables", *(f"Task {n}: {TITLES[t]}" for n, t in enumerate(USUAL_TASKS, 1))]
     for kind in (Table, Figure):
         numbers = [block.number for block in document.blocks if isinstance(block, kind)]
         assert numbers == [f"{kind.__name__} {n}" for n in range(1, len(numbers) + 1)] and len(numbers) >= 2

@@ -23,7 +23,7 @@ from Utils.trace.gaps import short
 from Utils.trace.kernel_classes import OTHER
 
 HEIGHT = 3.9  # inches of the timeline
-MOST = 6  # kernels, or operators
+MOST = 5  # kernels, or operators
 GAPS = 3
 SMALLEST = 5e-4  # share of the step from which a class of work has a row
 LIMIT = 0.5  # the busy share of a step below which the device waits more than it works

@@ -17,7 +17,7 @@ from Utils.report.pivot import JOIN, NOT_RUN, pivot, plus_minus, whole
 from Utils.report.times import load_of
 
 ARCHITECTURES = 1.0  # the compression of the table of architectures
-SIZE = (6.6, 2.3)  # inches of a curve, without its legend
+SIZE = (6.6, 2.0)  # inches of a curve, without its legend
 # The curves: column, its name in a caption, the label of its axis.
 CURVES = (
     ("accuracy", "Testing accuracy (top 1)", "top 1 (%)"),
