@@ -62,16 +62,14 @@ class Collection:
         experiment = str(run["experiment"] or "")
         if not run.done:
             self.left_out.append((folder, f"{run.status}{f': {run.reason}' if run.reason else ''}"))
-        if experiment in PRUNING:
+        if experiment in PRUNING or (run.done and experiment == "regrow"):
             twin = self._by_identity.setdefault(run.identity, run) if run.done else run
             if twin is run:
-                self.runs.append(run)
+                (self.runs if experiment in PRUNING else self.regrown).append(run)
             else:  # its numbers are the same, not a second sample
                 self.left_out.append((folder, f"the same run as {twin.folder}, which counts once"))
         elif run.done and experiment == "trace":
             self.traces.append(run)
-        elif run.done and experiment == "regrow":
-            self.regrown.append(run)
         elif run.done and experiment in STUDIES:
             self.studies.append(run)
         elif run.done and experiment not in ("report", "assignment"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import replace
 
@@ -17,13 +16,11 @@ from Utils.report.commands import command_of
 from Utils.report.groups import groups
 from Utils.report.missing import missing
 from Utils.report.pivot import statistics
-from Utils.report.report_run import Run
 from Utils.report.sections.ablations import ablations
 from Utils.report.sections.accuracy import accuracy
 from Utils.report.sections.flops import flops
 from Utils.report.sections.inference import inference
 from Utils.report.sections.precision import mixed_precision
-from Utils.report.sections.regrowth import regrowth
 from Utils.report.sections.settings import settings
 from Utils.report.sections.tradeoff import tradeoff
 
@@ -117,28 +114,6 @@ def test_a_twin_has_the_same_options_and_files():
         found.sort_in(one)
     assert found.runs == [run, *again[1:]]
     assert found.left_out[0] == (again[0].folder, f"the same run as {run.folder}, which counts once")
-
-
-def test_networks_of_one_kind_are_pooled_over_seeds_and_others_have_tables_of_their_own(tmp_path):
-    found = Collection()
-    for pruner, seed, top1 in (("mag", 1, 90.0), ("mag", 2, 92.0), ("snip", 1, 50.0)):
-        start = tmp_path / f"{pruner}-{seed}"
-        start.mkdir()
-        (start / "args.json").write_text(json.dumps({"pruner": pruner, "compression": 2.0, "seed": seed}))
-        for choice in ("uniform", "ssim"):
-            folder = tmp_path / f"{pruner}-{seed}-{choice}"
-            folder.mkdir()
-            (folder / "regrow.json").write_text("{}")
-            (folder / "regrow.csv").write_text(f"network,sparsity,kept,val_top1,test_top1\nstart,0.99,1,{top1},{top1}\nregrown,0.98,2,{top1},{top1}\n")
-            options = {"experiment": "regrow", "model_class": "default", "model": "fc", "dataset": "mnist", "lr": 0.1, "seed": seed,
-                       "regrow_start": str(start / "model.pt"), "regrow_allocation": choice, "regrow_selection": "saliency"}  # fmt: skip
-            found.regrown.append(Run(folder, options | {"regrow_init": "zero", "regrow_finetune_epochs": 1}, {}, "done"))
-    mag, snip = regrowth(found).blocks
-    assert mag.data.loc[0, ["test_top1_mean", "n"]].tolist() == [91.0, 2] and snip.data.loc[0, ["test_top1_mean", "n"]].tolist() == [50.0, 1]
-    assert "regrown from mag at compression 2 to sparsity 0.98" in mag.caption and "regrown from snip" in snip.caption and mag.name != snip.name
-    found.regrown = found.regrown[:4]
-    (mag,) = regrowth(found).blocks
-    assert "regrown to sparsity 0.98" in mag.caption
 
 
 def test_weights_taken_with_and_without_the_masks_of_their_file_stand_in_tables_of_their_own():

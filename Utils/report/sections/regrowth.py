@@ -2,73 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
 from Utils.base.csv_files import read_named
 from Utils.base.errors import Refused
-from Utils.base.json_files import read_json
-from Utils.regrowth.outputs import JSON, LAYERS, REGROWN, ROWS
-from Utils.report.blocks import Block, Figure, Section, Table, slug
-from Utils.report.captions import with_rounds
+from Utils.base.text import counted, one_line
+from Utils.regrowth.outputs import LAYERS, REGROWN, ROWS, START
+from Utils.report.blocks import Block, Figure, Section, Table, Warnings, slug
 from Utils.report.collect import Collection
 from Utils.report.pivot import plus_minus
-from Utils.report.report_run import Run
+from Utils.report.regrown import Regrowth, RegrowthTable, regrowth_tables
 from Utils.runs.saved import last_part, shortened
 
-# Options that runs of one table share.
-ALIKE = ("model_class", "model", "dataset", "regrow_to", "regrow_fraction", "regrow_steps", "regrow_finetune_epochs", "optimizer",
-         "lr")  # fmt: skip
 VALUES = {"val_top1": "validation top-1 (%)", "test_top1": "test top-1 (%)"}
+NETWORK = ["network", "seed", "start", "kept", *VALUES]  # the columns in which two rows of one network are the same
 
 
 def regrowth(collection: Collection) -> Section | None:
     """Make the section: tables of networks and of layers for all runs that regrew networks of one kind equally far.
 
-    Networks of one kind differ in their seeds alone: one method pruned them to one compression (see `_start`).
+    Networks of one kind differ in their seeds alone (see `Utils.report.regrown`).
     """
     section = Section("Regrowth")
-    found: dict[Hashable, dict[str, list[Run]]] = {}
-    for run in collection.regrown:
-        alike = tuple(str(run[name]) for name in ALIKE)
-        found.setdefault(alike, {}).setdefault(_start(run), []).append(run)
-    for starts in found.values():
-        for start, runs in starts.items():
-            section.blocks += _of(runs, start, named=len(starts) > 1)
+    for table in regrowth_tables(collection.regrown):
+        section.blocks += _of(table)
     return section if section.blocks else None
 
 
-def _start(run: Run) -> str:
-    """Describe the network that a run regrew: its method and compression; the file's name if no run saved it."""
-    file = Path(str(run["regrow_start"]))
-    try:
-        options = read_json(file.parent / "args.json")
-        return f"{with_rounds(options)} at compression {float(options['compression']):.6g}"
-    except (Refused, OSError, KeyError, TypeError, ValueError):
-        return str(file)
-
-
-def _of(runs: Sequence[Run], start: str, *, named: bool) -> list[Block]:
-    """Return the blocks of a table; `start` describes the regrown networks, and is `named` if others have tables too."""
-    rows = [table for run in runs if (table := _table(run, ROWS)) is not None]
-    if not rows:
-        return []
-    first = runs[0]
+def _of(table: RegrowthTable) -> list[Block]:
+    """Return the blocks of a table, and a warning for each run whose files cannot be read."""
+    rows, faults = _read(table.regrowths, ROWS, _with_networks)
+    layers, more = _read(table.regrowths, LAYERS, lambda frame, regrowth: frame.assign(choice=regrowth.choice))
+    warnings: list[Block] = [Warnings([*faults, *more])] if faults or more else []
+    if rows is None:
+        return warnings
+    first = table.regrowths[0].run
     label = f"{first['model_class']} {shortened(last_part(str(first['model'])))} on {shortened(last_part(str(first['dataset'])))}"
-    table = pd.concat(rows, ignore_index=True).drop_duplicates(["network", "seed", "start"])  # allocations share their rivals
-    sparsity = table.loc[table["role"] == REGROWN, "sparsity"].iloc[0]
-    label = f"{label}, regrown{f' from {start}' if named else ''} to sparsity {sparsity:.4g}"
-    seeds = len(set(table["seed"]))
+    sparsity = rows.loc[rows["role"] == REGROWN, "sparsity"].iloc[0]
+    label = f"{label}, regrown{f' from {table.start}' if table.named else ''} to sparsity {sparsity:.4g}"
+    label = f"{label}, {table.recipe}" if table.recipe else label
+    blocks = [_networks(rows, table, label), *_layers(layers, label), *_figures(table.regrowths, label)]
+    return [*blocks, *warnings]
+
+
+def _read(
+    regrowths: Sequence[Regrowth], name: str, add: Callable[[pd.DataFrame, Regrowth], pd.DataFrame]
+) -> tuple[pd.DataFrame | None, list[str]]:
+    """Read a table of each run, with the run's seed and start; return one table, None if there is none, and the faults."""
+    tables, faults = [], []
+    for regrowth in regrowths:
+        try:
+            frame = read_named(regrowth.run.folder / name)
+            tables.append(add(frame.assign(seed=regrowth.run["seed"], start=regrowth.start, run=len(tables)), regrowth))
+        except (Refused, OSError, ValueError, KeyError) as error:
+            faults.append(f"{regrowth.run.folder / name} cannot be read, its rows are missing here: {one_line(str(error))}")
+    return (pd.concat(tables, ignore_index=True) if tables else None), faults
+
+
+def _with_networks(rows: pd.DataFrame, regrowth: Regrowth) -> pd.DataFrame:
+    """Name the regrown network by its choice; the start is the same network whatever the seed of the regrowth."""
+    if lacking := {"network", "sparsity", "kept", *VALUES} - set(rows):
+        raise ValueError(f"no column {', '.join(sorted(lacking))}")
+    rows = rows.assign(role=rows["network"])
+    rows.loc[rows["role"] == REGROWN, "network"] = f"{REGROWN}, {regrowth.choice}"
+    rows.loc[rows["role"] == START, "seed"] = -1
+    return rows
+
+
+def _networks(rows: pd.DataFrame, table: RegrowthTable, label: str) -> Table:
+    """Return the table of networks: n counts distinct ones, as regrowths of one network share it and its rivals."""
+    first = table.regrowths[0].run
+    networks = rows.drop_duplicates(NETWORK)
+    starts = rows["start"].nunique()
     caption = (
-        f"{label}: what the sparse network ({start}), the same fine-tuning without regrowth, plain pruning to the same "
+        f"{label}: what the sparse network ({table.start}), the same fine-tuning without regrowth, plain pruning to the same "
         f"sparsity and regrowth come to. Epochs of fine-tuning: {first['regrow_finetune_epochs']}, {first['optimizer']}, lr "
-        f"{float(first['lr']):.6g}; choices are made on validation images; mean ± standard deviation over {seeds} "
-        f"seed{'s' * (seeds > 1)}."
+        f"{float(first['lr']):.6g}; choices are made on validation images; mean ± standard deviation over n distinct networks, "
+        f"from {counted(starts, 'start network')}."
     )
-    means = table.groupby("network", sort=False)
     numbers = {f"{c}_{f}": (c, f) for c in VALUES for f in ("mean", "std")}
+    means = networks.groupby("network", sort=False)
     data = means.agg(sparsity=("sparsity", "first"), kept=("kept", "first"), **numbers, n=("seed", "size")).reset_index()
     text = pd.DataFrame(
         {"network": row["network"], "sparsity": f"{row['sparsity']:.4f}"}
@@ -76,57 +91,40 @@ def _of(runs: Sequence[Run], start: str, *, named: bool) -> list[Block]:
         | {"n": str(row["n"])}
         for row in data.to_dict("records")
     )
-    return [Table(slug("regrowth", label), caption, text, data), *_layers(runs, label), *_figures(runs, label)]
+    return Table(slug("regrowth", label), caption, text, data)
 
 
-def _table(run: Run, name: str) -> pd.DataFrame | None:
-    """Read a table of a run, with its seed and start, and with networks named by their method; None if it cannot be read."""
-    try:
-        start = Path(str(run["regrow_start"])).resolve()
-        table = read_named(run.folder / name).assign(seed=run["seed"], start=str(start))
-        table["role"] = table["network"]
-        chosen = read_json(run.folder / JSON).get("replay")
-        table.loc[table["role"] == REGROWN, "network"] = f"{REGROWN}, {_choice(run, replayed=bool(chosen))}"
-    except (Refused, OSError, ValueError, KeyError):
-        return None
-    return table
+def _layers(table: pd.DataFrame | None, label: str) -> list[Block]:
+    """Return a table of the weights that each allocation gave to each layer: sums over the steps, means over the networks.
 
-
-def _choice(run: Run, replayed: bool = False) -> str:
-    how = "replayed" if replayed else f"{run['regrow_allocation']}, {run['regrow_selection']}"
-    return f"{how}, {run['regrow_init']}"
-
-
-def _layers(runs: Sequence[Run], label: str) -> list[Block]:
-    """Return a table of the weights that each allocation gave to each layer, mean over seeds."""
-    parts = []
-    for run in runs:
-        try:
-            parts.append(read_named(run.folder / LAYERS).assign(choice=_choice(run), seed=run["seed"]))
-        except (OSError, ValueError):
-            continue
-    if not parts:
+    Capacity and SSIM are those before the first step, means over the start networks.
+    """
+    if table is None:
         return []
-    table = pd.concat(parts, ignore_index=True)
-    given = table.groupby(["layer", "choice"], sort=False)["allocated"].mean().unstack(sort=False)
-    facts = table.groupby("layer", sort=False)[["capacity", "ssim"]].mean()
+    sums = table.groupby(["layer", "choice", "run"], sort=False)["allocated"].sum()
+    given = sums.groupby(["layer", "choice"], sort=False).mean().unstack(sort=False)
+    before = table[table["step"] == 1].drop_duplicates(["layer", "start"])
+    facts = before.groupby("layer", sort=False)[["capacity", "ssim"]].mean()
     text = pd.DataFrame({"layer": facts.index, "capacity": [f"{c:,.0f}" for c in facts["capacity"]]})
     text["SSIM"] = ["none" if pd.isna(s) else f"{s:.3f}" for s in facts["ssim"]]
     for choice in given:
         text[choice] = [f"{value:,.0f}" for value in given.loc[facts.index, choice]]
-    caption = f"{label}: weights that each layer was given, by allocation, selection and init, and its SSIM; means over seeds."
-    return [Table(slug("regrowth-layers", label), caption, text, table)]
+    caption = (
+        f"{label}: weights that each layer was given in all steps, by allocation, selection and init, and its SSIM before; means "
+        f"over {counted(table['run'].nunique(), 'regrowth')}."
+    )
+    return [Table(slug("regrowth-layers", label), caption, text, table.drop(columns="run"))]
 
 
-def _figures(runs: Sequence[Run], label: str) -> list[Block]:
+def _figures(regrowths: Sequence[Regrowth], label: str) -> list[Block]:
     """Return the figure of the first seed of each choice."""
-    shown: dict[str, Run] = {}
-    for run in sorted(runs, key=lambda r: r["seed"]):
-        shown.setdefault(_choice(run), run)
+    shown: dict[str, Regrowth] = {}
+    for regrowth in sorted(regrowths, key=lambda r: r.run["seed"]):
+        shown.setdefault(regrowth.choice, regrowth)
     blocks: list[Block] = []
-    for choice, run in shown.items():
-        files = run.pictures("regrow")
-        caption = f"{label}: {choice}, seed {run['seed']}."
+    for choice, regrowth in shown.items():
+        files = regrowth.run.pictures("regrow")
+        caption = f"{label}: {choice}, seed {regrowth.run['seed']}."
         if "png" in files:
             description = "Accuracies of the networks, and what each layer was given; the tables have the numbers."
             blocks.append(Figure(slug("regrowth", label, choice), caption, description, files=files))
