@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from Utils.base.errors import Refused
 from Utils.base.text import flag_of
@@ -13,7 +14,7 @@ from Utils.options.parser import build_parser
 from Utils.options.table import pop_lists, read_by, table
 
 if TYPE_CHECKING:
-    from Utils.options.types import Command
+    from Utils.options.types import Command, Options
 
 TRY = (
     "python main.py --pruner synflow --compression 1",
@@ -32,10 +33,8 @@ def parse(argv: Sequence[str] | None = None) -> Command:
     given = vars(build_parser().parse_args(argv))
     # Late imports: `--help` exits in the line above, and is quicker without them.
     from Utils.data.folder_hashes import forget
-    from Utils.options.assignment import plan
-    from Utils.options.grid import expand, overridden
-    from Utils.options.resolve import resolve
     from Utils.options.types import Listing
+    from Utils.options.usage import asked
 
     forget()
     if "list" in given:
@@ -48,6 +47,16 @@ def parse(argv: Sequence[str] | None = None) -> Command:
         if option.name in given and option.name not in known:
             readers = [name for name, entry in EXPERIMENTS.items() if option.part in entry.reads]
             raise Refused(f"{option.flag} is not read by --experiment {experiment}; it is read by {', '.join(readers)}")
+    names = asked(given)
+    return replace(_command(given, experiment), asked=names)
+
+
+def _command(given: dict[str, Any], experiment: str) -> Options:
+    """Return the assignment, the grid or the run that these flags ask for; errors as in `parse`."""
+    from Utils.options.assignment import plan
+    from Utils.options.grid import expand, overridden
+    from Utils.options.resolve import resolve
+
     if experiment == "assignment":
         return plan(given)
     lists = pop_lists(given, experiment)
@@ -78,11 +87,13 @@ def check_processes(command: Command) -> None:
 
 
 def first_words(words: Sequence[str], command: Command) -> list[str]:
-    """Return the lines to print before a command without any words begins: that nothing is pruned, and what to try."""
+    """Return the lines to print before a command begins: options that it does not use; without any words, what to try."""
     from Utils.options.types import Listing
+    from Utils.options.usage import note_on_unused
 
     if words or isinstance(command, Listing):
-        return []
+        note = note_on_unused(command)
+        return [note] if note else []
     what = f"{command.model} on {command.dataset} is trained densely for {command.post_epochs} epochs"
     return [f"Nothing is pruned: {what}. Commands to try:", *(f"  {line}" for line in TRY)]
 

@@ -13,6 +13,21 @@ from Utils.options.parts import PARTS, Affects
 
 
 @dataclass(frozen=True)
+class Use:
+    """The runs that use an option, where not all that read it do.
+
+    Attributes:
+        by: these runs, in words that follow "it is for".
+        tells: whether a run with these resolved options uses it; it may import a pruning method.
+        of_command: whether `tells` takes the whole command, a run or a grid, in place of each of its runs.
+    """
+
+    by: str
+    tells: Callable[[Any], object]
+    of_command: bool = False
+
+
+@dataclass(frozen=True)
 class Option:
     """One flag of the command line.
 
@@ -31,6 +46,7 @@ class Option:
         file: whether its value names a file, whose content then counts with its name.
         late: whether runs were named before it existed; at its default such an option is no part of a name.
         common: whether the short help shows it.
+        use: the runs that use it; None if all do that read it.
     """
 
     name: str
@@ -47,6 +63,7 @@ class Option:
     file: bool
     late: bool
     common: bool
+    use: Use | None
 
     @property
     def choices(self) -> tuple[str, ...] | None:
@@ -79,6 +96,7 @@ def option(
     file: bool = False,
     late: bool = False,
     common: bool = False,
+    use: Use | None = None,
     key: str = "",
 ) -> Any:
     """Declare a field as an option (see `Option`).
@@ -89,7 +107,7 @@ def option(
     declared = {
         "part": part, "help": help, "default": default, "parse": parse, "choices_in": choices, "nargs": nargs, "axis": axis,
         "affects": PARTS[part].affects if affects is None else affects, "paces": paces, "step_time": step_time,
-        "file": file, "late": late, "common": common, "name": key,
+        "file": file, "late": late, "common": common, "use": use, "name": key,
     }  # fmt: skip
     return dataclasses.field(default=default, metadata={"option": declared})
 

@@ -42,6 +42,7 @@ class Options(
         regrow_start: the file of the network to regrow.
         given: in an experiment on saved runs, the options on the command line, which override those of the saved run.
         place: the name of the folder that replaces the experiment's if the run is a cell of an assignment.
+        asked: the options that the command line named (`Utils.options.usage`); they are not recorded.
     """
 
     level: int | None = None
@@ -49,6 +50,7 @@ class Options(
     regrow_start: str | None = None
     given: Sequence[str] | None = None
     place: str | None = None
+    asked: Sequence[str] = ()
 
     def reads(self, part: str) -> bool:
         """Tell whether the experiment reads this part of the command line (`Utils.options.parts`)."""

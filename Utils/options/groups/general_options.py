@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from Utils.options.experiments import DEFAULT, EXPERIMENTS
 from Utils.options.flags import COUNT, LARGE
-from Utils.options.option import option
+from Utils.options.option import Use, option
 from Utils.options.parts import Affects
 
 
@@ -20,7 +20,13 @@ class GeneralOptions:
     expid: str = option("save", "name of the run's folder; default: made from the options", "", str, common=True)
     result_dir: str = option("save", "where run folders are made", "Results/data")
     no_save: bool = option("save", "write nothing", False, None)
-    overwrite: bool = option("save", "start afresh where the folder exists", False, None)
+    overwrite: bool = option(
+        "save",
+        "start afresh where the folder exists",
+        False,
+        None,
+        use=Use("runs that are saved", lambda o: not o.no_save),
+    )
     seed: int = option("seed", "seed of every random number", 1, LARGE, paces=True, common=True)
     gpu: int | None = option("device", "number of the CUDA device; default: the first one", None, COUNT)
     no_cuda: bool = option("device", "use the CPU", False, None, common=True)

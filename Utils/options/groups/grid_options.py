@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import Pruners
 from Utils.options.flags import COMPRESSION, COUNT, DENSITY, LARGE, POSITIVE, SPARSITY, Pair, integer, number
 from Utils.options.groups.regrowth_options import ALLOCATIONS, INITS, SELECTIONS
-from Utils.options.option import option
+from Utils.options.option import Use, option
 from Utils.options.override_text import override
 
 ABLATIONS = {"none": None, "shuffle": "shuffle", "reinit": "reinitialize", "invert": "invert"}  # word -> option it turns on
+
+
+def _runs_here(command: Any) -> bool:
+    return bool(getattr(command, "cells", ())) and command.launcher == "local"
+
+
+HERE = "grids that run here, without Slurm"
+PROCESSES = Use(HERE, lambda command: command.jobs == 1 or _runs_here(command), of_command=True)
+AT_ONCE = Use(HERE, lambda command: command.stack == 1 or _runs_here(command), of_command=True)
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
@@ -61,7 +71,12 @@ class GridOptions:
         key="for",
     )
     jobs: int = option(
-        "grid", "processes that run cells, in turn on the CUDA devices there are", 1, integer(1, 1024), common=True
+        "grid",
+        "processes that run cells, in turn on the CUDA devices there are",
+        1,
+        integer(1, 1024),
+        common=True,
+        use=PROCESSES,
     )
     stack: int | None = option(
         "stacks",
@@ -69,6 +84,7 @@ class GridOptions:
         None,
         integer(1, 64),
         late=True,
+        use=AT_ONCE,
     )
     dry_run: bool = option("grid", "print the cells and what is done; run and write nothing", False, None)
     launcher: str = option("grid", "where cells run", "local", choices=("local", "slurm"))

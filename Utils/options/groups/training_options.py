@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from Utils.options.flags import COUNT, POSITIVE, number
-from Utils.options.option import option
+from Utils.options.option import Use, option
 from Utils.options.parts import Affects
+
+TRAINED = Use("runs that train", lambda o: not o.reads("epochs") or o.pre_epochs or o.post_epochs)
+DROPPED = Use("runs with --lr-drops", lambda o: o.lr_drops)
+SAVED = Use("runs that are saved", lambda o: not o.no_save)
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
@@ -21,6 +25,7 @@ class TrainingOptions:
         choices=("sgd", "momentum", "adam", "adamw", "rms"),
         paces=True,
         step_time=True,
+        use=TRAINED,
     )
     train_batch_size: int = option("train", "images per training step", 64, POSITIVE, paces=True, step_time=True)
     test_batch_size: int = option(
@@ -28,15 +33,17 @@ class TrainingOptions:
     )
     pre_epochs: int = option("dense", "epochs of dense training before pruning", 0, COUNT, paces=True, common=True)
     post_epochs: int = option("epochs", "epochs of training after pruning", 10, COUNT, paces=True, common=True)
-    lr: float = option("train", "learning rate", 0.001, number(above=0), paces=True)
+    lr: float = option("train", "learning rate", 0.001, number(above=0), paces=True, use=TRAINED)
     lr_drops: Sequence[int] = option(
-        "train", "epochs after which the learning rate drops, in each phase", (), POSITIVE, nargs="*"
+        "train", "epochs after which the learning rate drops, in each phase", (), POSITIVE, nargs="*", use=TRAINED
     )
-    lr_drop_rate: float = option("train", "factor of a drop", 0.1, number(above=0))
-    lr_schedule: str = option("train", "drop at --lr-drops, or fall to 0 in each phase", "steps", choices=("steps", "cosine"))
-    lr_warmup: int = option("train", "epochs at the start of each phase in which the learning rate rises", 0, COUNT)
+    lr_drop_rate: float = option("train", "factor of a drop", 0.1, number(above=0), use=DROPPED)
+    lr_schedule: str = option(
+        "train", "drop at --lr-drops, or fall to 0 in each phase", "steps", choices=("steps", "cosine"), use=TRAINED
+    )
+    lr_warmup: int = option("train", "epochs at the start of each phase in which the learning rate rises", 0, COUNT, use=TRAINED)
     weight_decay: float = option(
-        "train", "L2 penalty; of adamw a decay beside the gradient, if not given 0.01", 0.0, number(0), paces=True
+        "train", "L2 penalty; of adamw a decay beside the gradient, if not given 0.01", 0.0, number(0), paces=True, use=TRAINED
     )
     quantization: bool = option(
         "train",
@@ -97,6 +104,7 @@ class TrainingOptions:
         "epochs between checkpoints, 0 for none; default: each of 2 s or more, and whenever 10 s have passed",
         None,
         COUNT,
+        use=SAVED,
     )
     tensorboard: bool = option(
         "dense", "while training, write what TensorBoard shows into the run's folder", False, None, affects=Affects.NOTHING
