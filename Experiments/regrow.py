@@ -1,6 +1,7 @@
-"""Regrow: turn a sparse network into a less sparse one, and compare it with two rivals.
+"""Regrow: turn a sparse network into a less sparse one, and compare it with its rivals.
 
-They are the same fine-tuning without regrowth, and plain pruning to the same sparsity.
+They are the same fine-tuning without regrowth, plain pruning to the same sparsity trained for as many epochs in all, and plain
+pruning that is only fine-tuned.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from Utils.data.open_set import Datasets
 from Utils.options.types import Options
 from Utils.regrowth import outputs
 from Utils.regrowth.finetune import finetune
+from Utils.regrowth.origin import find_origin
 from Utils.regrowth.outcome import save_regrowth, test_networks
 from Utils.regrowth.plan import Plan, announce, make_plan
 from Utils.regrowth.rivals import note_lost_method, rivals
@@ -23,7 +25,7 @@ from Utils.runs.lifecycle import once
 from Utils.runs.stages import Stages
 
 EXPERIMENT = {
-    "summary": "give a saved sparse run, or a foreign --checkpoint, some of its pruned weights back, beside two controls",
+    "summary": "give a saved sparse run, or a foreign --checkpoint, some of its pruned weights back, beside its rivals",
     "reads": (
         "regrowth", "regrow choice", "regrow search", "regrow mini", "checkpoints", "grid", "seed list", "regrow lists",
     ),
@@ -60,6 +62,7 @@ def _run(options: Options, folder: RunFolder, datasets: Datasets) -> None:
     plan = make_plan(opened)
     check_sources(opened)
     note_lost_method(opened)
+    origin = find_origin(opened)
     stages = Stages(folder, options.checkpoint_every, clock)
     folder.begin(opened.device)
     announce(opened, plan)
@@ -68,10 +71,10 @@ def _run(options: Options, folder: RunFolder, datasets: Datasets) -> None:
     plan.check_spent(steps)
     networks = {
         outputs.START: {"model": opened.state},
-        **rivals(opened, stages, clock, len(steps), opened.kept),
+        **rivals(opened, origin, stages, clock, len(steps), opened.kept),
         outputs.REGROWN: regrown,
     }
-    rows = test_networks(opened, clock, networks)
+    rows = test_networks(opened, origin, clock, networks, steps)
     save_regrowth(opened, folder, clock, networks, rows, steps, plan.total)
 
 

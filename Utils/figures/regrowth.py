@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 
 from Utils.figures.style import BLUE, GREEN, GREY, ORANGE, PALE_BLUE, VERMILION, label_axes, make_panels, name_ticks
 
+PALETTE = (GREY, ORANGE, VERMILION, GREEN, BLUE)  # of the networks, in the order of `regrow.csv`
+
 
 def regrow_figure(rows: pd.DataFrame, layers: pd.DataFrame, episodes: pd.DataFrame | None, title: str) -> Figure:
     """Draw test accuracies, densities by layer before and after, SSIM and allocation, and the search.
@@ -66,7 +68,9 @@ def layers_figure(table: pd.DataFrame, title: str) -> Figure:
 
 
 def _networks(axes, rows: pd.DataFrame) -> None:
-    bars = axes.bar(rows["network"], rows["test_top1"], 0.6, color=[GREY, ORANGE, VERMILION, BLUE][: len(rows)])
+    names = [name.replace(", ", ",\n").replace("plain pruning", "plain\npruning") for name in rows["network"]]
+    colours = [BLUE if name == "regrown" else other for name, other in zip(rows["network"], PALETTE, strict=False)]
+    bars = axes.bar(names, rows["test_top1"], 0.6, color=colours)
     axes.bar_label(bars, fmt="%.2f", fontsize=8)
     low, high = rows["test_top1"].min(), rows["test_top1"].max()
     space = max((high - low) * 0.3, 0.5)

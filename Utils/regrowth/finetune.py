@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -38,6 +39,11 @@ def finetune(opened: PrunedNetwork, stages: Stages, clock: Clock, name: str, ste
     done = stages.once(name, work)
     opened.load(done["model"])
     return done
+
+
+def epochs_in(rows: Sequence[Sequence[Any]]) -> int:
+    """Count the epochs among rows of `VALIDATION`; the row before training is none."""
+    return sum(1 for row in rows if row[1] is not None)
 
 
 def short_accuracy(opened: PrunedNetwork, clock: Clock, step: int, epochs: int) -> float:

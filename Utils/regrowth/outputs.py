@@ -19,12 +19,9 @@ from Utils.regrowth.start import PrunedNetwork
 
 ROWS, LAYERS, SEARCH, JSON, MASKS = "regrow.csv", "regrow-layers.csv", "regrow-search.csv", "regrow.json", "regrow_masks.pt"
 EPOCHS = "regrow-epochs.csv"
-START, CONTROL, PLAIN, REGROWN = "start", "control", "plain pruning", "regrown"
-WORDS = {
-    START: "as it was opened",
-    CONTROL: "the start network, fine-tuned as long",
-    REGROWN: "regrown and fine-tuned",
-}
+START, CONTROL, REGROWN = "start", "control", "regrown"
+EQUAL, PLAIN = "plain pruning, equal epochs", "plain pruning, fine-tuned only"
+PLAIN_BEFORE = "plain pruning"  # the name that earlier versions gave the network that is fine-tuned only
 
 
 def layers_table(opened: PrunedNetwork, steps: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -85,7 +82,7 @@ def read_places(tensors: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Ten
 
 def report_json(
     opened: PrunedNetwork, steps: Sequence[Mapping[str, Any]], rows: pd.DataFrame, asked: int, method: str,
-    environment: Mapping[str, Any],
+    equal: str | None, environment: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """Return `regrow.json`: the budget asked for and spent, its distribution and reasons, seconds, and the environment."""
     spent = sum(sum(step["allocation"].values()) for step in steps)
@@ -97,20 +94,31 @@ def report_json(
         "replay": options.regrow_replay, "budget_asked": asked, "budget_spent": spent, "prunable": opened.size,
         "steps": [{key: step[key] for key in keep} for step in steps],
         "controller": vars(Settings()) | {"episodes": options.regrow_episodes} if learnt else None,
-        "plain_pruning": method, "networks": rows.to_dict("records"), "notes": opened.notes,
+        "plain_pruning": method, "equal_pruning": equal, "networks": rows.to_dict("records"), "notes": opened.notes,
         "seed": options.seed, "split_seed": options.split_seed, **environment,
     }  # fmt: skip
 
 
-def print_regrowth(rows: pd.DataFrame, layers: pd.DataFrame, method: str) -> None:
-    """Print both tables in full."""
+def read_rows(folder: Path) -> pd.DataFrame:
+    """Read `regrow.csv`; one of an earlier version gets the present names of networks."""
+    rows = read_named(folder / ROWS)
+    return rows.assign(network=rows["network"].replace({PLAIN_BEFORE: PLAIN}))
+
+
+def print_regrowth(rows: pd.DataFrame, layers: pd.DataFrame, method: str, equal: str | None) -> None:
+    """Print both tables in full, and how the rivals were made; `equal` is None if there is none of equal epochs."""
     print("Layers:\n", layers.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep=""))
-    print("Networks:\n", rows.to_string(index=False, formatters={"sparsity": "{:.6f}".format}, float_format="%.2f", na_rep=""))
-    print(f"{PLAIN}: {method}, fine-tuned as long; control: {WORDS[CONTROL]}.")
+    whole = {name: lambda v: "" if pd.isna(v) else f"{v:.0f}" for name in ("total_epochs", "search_epochs") if name in rows}
+    formats = {"sparsity": "{:.6f}".format} | whole
+    print("Networks:\n", rows.to_string(index=False, formatters=formats, float_format="%.2f", na_rep=""))
+    print(f"{CONTROL}: the start network, fine-tuned as long.")
+    print(f"{PLAIN}: {method}, fine-tuned as long; it lacks the epochs of the start network after its pruning.")
+    if equal:
+        print(f"{EQUAL}: {equal}, trained as the start network, then fine-tuned as long.")
 
 
 def print_saved_regrowth(folder: Path) -> None:
     """Print the tables of a finished folder."""
     print(f"Already done: {shown(folder)}")
-    rows, layers = read_named(folder / ROWS), read_named(folder / LAYERS)
-    print_regrowth(rows, layers, read_json(folder / JSON)["plain_pruning"])
+    told = read_json(folder / JSON)
+    print_regrowth(read_rows(folder), read_named(folder / LAYERS), told["plain_pruning"], told.get("equal_pruning"))

@@ -1,4 +1,7 @@
-"""The rivals of regrowth: the same fine-tuning without it, and plain pruning to the same final sparsity."""
+"""The rivals of regrowth: the same fine-tuning without it, and plain pruning to the same final sparsity.
+
+Plain pruning is done twice: trained as long as the regrown network in all (`equal_rival.py`), and only fine-tuned as long.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,16 @@ import torch
 
 import Pruners
 from Models.checkpoint_reader import read_checkpoint
-from Pruners._shared.masks import kept_count
 from Utils.compute.clock import Clock
 from Utils.compute.precision import Precision
 from Utils.options.parts import Affects
 from Utils.options.resolve import identity, without_late
 from Utils.options.table import affecting
 from Utils.options.types import DERIVED, Options
-from Utils.regrowth.finetune import finetune
-from Utils.regrowth.outputs import CONTROL, PLAIN
+from Utils.regrowth.equal_rival import density_of, trained_like_the_start
+from Utils.regrowth.finetune import epochs_in, finetune
+from Utils.regrowth.origin import Origin
+from Utils.regrowth.outputs import CONTROL, EQUAL, PLAIN
 from Utils.regrowth.sources import stored_file
 from Utils.regrowth.start import PrunedNetwork
 from Utils.runs.cache import cache_entry, cache_path, precision_fact
@@ -28,24 +32,32 @@ from Utils.training.set_up import load_pruner
 CACHE = "regrow-rivals"
 
 
-def rivals(opened: PrunedNetwork, stages: Stages, clock: Clock, steps: int, kept: int) -> dict[str, dict[str, Any]]:
-    """Make both rivals of a regrowth to `kept` weights in `steps` steps, or read those that another run made.
+def rivals(
+    opened: PrunedNetwork, origin: Origin | None, stages: Stages, clock: Clock, steps: int, kept: int
+) -> dict[str, dict[str, Any]]:
+    """Make the rivals of a regrowth to `kept` weights in `steps` steps, or read those that another run made.
 
-    They are the same for every allocation, selection and init.
+    They are the same for every allocation, selection and init. The one of equal epochs needs the `origin` of the start.
     """
-    with cache_entry(rivals_path(opened.options, opened.precision, kept, steps), CONTROL, PLAIN) as entry:
+    names = (CONTROL, PLAIN, EQUAL) if origin else (CONTROL, PLAIN)
+    with cache_entry(rivals_path(opened.options, origin, opened.precision, kept, steps), *names) as entry:
         if entry.content is not None:
-            return entry.content
+            return {name: entry.content[name] for name in names}
         made = {
             CONTROL: control(opened, stages, clock, steps),
             PLAIN: plain_pruning(opened, stages, clock, steps, kept),
         }
+        if origin:
+            made[EQUAL] = equal_pruning(opened, origin, stages, clock, steps, kept)
         entry.write(made)
         return made
 
 
-def rivals_path(options: Options, precision: Precision, kept: int, steps: int) -> Path | None:
-    """Return the file with the rivals of a regrowth to `kept` weights in `steps` steps; None with `--no-save`."""
+def rivals_path(options: Options, origin: Origin | None, precision: Precision, kept: int, steps: int) -> Path | None:
+    """Return the file with the rivals of a regrowth to `kept` weights in `steps` steps; None with `--no-save`.
+
+    No file of a version without the rival of equal epochs has its name.
+    """
     if options.no_save:
         return None
     chosen = identity(options)
@@ -56,7 +68,7 @@ def rivals_path(options: Options, precision: Precision, kept: int, steps: int) -
     if held := chosen["contents"].get(chosen["dataset"]):
         facts["images"] = held
     facts |= {"device": precision.device.type, "torch": torch.__version__, "threads": torch.get_num_threads()}
-    facts |= precision_fact(options, precision)
+    facts |= precision_fact(options, precision) | {EQUAL: origin.facts() if origin else None}
     return cache_path(options.result_dir, CACHE, facts)
 
 
@@ -79,6 +91,18 @@ def plain_pruning(opened: PrunedNetwork, stages: Stages, clock: Clock, steps: in
     return _fine_tuned(opened, stages, clock, "plain", steps) | {"method": made["method"]}
 
 
+def equal_pruning(
+    opened: PrunedNetwork, origin: Origin, stages: Stages, clock: Clock, steps: int, kept: int
+) -> dict[str, Any]:
+    """Prune the dense network to `kept` weights, train it as the start network was, and fine-tune it as the regrown one.
+
+    Beside the keys of `plain_pruning`, "before" is the number of its epochs before the fine-tuning.
+    """
+    trained = trained_like_the_start(opened, origin, stages, clock, kept)
+    tuned = _fine_tuned(opened, stages, clock, "equal", steps)
+    return tuned | {"rows": trained["rows"] + tuned["rows"], "before": epochs_in(trained["rows"]), "method": trained["method"]}
+
+
 def _fine_tuned(opened: PrunedNetwork, stages: Stages, clock: Clock, name: str, steps: int) -> dict[str, Any]:
     epochs, rows, last = opened.options.regrow_finetune_epochs, [], {}
     for step in range(steps):
@@ -97,11 +121,8 @@ def _pruned(opened: PrunedNetwork, kept: int) -> dict[str, Any]:
     print(f"Plain pruning: {origin} with {options.pruner} to {kept} of {opened.size} weights.")
     torch.manual_seed(options.seed)
     subset = opened.data.scoring_subset(opened.data.num_classes * options.prune_dataset_ratio)
-    density = kept / opened.size
-    if kept_count(opened.size, density) != kept:  # after rounding: the nearest density that gives this number
-        density = (kept - 0.5) / opened.size
     network = MaskedNetwork(opened.model, opened.prunables, opened.data, opened.device, options, opened.precision, subset)
-    network.prune(load_pruner(options), density, ablate=False)
+    network.prune(load_pruner(options), density_of(kept, opened.size), ablate=False)
     return {"model": opened.cloned_state(), "method": f"{options.pruner} of {origin}"}
 
 

@@ -39,11 +39,14 @@ ALL = "all"  # --regrow-layers: every layer
 class Validated:
     """A dataset as training sees it here: the held-out images replace the test set, which stays unused."""
 
-    val_size = 0  # 0, so that the held-out images are evaluated once after each epoch, not twice
+    def __init__(self, data: Dataset, held_out: Dataset | None = None, *, watched: bool = False) -> None:
+        """Take the training images of `data`, and the held-out ones of `held_out`, by default the same dataset.
 
-    def __init__(self, data: Dataset) -> None:
-        self._data = data
-        self.train_size, self.test_size = data.train_size, data.val_size
+        Only if they are `watched`, for `--patience`, those of `data` are evaluated too.
+        """
+        self._data, self._held_out = data, held_out or data
+        self.val_size = data.val_size if watched else 0
+        self.train_size, self.test_size = data.train_size, self._held_out.val_size
         self.input_shape, self.num_classes = data.input_shape, data.num_classes
         self.decoded = data.decoded
 
@@ -53,6 +56,10 @@ class Validated:
 
     def test_batches(self, batch_size: int, share: tuple[int, int] = (0, 1)) -> Batches:
         """Return the batches of the held-out images, in order, never augmented."""
+        return self._held_out.val_batches(batch_size, share)
+
+    def val_batches(self, batch_size: int, share: tuple[int, int] = (0, 1)) -> Batches:
+        """Return the batches of the images that `--patience` watches."""
         return self._data.val_batches(batch_size, share)
 
 
@@ -72,6 +79,7 @@ class PrunedNetwork(MaskedNetwork):
 
     Attributes:
         options: those of the regrowth.
+        datasets: the datasets that the process has opened.
         layers: name -> the prunable weights that may be regrown, in the order of the network.
         state: the network's `state_dict` as it was opened, on the device.
         sources: the stored values of the pruned weights, of this network or of others.
@@ -80,6 +88,7 @@ class PrunedNetwork(MaskedNetwork):
         notes: lines that a reader of the results must know.
     """
 
+    datasets: Datasets
     layers: dict[str, Prunable]
     state: dict[str, Tensor]
     sources: Sources
@@ -124,7 +133,7 @@ def open_start(
     sources, dense = read_sources(options, data, found, model, prunables, device)
     layers = chosen_layers(prunables, options.regrow_layers)
     opened = PrunedNetwork(
-        model, prunables, data, device, options, precision_on(device), layers=layers,
+        model, prunables, data, device, options, precision_on(device), datasets=datasets, layers=layers,
         state={name: tensor.clone() for name, tensor in model.state_dict().items()},
         sources=sources, dense=dense, saved=_saved_options(options), notes=[*found.notes, *sources.notes],
     )  # fmt: skip

@@ -174,7 +174,8 @@ KEYS: tuple[Key, ...] = (
     # The networks that `compact.json` compares, read with the summary (Utils/runs/later_measurements.py).
     *(Key(name, MAPPING, column=True, inner=_NETWORK) for name in ("dense", "masked", "compact")),
     # Regrowth (Experiments/regrow.py).
-    *(Key(f"top1_{name}", NUMBER, **_PERCENT) for name in ("start", "control", "plain")), Key("density_start", NUMBER, "share"),
+    *(Key(f"top1_{name}", NUMBER, **_PERCENT) for name in ("start", "control", "plain", "equal")),
+    Key("density_start", NUMBER, "share"), _count("total_epochs", "epochs", null=True), _count("search_epochs", "epochs"),
     # Studies, traces and reports.
     Key("findings", LIST, null=True), Key("slopes", NUMBERS), Key("largest_deviation", NUMBERS),
     Key("largest_difference", NUMBERS), Key("max_ratio", NUMBER),

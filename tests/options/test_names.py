@@ -18,7 +18,7 @@ from Utils.regrowth.rivals import rivals_path
 from Utils.runs.dense_cache import dense_path
 from Utils.runs.places import path_of
 
-GOLDEN = json.loads((PROJECT / "tests" / "golden" / "names.json").read_text())  # command line -> facts of its runs, made by fe86c95
+GOLDEN = json.loads((PROJECT / "tests" / "golden" / "names.json").read_text())  # command line -> facts of its runs, made by fe86c95, the key of rivals later
 RUN = {"experiment": "singleshot", "model": "fc", "model_class": "default", "dataset": "synthetic:1x8x8:3:60", "seed": 3, "prune_bias": True}
 LATER = {"thop", "weights_dense", "no_graph", "precision", "stack", "compile", "compare_precision", "set", "layout"}  # the golden commit had none
 
@@ -47,7 +47,7 @@ def facts_of(options):
     if options.reads("dense") and options.pre_epochs:
         facts["dense"] = dense_path(options, cpu).name
     if options.experiment == "regrow":
-        facts["rivals"] = rivals_path(options, cpu, 10, 1).name
+        facts["rivals"] = rivals_path(options, None, cpu, 10, 1).name  # no earlier key: it shared no rival of equal epochs
     return facts
 
 

@@ -16,6 +16,7 @@ from trained import trained
 
 from Utils.data.dataset import Dataset
 
+EQUAL, PLAIN = "plain pruning, equal epochs", "plain pruning, fine-tuned only"
 DATA = ["--dataset", "synthetic:1x8x8:3:200", "--model", "conv"]
 BASE = [*DATA, "--pruner", "mag", "--post-epochs", "1", "--sparsity", "0.9", "--val-fraction", "0.1"]
 QUICK = ["--regrow-finetune-epochs", "1", "--regrow-episodes", "3"]
@@ -55,10 +56,11 @@ def test_budgets_are_exact_and_the_rivals_are_fair(command, sparse):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Dataset, "test_batches", lambda *a, **k: opened.append(1) or whole(*a, **k))
         done = regrow(command, "--run", sparse, "--regrow-to", "0.8", "--regrow-allocation", "ssim", "--expid", "r")
-    assert len(opened) == 4  # each network once, at the end
+    assert len(opened) == 5  # each network once, at the end
     rows = pd.read_csv(folder("r") / "regrow.csv").set_index("network")
-    assert rows["kept"].to_dict() == {"start": 1565, "control": 1565, "plain pruning": 3130, "regrown": 3130}
-    assert rows["epochs"].to_dict() == {"start": 0, "control": 1, "plain pruning": 1, "regrown": 1}
+    assert rows["kept"].to_dict() == {"start": 1565, "control": 1565, PLAIN: 3130, EQUAL: 3130, "regrown": 3130}
+    assert rows["epochs"].to_dict() == {"start": 0, "control": 1, PLAIN: 1, EQUAL: 1, "regrown": 1}
+    assert rows["total_epochs"].to_dict() == {"start": 2, "control": 3, PLAIN: 2, EQUAL: 3, "regrown": 3} and not rows["search_epochs"].any()
     report = json.loads((folder("r") / "regrow.json").read_text())
     assert report["budget_asked"] == report["budget_spent"] == 1565 == sum(report["steps"][0]["allocation"].values())
     layers = pd.read_csv(folder("r") / "regrow-layers.csv", dtype={"layer": str})

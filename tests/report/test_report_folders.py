@@ -133,7 +133,8 @@ def test_regrown_networks_stand_beside_their_rivals_which_count_once(report, com
     assert done.status == 0, done.err
     folder, _ = report(tmp_path / "more")
     table = pd.read_csv(next((folder / "tables").glob("regrowth-default*.csv"))).set_index("network")
-    assert list(table.index) == ["start", "control", "plain pruning", "regrown, uniform, saliency, zero", "regrown, proportional, saliency, zero"]
+    assert list(table.index) == ["start", "control", "plain pruning, fine-tuned only", "plain pruning, equal epochs", "regrown, uniform, saliency, zero", "regrown, proportional, saliency, zero"]
+    assert table["total_epochs"].tolist() == [2, 3, 2, 3, 3, 3]
     assert (table["n"] == 1).all() and table.loc["start", "sparsity"] == pytest.approx(0.9, abs=1e-4)
     own = pd.read_csv(next((tmp_path / "more" / "regrow").glob("more/*uniform*/regrow.csv"))).set_index("network")
     assert table.loc["regrown, uniform, saliency, zero", "test_top1_mean"] == own.loc["regrown", "test_top1"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from Utils.options.table import defaults
+from Utils.regrowth.outputs import PLAIN
 from Utils.report.blocks import Table, Warnings
 from Utils.report.collect import Collection
 from Utils.report.report_run import Run
@@ -52,7 +54,7 @@ def test_networks_of_one_kind_are_pooled_over_seeds_and_others_have_tables_of_th
     runs = [regrown(f"{pruner}-{seed}", top1, seed=seed, of=seed, pruner=pruner, regrow_allocation=choice)
             for pruner, seed, top1 in (("mag", 1, 90.0), ("mag", 2, 92.0), ("lamp", 1, 50.0)) for choice in ("uniform", "ssim")]  # fmt: skip
     mag, _, lamp, _ = tables(*runs)
-    assert numbers(mag) == {"start": (51.5, 2), "control": (89.0, 2), "plain pruning": (90.0, 2),
+    assert numbers(mag) == {"start": (51.5, 2), "control": (89.0, 2), PLAIN: (90.0, 2),
                             "regrown, uniform, saliency, zero": (91.0, 2), "regrown, ssim, saliency, zero": (91.0, 2)}  # fmt: skip
     assert numbers(lamp)["start"] == (51.0, 1) and numbers(lamp)["regrown, ssim, saliency, zero"] == (50.0, 1)
     assert "regrown from mag at compression 2 to sparsity 0.98" in mag.caption and "regrown from lamp" in lamp.caption and mag.name != lamp.name
@@ -73,7 +75,7 @@ def test_the_layer_table_sums_over_the_steps(regrown):
 
 def test_one_network_with_two_seeds_of_regrowth_is_one_start(regrown):
     table, layers = tables(regrown("a", 80.0), regrown("a", 84.0, seed=2))
-    assert numbers(table) == {"start": (51.0, 1), "control": (80.0, 2), "plain pruning": (81.0, 2), "regrown, proportional, saliency, zero": (82.0, 2)}
+    assert numbers(table) == {"start": (51.0, 1), "control": (80.0, 2), PLAIN: (81.0, 2), "regrown, proportional, saliency, zero": (82.0, 2)}
     assert "from 1 start network." in table.caption and "over 2 regrowths" in layers.caption
 
 
@@ -93,6 +95,18 @@ def test_a_run_without_its_table_is_named(regrown):
     assert numbers(table)["regrown, proportional, saliency, zero"] == (80.0, 1)
     rows, layers = warnings.lines
     assert f"{runs[1].folder / 'regrow.csv'} cannot be read" in rows and "no column kept" in rows and "regrow-layers.csv" in layers
+
+
+def test_epochs_are_unknown_for_runs_of_earlier_versions_and_named_otherwise(regrown):
+    """The folders of this file's other tests are those of an earlier version, whose plain pruning was only fine-tuned."""
+    old, new = regrown("a", 80.0), regrown("b", 84.0, pruner="lamp")
+    table = pd.read_csv(new.folder / "regrow.csv").replace({"plain pruning": PLAIN})
+    rival = table[table["network"] == PLAIN].assign(network="plain pruning, equal epochs", test_top1=83.5)
+    pd.concat([table, rival]).assign(total_epochs=[4, 5, 3, 5, 5], search_epochs=[0, 0, 0, 6, 0]).to_csv(new.folder / "regrow.csv", index=False)
+    before, _, now, _ = tables(old, new)
+    assert before.text["epochs in all"].tolist() == ["unknown"] * 4 and "none that was trained as long" in before.caption
+    assert now.text["epochs in all"].tolist() == ["4", "5", "3", "5", "5"] and now.text["epochs of the search"].tolist() == ["0", "0", "0", "6", "0"]
+    assert "'plain pruning, equal epochs' was trained as long as the regrown network" in now.caption and "search" not in "".join(before.text)
 
 
 def test_a_twin_counts_once(regrown):

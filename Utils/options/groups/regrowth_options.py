@@ -74,7 +74,7 @@ class RegrowthOptions:
     )
     regrow_init: str = option("regrow choice", "what they are then", "zero", choices=INITS, affects=Affects.NAME | Affects.RESULT)
     regrow_finetune_epochs: int = option(
-        "regrow choice", "epochs of fine-tuning after each step, also of the controls", 40, COUNT
+        "regrow choice", "epochs of fine-tuning after each step, also of the rivals", 40, COUNT
     )
     regrow_bn_recalibrate: bool = option("regrow choice", "new BatchNorm statistics before fine-tuning", False, None)
     regrow_allocation: str = option(
