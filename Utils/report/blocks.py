@@ -57,6 +57,7 @@ class Figure:
         drawing: matplotlib's figure.
         files: the pictures that a run saved, extension -> path.
         number: its number with the word, such as `Figure 2`, if the report counts its figures.
+        half: whether two of its kind may stand side by side.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Figure:
     drawing: Drawing | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
     number: str = ""
+    half: bool = False
 
     @property
     def legend(self) -> str:

@@ -15,9 +15,11 @@ from test_assignment_report import ACCURACY, report, resnet, runs
 from Utils.options.command_line import parse
 from Utils.options.report_choices import Choices
 from Utils.options.types import Grid
+from Utils.report import document
 from Utils.report.assignment.additions import GridFolder, Need, Sources
 from Utils.report.assignment.discussion import Discussion
 from Utils.report.assignment.main_part import assignment_report
+from Utils.report.blocks import Document
 from Utils.report.document import check_lines
 from Utils.report.groups import groups
 from Utils.report.report_run import Run, read_run
@@ -113,8 +115,8 @@ def test_a_compression_that_the_preset_lacks_is_set_and_the_folder_stays(grid):
     assert folder.to_add([Need("vgg16", "cifar10", "rand", 2.0)], ["compression-list=0.2,0.5,1,2"]) == ""
 
 
-def whats(document, word):
-    (check,) = [check for check in document.checks if word in check.what]
+def whats(whole, word):
+    (check,) = [check for check in whole.checks if word in check.what]
     return check
 
 
@@ -128,14 +130,14 @@ def test_a_whole_report_lacks_the_card_and_the_text_alone():
 def test_cells_without_a_grid_are_made_beside_and_reported_with_it():
     found = [run for run in runs() if (run["pruner"], run.compression, run["model"]) != ("synflow", 0.5, "resnet20")]
     found = [run for run in found if not (run.mixed and run.compression == 1.0)]
-    document = report(*found)
-    check = whats(document, "inference time and FLOP")
+    whole = report(*found)
+    check = whats(whole, "inference time and FLOP")
     assert not check.present and "ResNet20 at 0.5: SynFlow" in check.how
     plan = cells_of(check.command)
     assert places(plan) == {("dense", 0.0, False), ("synflow", 0.5, False)} and check.command.endswith("--run /runs Results/data/singleshot/more-resnet20")
-    amp = whats(document, "with and without AMP at")
+    amp = whats(whole, "with and without AMP at")
     assert "ResNet20 with AMP at 1: Rand" in amp.how and ("rand", 1.0, True) in places(cells_of(amp.command))
-    trace = whats(document, "CPU and a CUDA stream")
+    trace = whats(whole, "CPU and a CUDA stream")
     (cell,) = [cell.options for cell in cells_of(trace.command).cells if cell.options.pruner != "dense"]
     assert (cell.pruner, cell.compression, cell.save_trace, cell.post_epochs) == ("snip", 1.0, True, 0)
 
@@ -176,6 +178,7 @@ def test_a_trace_on_the_cpu_is_run_again_on_a_card(grid, monkeypatch):
 def test_every_command_runs_as_printed_and_adds_what_it_says(command, monkeypatch, tmp_path):
     """An assignment of which a setting left most out: its own lines lead to the whole, whatever a machine without a card can make."""
     Path("mine.toml").write_text(MINE)
+    monkeypatch.setattr(document, "_general", lambda found, *_: Document("Appendix", "", found))  # its figures take minutes
 
     def run(line):
         for part in line.split(" && "):

@@ -81,6 +81,8 @@ def test_two_numbers_of_rounds_are_two_columns():
     assert list(found["task-1-accuracy"].text)[-2:] == ["SynFlow", "SynFlow, 1 round"]
     assert [row[-2:] for row in rows(found["task-1-accuracy"])] == [["87.00", "70.00"]] * 3
     assert "SynFlow: 1 and 100 rounds" in found["task-1-accuracy"].caption
+    alone = tables(report(*(run for run in runs() if run["pruner"] != "synflow"), *once))["task-1-accuracy"]
+    assert list(alone.text)[-1] == "SynFlow" and [row[-1] for row in rows(alone)] == ["70.00"] * 3 and "SynFlow: 1 round." in alone.caption
 
 
 def test_tasks_stand_in_order_and_tables_and_figures_are_counted():

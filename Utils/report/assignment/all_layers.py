@@ -19,8 +19,6 @@ from Utils.report.pivot import NOT_RUN
 from Utils.report.sections.layers import by_method, layer_tables
 from Utils.runs.saved import MODEL, read_tensors
 
-HEIGHT = 3.3  # inches of a figure of weights
-
 
 def all_layers(subjects: Subjects, choices: Choices) -> list[Block]:
     """Make the blocks of the task."""
@@ -67,4 +65,4 @@ def _histogram(subjects: Subjects, method: str, compression: float, choices: Cho
     drawing = stacked_figure(layers, f"{name}, {at}")
     words = f"Weight histograms of all layers, pruned by {name}"
     caption = f"{words}, of {at}: one layer behind the other, each as shares of the weights that it keeps."
-    return [Figure(slug("task-2-weights", method), caption, f"{words}, of {at}.", drawing)]
+    return [Figure(slug("task-2-weights", method), caption, f"{words}, of {at}.", drawing, half=True)]

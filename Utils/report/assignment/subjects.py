@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import pandas as pd
 
 from Pruners import DENSE
+from Utils.base.text import counted
 from Utils.options.table import defaults
 from Utils.report.assignment.words import dataset_name, method_name, network_name, several, subject_name
 from Utils.report.groups import Group
@@ -23,7 +24,7 @@ class Subject:
     """A network with a dataset, and its runs.
 
     Attributes:
-        group: its table, in which a method with other than its usual rounds has a name of its own, as `synflow, 1 round`.
+        group: its table, in which a method with two numbers of rounds has two names, as `synflow` and `synflow, 1 round`.
         group_made: its table as the runs were made.
         mixed: the table of the same network in mixed precision, if there is one.
     """
@@ -107,21 +108,31 @@ def subjects_of(tables: Sequence[Group]) -> Subjects:
 
 def _subject(same: Sequence[Group], tables: Sequence[Group]) -> Subject:
     first = max(same, key=_cells)
-    runs, there = list(first.runs), {_method_of(run) for run in first.runs}
-    for group in same:
-        runs += [run for run in group.runs if group is not first and _method_of(run) not in there]
-        there |= {_method_of(run) for run in group.runs}
+    runs, there = list(first.runs), {_rounds_of(run) for run in first.runs}
+    for group in (group for group in same if group is not first):
+        runs += [run for run in group.runs if _rounds_of(run) not in there]
+        there |= {_rounds_of(run) for run in group.runs}
     mixed = [g for g in tables if g.key["quantization"] and all(g.key[n] == first.key[n] for n in SPLIT if n != "quantization")]
-    named = [replace(run, options={**run.options, "pruner": _method_of(run)}) for run in runs]
+    named = [replace(run, options={**run.options, "pruner": _method_of(run, there)}) for run in runs]
     made = Group(first.key, runs, first.dense)
     return Subject(Group(first.key, named, first.dense), made, max(mixed, key=_cells, default=None))
 
 
-def _method_of(run: Run) -> str:
-    """Return the method of a run, with the number of its rounds if it is not the method's own."""
-    method, usual = str(run["pruner"]), rounds_of(str(run["pruner"])) or 1
-    rounds = int(run["prune_epochs"] or usual)
-    return method if rounds == usual or method == DENSE else f"{method}, {rounds} round{'s' * (rounds != 1)}"
+def _rounds_of(run: Run) -> tuple[str, int]:
+    """Return the method of a run and its number of rounds."""
+    return str(run["pruner"]), int(run["prune_epochs"] or rounds_of(str(run["pruner"])) or 1)
+
+
+def _method_of(run: Run, there: Collection[tuple[str, int]]) -> str:
+    """Return the method of a run, with its rounds if the method has several numbers of rounds `there`.
+
+    The method's own number, or else the largest, has no such addition.
+    """
+    method, rounds = _rounds_of(run)
+    counts = {count for name, count in there if name == method}
+    usual = rounds_of(method) or 1
+    plain = usual if usual in counts else max(counts)
+    return method if rounds == plain else f"{method}, {counted(rounds, 'round')}"
 
 
 def _cells(group: Group) -> int:
