@@ -13,6 +13,7 @@ from Utils.compute.clock import Clock
 from Utils.data.open_set import Datasets
 from Utils.options.types import Options
 from Utils.runs.dense_cache import train_densely
+from Utils.runs.dense_cell import same_training, take_over
 from Utils.runs.folder import RunFolder
 from Utils.runs.lifecycle import run_once
 from Utils.runs.outputs import Results, save_and_print, save_start
@@ -59,14 +60,18 @@ def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets
     training = Training(trained.network, "post_train", clock, updates=updates, watch=folder.events.watch(options.pre_epochs))
     begins = f"Post-Training for {options.post_epochs} epochs."
     save_rows = partial(folder.write_rows, "post-train.csv")
-    post = stages.train("post-train", training, begins=begins, of=options.post_epochs, save_rows=save_rows)
+    if same := None if updates else same_training(folder, network):
+        post = take_over(same, training)
+    else:
+        post = stages.train("post-train", training, begins=begins, of=options.post_epochs, save_rows=save_rows)
     trained.write_back()
 
     if updates:  # the table so far describes the masks at the start
         table = network.compression_table(Pruned([p.weight.detach().abs() for p in network.prunables]))
         folder.write_table("updates.csv", updates.table())
         folder.write_table("compression.csv", table)
-    save_and_print(folder, clock, trained, training, Results(pre, post, table, more=updates.summary() if updates else {}))
+    more = updates.summary() if updates else {"same_as": same.name} if same else {}
+    save_and_print(folder, clock, trained, training, Results(pre, post, table, more=more))
 
 
 def _train_densely_and_prune(

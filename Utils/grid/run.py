@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from Pruners import DENSE
 from Pruners._shared.distributions import Layer
 from Pruners._shared.scopes import layers_of
 from Utils.base.errors import Refused
@@ -145,10 +146,15 @@ def _in_turn(cells: Sequence[Cell], datasets: Datasets) -> Iterator[tuple[Cell, 
 
 
 def _longest_first(cells: Sequence[Cell]) -> list[Cell]:
-    """Sort cells by the number of their epochs, dense training included where it is to be done."""
+    """Sort cells by the number of their epochs, dense training included where it is to be done.
+
+    Cells of density 1 come last: they may take over the training of the dense cell.
+    """
 
     def epochs(cell: Cell) -> int:
         path = _dense_path(cell)
+        if cell.options.density == 1 and cell.options.pruner != DENSE:
+            return 0
         return cell.options.post_epochs + (cell.options.pre_epochs if path and not path.exists() else 0)
 
     return sorted(cells, key=epochs, reverse=True)

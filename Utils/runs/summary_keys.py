@@ -143,7 +143,7 @@ KEYS: tuple[Key, ...] = (
         inner=(Key("train", NUMBER, "bytes", "peak memory (MB)",
                    report=Report("train_memory", digits=1, divisor=1e6)),)),
     Key("peak_memory_of", TEXT, null=True), Key("precision", TEXT), _count("stack", "cells"),
-    Key("compiled", FLAG),
+    Key("compiled", FLAG), Key("same_as", TEXT),
     # Accuracies (Utils/runs/summary.py, Utils/training/early_stopping.py).
     Key("untrained", FLAG, label="the loss is no better than predicting class frequencies", null=True, trained=True,
         warning="UNTRAINED: the test loss is no better than always predicting the class frequencies", report=Report()),
