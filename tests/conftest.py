@@ -125,6 +125,14 @@ def quick(few_calls, monkeypatch) -> None:
     monkeypatch.setattr("Experiments.compact.has_onnx", lambda: False)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_browser() -> Iterator[None]:
+    """Reports have no PDF, whose printing takes seconds, where a test does not name a browser."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("Utils.report.print_pdf.BROWSERS", ())
+        yield
+
+
 @contextmanager
 def without_pictures() -> Iterator[None]:
     """Reports that are made in this block have a few letters for each picture, whose drawing is most of their time."""

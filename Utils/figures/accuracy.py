@@ -18,10 +18,12 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from Pruners import DENSE
+from Utils.figures.scales import log_ticks, main_range, name_beyond, say_below, set_log_ticks
 from Utils.figures.style import GREY, Look, band_label, in_order, label_axes, legend_below, looks, make_panels
 
 ALPHA_LABEL = "α = log₁₀ ρ"
 ACCURACY = "last-epoch top-1 (%)"
+SAME = 0.001  # share of a value within which two points cannot be told apart
 APART = 0.065  # share of the axis' length: the least distance of two labels on top
 
 
@@ -41,8 +43,13 @@ class CurveStyle:
 
 
 def accuracy_figure(runs: pd.DataFrame, title: str) -> Figure:
-    """Draw `accuracy` (percent) against the compression ratio; every line starts at the dense network if there is one."""
-    return _against_compression(runs, "accuracy", title, ACCURACY)
+    """Draw `accuracy` (percent) against the compression ratio; every line starts at the dense network if there is one.
+
+    A few accuracies far below all others lie beyond the axis, and are named there.
+    """
+    figure, points = _against_compression(runs, "accuracy", title, ACCURACY)
+    _cut_below(figure.axes[0], points)
+    return figure
 
 
 def compression_figure(
@@ -50,23 +57,43 @@ def compression_figure(
 ) -> Figure:
     """Draw any `column`, such as seconds or FLOPs, against the compression ratio.
 
-    The axis begins at zero, or is logarithmic with `log`, or follows the points of a style that is not `from_zero`.
+    The axis begins at zero, or is logarithmic with `log`, or follows the points of a style that is not `from_zero`. A few values
+    far above all others lie beyond an axis from zero, and are named there.
     """
-    figure = _against_compression(runs, column, title, ylabel, style)
+    figure, points = _against_compression(runs, column, title, ylabel, style)
     axes = figure.axes[0]
     if not style.from_zero:
         return figure
     if log:
         axes.set_yscale("log")
-    else:
-        highest = axes.dataLim.y1
-        axes.set_ylim(0, 1.06 * highest if math.isfinite(highest) and highest > 0 else 1)
+        axes.set_ylim(*axes.get_ylim())
+        set_log_ticks(axes.yaxis, *axes.get_ylim())
+        return figure
+    highest, cut = axes.dataLim.y1, main_range(points["mean"])
+    if cut and cut[1] < points["mean"].max():
+        highest = cut[1]
+    axes.set_ylim(0, 1.06 * highest if math.isfinite(highest) and highest > 0 else 1)
+    name_beyond(axes, _named(points))
     return figure
+
+
+def _cut_below(axes: Axes, points: pd.DataFrame) -> None:
+    """Leave a few accuracies that are far below all others beyond the axis, and name them there."""
+    cut = main_range(points["mean"])
+    if cut and cut[0] > points["mean"].min():
+        air = 0.06 * max(cut[1] - cut[0], 1)
+        axes.set_ylim(cut[0] - air, cut[1] + air)
+        name_beyond(axes, _named(points))
+
+
+def _named(points: pd.DataFrame) -> list[tuple[str, float]]:
+    return [(f"{row.pruner}, α = {row.compression:.3g}", row.mean) for row in points.itertuples(index=False)]
 
 
 def _against_compression(
     runs: pd.DataFrame, column: str, title: str, ylabel: str, style: CurveStyle = CurveStyle()
-) -> Figure:
+) -> tuple[Figure, pd.DataFrame]:
+    """Draw a column, and return the figure and its points (see `_points`)."""
     points = _points(runs, column)
     points["x"] = 10 ** points["compression"]
     figure, axes = _draw(points, title, looks(runs["pruner"]), style)
@@ -81,7 +108,16 @@ def _against_compression(
     top.xaxis.set_major_locator(FixedLocator([10**alpha for alpha in shown]))
     top.xaxis.set_major_formatter(FixedFormatter([f"{alpha:.3g}" for alpha in shown]))
     top.xaxis.set_minor_locator(NullLocator())
-    return figure
+    if same := _covered(points):
+        say_below(axes, f"The lines of {', '.join(same)} lie on each other")
+    return figure, points
+
+
+def _covered(points: pd.DataFrame) -> list[str]:
+    """Name the methods whose points are all those of another method, which hides them."""
+    values = points[points["pruner"] != DENSE].pivot(index="compression", columns="pruner", values="mean").dropna(axis=1)
+    same = [one for one in values if any(np.allclose(values[one], values[o], rtol=SAME) for o in values if o != one)]
+    return in_order(same)
 
 
 def flops_accuracy_figure(runs: pd.DataFrame, title: str) -> Figure:
@@ -93,6 +129,7 @@ def flops_accuracy_figure(runs: pd.DataFrame, title: str) -> Figure:
     low, high = _limits(points["x"].dropna())
     axes.set_xlim(high, low)
     _set_ticks(axes, log_ticks(low, high), 100)
+    _cut_below(axes, points)
     return figure
 
 
@@ -161,17 +198,6 @@ def _limits(values: pd.Series) -> tuple[float, float]:
     missing = max(0.0, 0.5 - (high - low)) / 2
     air = 0.05 * (high - low + 2 * missing)
     return 10 ** (low - missing - air), 10 ** (high + missing + air)
-
-
-def log_ticks(low: float, high: float) -> list[float]:
-    """Return round numbers for a logarithmic axis, three to eight of them."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), tuple(1 + k / 10 for k in range(90))):
-        ticks = [float(f"{step * 10.0**d:.6g}") for d in decades for step in steps]
-        ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) >= 3:
-            break
-    return ticks[:: math.ceil(len(ticks) / 8)]
 
 
 def _set_ticks(axes: Axes, ticks: Sequence[float], factor: float = 1) -> None:

@@ -16,10 +16,12 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from Pruners import DENSE
+from Utils.figures.scales import log_text, log_ticks, set_log_ticks
 from Utils.figures.style import BLACK, FAINT, GREY, LIGHT, VERMILION, VIRIDIS, Look, in_order, legend_below, looks, wrapped
 
-LOWEST = 1e-4  # the end of the colour scale; lower densities have the same colour
+LOWEST = 1e-4  # the lowest end of the colour scale; lower densities have the same colour
 PRINTED = 40  # the most rows with room for a number in each cell
+FEW = 3  # powers of ten on an axis, below which other numbers are labelled too
 LETTERS = 42  # shown of a layer's name: its end, which distinguishes it from its neighbours
 EMPTY = VERMILION
 
@@ -40,7 +42,8 @@ def density_heatmap(table: pd.DataFrame, title: str) -> Figure:
     figure = Figure((max(left + width + 1.0, 3.6), body + 1.1), layout="constrained")
     figure.suptitle(wrapped(title, figure.get_figwidth(), 10), fontsize=10, parse_math=False)
     axes = figure.subplots()
-    scale = LogNorm(LOWEST, 1)
+    lowest = _lowest(values)
+    scale = LogNorm(lowest, 1)
     axes.set(xlim=(0, columns), ylim=(rows, 0))
     for i, j in np.ndindex(rows, columns):
         _draw_cell(axes, (j, i), values[i, j], scale, rows <= PRINTED)
@@ -50,18 +53,24 @@ def density_heatmap(table: pd.DataFrame, title: str) -> Figure:
     axes.tick_params(top=False, bottom=False, left=False, labeltop=True, labelbottom=False, pad=2)
     for side in axes.spines.values():
         side.set_visible(False)
-    below = (values[values > 0] < LOWEST).any()
+    below = (values[values > 0] < lowest).any()
     bar = figure.colorbar(ScalarMappable(scale, VIRIDIS), ax=axes, extend="min" if below else "neither", aspect=24,
                           shrink=min(1.0, 4.0 / body), fraction=0.08, pad=0.03)  # fmt: skip
     bar.set_label("density (log scale)", fontsize=9)
     bar.ax.tick_params(labelsize=8)
-    bar.ax.yaxis.set_minor_locator(NullLocator())
+    set_log_ticks(bar.ax.yaxis, lowest, 1)
     empty = Patch(facecolor=EMPTY, hatch=None if rows <= PRINTED else "xxxx", edgecolor="white")
     marks = {"0: nothing kept": empty} if (values == 0).any() else {}
     marks |= {"not run": Patch(facecolor=FAINT, hatch="////", edgecolor=GREY, linewidth=0)} if np.isnan(values).any() else {}
     if marks:
         legend_below(figure, list(marks.values()), list(marks))
     return figure
+
+
+def _lowest(values: np.ndarray) -> float:
+    """Return the power of ten at the end of the colour scale: the next one below all densities, from `LOWEST` to 0.1."""
+    positive = values[values > 0]
+    return 10.0 ** math.floor(math.log10(min(max(float(positive.min()), LOWEST), 0.99))) if len(positive) else 0.1
 
 
 def _draw_cell(axes: Axes, corner: tuple[int, int], value: float, scale: LogNorm, printed: bool) -> None:
@@ -71,10 +80,10 @@ def _draw_cell(axes: Axes, corner: tuple[int, int], value: float, scale: LogNorm
     if math.isnan(value):
         axes.add_patch(Rectangle((x, y), 1, 1, facecolor=FAINT, hatch="////", edgecolor=GREY, linewidth=0))
         return
-    colour = EMPTY if value == 0 else VIRIDIS(scale(max(value, LOWEST)))
+    colour = EMPTY if value == 0 else VIRIDIS(scale(max(value, scale.vmin)))
     axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, hatch="xxxx" if value == 0 and not printed else None, **style))
     if printed:
-        dark = value == 0 or scale(max(value, LOWEST)) < 0.62
+        dark = value == 0 or scale(max(value, scale.vmin)) < 0.62
         axes.text(x + 0.5, y + 0.52, density_text(value), fontsize=7.5, ha="center", va="center", parse_math=False,
                   color="white" if dark else "black", fontweight="bold" if value == 0 else "normal")  # fmt: skip
 
@@ -132,8 +141,10 @@ def _draw_dots(axes: Axes, values: np.ndarray, places: np.ndarray, look: Look, z
 
 
 def _decades(first: float, high: float) -> dict[float, str]:
-    """Return places and texts of ticks from `first`, a power of ten, to `high`: eight or fewer."""
+    """Return places and texts of ticks from `first`, a power of ten, to `high`: powers of ten, or round numbers if few."""
     powers = range(round(math.log10(first)), math.floor(math.log10(high)) + 1)
+    if len(powers) < FEW:
+        return {tick: log_text(tick) for tick in log_ticks(first, high)}
     return {10.0**power: f"$10^{{{power}}}$" for power in powers[:: math.ceil(len(powers) / 8)]}
 
 

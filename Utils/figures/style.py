@@ -93,6 +93,7 @@ def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str
     inches = [0.08 * max(len(part) for part in line.split("\n")) + 0.62 for line in lines]
     fits = [n for n in range(1, len(lines) + 1) if sum(max(c) for c in np.array_split(inches, n)) < width]
     columns = max(fits, default=1)
+    columns = math.ceil(len(lines) / math.ceil(len(lines) / columns)) if lines else 1  # full rows, none with a single name
     rows = max(sum(line.count("\n") + 1 for line in part) for part in np.array_split(np.array(lines, dtype=object), columns))
     figure.set_figheight(figure.get_figheight() + 0.19 * (rows + bool(title)) + 0.1)
     legend = figure.legend(handles, lines, loc="outside lower center", ncols=columns, fontsize=9, frameon=False,

@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from Utils.figures.scales import main_range, name_beyond, set_log_ticks
 from Utils.figures.style import GREY, Look, band_label, in_order, label_axes, legend_below, looks, wrapped
 
 PANELS = {"train_loss": "train loss", "test_loss": "test loss", "top1_accuracy": "top-1 (%)"}
 SIZE = (5.6, 6.6)  # inches: panels below each other fit a phone or a column
 MARKS = 8  # markers along a line of many epochs
-WIDE = 100  # times the smallest loss; with a larger range the axis is logarithmic
+WIDE = 10  # times the smallest loss; with a larger range the axis is logarithmic
 
 
 def curves_figure(curves: pd.DataFrame, title: str) -> Figure:
@@ -33,11 +34,10 @@ def curves_figure(curves: pd.DataFrame, title: str) -> Figure:
         for index, method in enumerate(present):
             rows = values[values["pruner"] == method].groupby("epoch")["value"].agg(["mean", "min", "max", "count"])
             _draw(axes, rows[rows["count"] > 0], look[method], index / len(present))
-        drawn = values["value"].dropna()
-        if "loss" in column and len(drawn) and 0 < WIDE * drawn.min() < drawn.max():
-            axes.set_yscale("log")
         label_axes(axes, "", name)
         axes.margins(x=0.02)
+        if "loss" in column:
+            _set_scale(axes, values.set_index(["pruner", "epoch"])["value"].dropna())
         axes.xaxis.set_major_locator(MaxNLocator(9, integer=True, min_n_ticks=1, steps=(1, 2, 5, 10)))
     panels[-1].set_xlabel("epoch", fontsize=10)
     figure.align_ylabels(panels)
@@ -49,6 +49,29 @@ def curves_figure(curves: pd.DataFrame, title: str) -> Figure:
     if handles:
         legend_below(figure, handles, labels)
     return figure
+
+
+def _set_scale(axes: Axes, losses: pd.Series) -> None:
+    """Use a logarithmic axis for a large range of losses, which have the index method and epoch.
+
+    A few losses far above all others, as of a network before its training, lie beyond the axis, and are named there.
+    """
+    positive = losses[losses > 0]
+    cut = main_range(np.log10(positive))
+    low, high = losses.min(), losses.max()
+    if cut and 10 ** cut[1] < 0.99 * high:
+        high = 10 ** cut[1]
+    if 0 < WIDE * low < high:
+        axes.set_yscale("log")
+    if high < losses.max():
+        air = 0.06 * (high - low)
+        axes.set_ylim(*((low / 1.2, high * 1.2) if axes.get_yscale() == "log" else (low - air, high + air)))
+        highest = losses.groupby(level=[0, 1], sort=False).max()
+        name_beyond(axes, [(f"{method}, epoch {epoch:g}", value) for (method, epoch), value in highest.items()])
+    if axes.get_yscale() == "log":
+        axes.set_ylabel(f"{axes.get_ylabel()} (log axis)", fontsize=10)
+        axes.set_ylim(*axes.get_ylim())
+        set_log_ticks(axes.yaxis, *axes.get_ylim())
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, look: Look, shift: float) -> None:

@@ -9,11 +9,15 @@ from typing import Any
 from Utils.base.errors import Refused
 from Utils.base.text import pick_from
 
-TABLE = {"layer-compression": (int, float), "histogram-layers": list, "layout": str, "tasks": list}  # keys of `[report]`
+# The keys of `[report]`.
+TABLE = {"layer-compression": (int, float), "histogram-layers": list, "layer-methods": list, "layout": str, "tasks": list}
 GENERAL, ASSIGNMENT = LAYOUTS = ("general", "assignment")
 TASKS = ("tuning", "trace", "block", "layers", "amp", "explain")  # of a course's assignment; each is a section of its report
 USUAL_TASKS = ("tuning", "trace", "block", "amp", "explain")
-WANTED = {"histogram-layers": "a list of names of layers", "layout": "a text", "tasks": "a list of names of tasks"}
+WANTED = {"histogram-layers": "a list of names of layers", "layer-methods": "a list of names of methods", "layout": "a text",
+          "tasks": "a list of names of tasks"}  # fmt: skip
+ALL = "all"  # methods: every one
+USUAL = "snip"  # the method whose layers are shown where none is named
 LARGEST = 30  # the bound of a compression, which is that of `--layer-compression`
 
 
@@ -28,6 +32,7 @@ class Choices:
         log_counts: whether counts are on a logarithmic scale.
         layout: one of `LAYOUTS`; None for the usual one.
         tasks: those of `TASKS` that an assignment has, in its order.
+        layer_methods: the methods whose layers and weights are shown; none for SNIP, or else the first of a table.
     """
 
     layer_compression: float | None = None
@@ -36,13 +41,27 @@ class Choices:
     log_counts: bool = False
     layout: str | None = None
     tasks: Sequence[str] = USUAL_TASKS
+    layer_methods: Sequence[str] = ()
+
+    @property
+    def everything(self) -> bool:
+        """Whether the layers and weights of all methods are shown, and every trace."""
+        return ALL in self.layer_methods
+
+    def methods(self, present: Sequence[str]) -> list[str]:
+        """Choose from the methods of a table those whose layers and weights are shown: one at least."""
+        if self.everything:
+            return list(present)
+        asked = [method for method in present if method in self.layer_methods]
+        return asked or [method for method in present if method == USUAL] or list(present[:1])
 
     def beside(self, table: Mapping[str, Any]) -> Choices:
         """Fill these choices up with those of an assignment's `table`."""
         compression = table.get("layer-compression") if self.layer_compression is None else self.layer_compression
-        layers = self.histogram_layers or table.get("histogram-layers", ())
+        layers, methods = table.get("histogram-layers", ()), table.get("layer-methods", ())
         layout, tasks = self.layout or table.get("layout", GENERAL), table.get("tasks", self.tasks)
-        return replace(self, layer_compression=compression, histogram_layers=layers, layout=layout, tasks=tasks)
+        return replace(self, layer_compression=compression, histogram_layers=self.histogram_layers or layers, layout=layout,
+                       tasks=tasks, layer_methods=self.layer_methods or methods)  # fmt: skip
 
 
 def check(table: Mapping[str, Any]) -> None:

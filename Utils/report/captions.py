@@ -9,7 +9,7 @@ import pandas as pd
 
 from Pruners import DENSE
 from Utils.figures.accuracy import compression_figure
-from Utils.report.blocks import Block, Figure, Sentences
+from Utils.report.blocks import Block, Figure, Note, Sentences
 from Utils.report.groups import Group
 from Utils.report.recipes import rounds_of
 from Utils.report.report_run import Run
@@ -69,6 +69,15 @@ def compression_curves(group: Group, column: str, name: str, label: str, log: bo
     caption = f"{group.label}: {label} against compression. {described(group, False)}"
     description = f"A line for each of {', '.join(group.methods)}: {label} against compression; the table above has the numbers."
     return [Figure(name, caption, description, drawing)]
+
+
+def not_shown(group: Group, shown: Sequence[str], what: str) -> list[Block]:
+    """Return a line that names the methods of a table whose layers or weights are not shown, if there are any."""
+    others = [method for method in group.methods if method not in shown]
+    if not others:
+        return []
+    text = f"{what} of {', '.join(shown)}; --experiment report --layer-method all shows {', '.join(others)} too."
+    return [Note(f"{group.label}: {text}")]
 
 
 def shown_compression(group: Group, asked: float | None) -> float | None:

@@ -88,7 +88,7 @@ def collect(names: Iterable[str | Path]) -> Collection:
     for name in names:
         if not os.path.isdir(name):
             found.left_out.append((name, "no such folder"))
-        for folder in _folders(name, found):
+        for folder in run_folders(name, found):
             if folder.resolve() not in seen:
                 seen.add(folder.resolve())
                 with _named(folder, found):
@@ -100,7 +100,7 @@ def collect(names: Iterable[str | Path]) -> Collection:
     return found
 
 
-def _folders(name: Path, found: Collection, depth: int = DEPTH) -> Iterator[Path]:
+def run_folders(name: Path, found: Collection, depth: int = DEPTH) -> Iterator[Path]:
     """Yield the run folders in `name`; for a grid they are its cells.
 
     Cells that the grid lists and that have not run are left out, with a note.
@@ -114,7 +114,7 @@ def _folders(name: Path, found: Collection, depth: int = DEPTH) -> Iterator[Path
         elif depth and name.is_dir():
             inner = sorted(f for f in name.iterdir() if os.path.isdir(f) and not f.name.startswith("."))
     for folder in inner:
-        yield from _folders(folder, found, depth - 1)
+        yield from run_folders(folder, found, depth - 1)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from Utils.report.assignment.main_part import assignment_report, tasks_of
 from Utils.report.blocks import CheckList, Data, Document, Figure, Section, Table
 from Utils.report.collect import Collection, collect
 from Utils.report.groups import Group, groups
+from Utils.report.made_from import NAME as RECORD
+from Utils.report.made_from import Noted, lines_if_unchanged, parts_of
 from Utils.report.missing import missing
+from Utils.report.print_pdf import browser, save_pdf
 from Utils.report.sections.ablations import ablations
 from Utils.report.sections.accuracy import accuracy
 from Utils.report.sections.curves import training_curves
@@ -82,9 +86,9 @@ def _general(found: Collection, tables: list[Group], asked: Choices) -> Document
         lambda: flops(masks),
         lambda: measurements(tables),
         lambda: training_curves(masks),
-        lambda: layers(masks, asked.layer_compression),
+        lambda: layers(masks, asked),
         lambda: histograms(masks, asked),
-        lambda: traces(found),
+        lambda: traces(found, asked),
         lambda: mixed_precision(tables),
         lambda: levels(tables),
         lambda: ablations(tables),
@@ -101,22 +105,28 @@ def _general(found: Collection, tables: list[Group], asked: Choices) -> Document
 def write_report(out: Path, folders: Sequence[str | Path], choices: Choices = Choices()) -> list[str]:  # noqa: B008 (frozen)
     """Write the report of the runs in `folders` into the folder `out`, and return the lines about what it lacks (`check_lines`).
 
-    An earlier report in `out` is replaced.
+    An earlier report in `out` is replaced, unless all that it was made from is unchanged.
 
     Raises:
         Refused: there is no finished run in any of them; no file was written.
         RunFailed: it cannot be written.
     """
+    parts = parts_of(folders, choices, out)
+    if (lines := lines_if_unchanged(out, parts)) is not None:
+        return lines
     document = compose(folders, choices, out)
-    names = files_of(document)
+    names = [*files_of(document), RECORD]
     check_writable(out)
     OwnFiles(out).check(names)
     with alone_in(out) as own:
         own.remove()
         own.add(names)
-        save(document, own.write_file)
+        write = Noted(own.write_file)
+        no_pdf = save(document, write)
+        lines = [*check_lines(document), *no_pdf]
+        own.write_json(RECORD, write.record(parts, lines))
         begin_text(document, out)
-    return check_lines(document)
+    return lines
 
 
 def begin_text(document: Document, out: Path) -> None:
@@ -138,22 +148,26 @@ def files_of(document: Document) -> list[str]:
     """Name the files that `save` writes."""
     names: list[str] = []
     _write_all(document, _blocks(document), lambda name, _: names.append(name))
-    return names
+    return names + [f"{part.stem}.pdf" for part in document.documents if browser()]
 
 
-def save(document: Document, write: Write) -> None:
-    """Write `report.md`, `report.html`, `figures/` and `tables/` through `write(name, function of a path)`.
+def save(document: Document, write: Write) -> list[str]:
+    """Write `figures/`, `tables/`, and `report.md`, `.html`, `.tex` and `.pdf`, through `write(name, function of a path)`.
 
-    An appendix adds `appendix.md` and `appendix.html`.
+    An appendix adds the same files with its name. Returns the lines that say why there is no PDF.
     """
-    _write_all(document, tqdm(_blocks(document), desc="figures and tables", unit="file", leave=False, disable=None), write)
+    blocks = tqdm(_blocks(document), desc="figures and tables", unit="file", leave=False, disable=None)
+    pages = _write_all(document, blocks, write)
+    printed = pages if browser() else dict(list(pages.items())[:1])  # one line says that there is no browser
+    return [line for stem, page in printed.items() if (line := save_pdf(stem, page, write))]
 
 
 def _blocks(document: Document) -> list[Any]:
     return [block for part in document.documents for block in part.blocks]
 
 
-def _write_all(document: Document, blocks: Iterable[Any], write: Write) -> None:
+def _write_all(document: Document, blocks: Iterable[Any], write: Write) -> dict[str, Callable[[], str]]:
+    """Write all files except the PDFs; return, by the name of each document, a function that gives its HTML."""
     for block in blocks:
         if isinstance(block, Figure):
             render.save_figure(block, write)
@@ -162,9 +176,13 @@ def _write_all(document: Document, blocks: Iterable[Any], write: Write) -> None:
         elif isinstance(block, Data):
             text = json_text(block.content)
             write(f"tables/{block.name}.json", lambda file, text=text: file.write_text(text, encoding="utf-8"))
+    pages = {}
     for part in document.documents:
-        write(f"{part.stem}.md", lambda file, part=part: file.write_text(render.markdown(part), encoding="utf-8"))
-        write(f"{part.stem}.html", lambda file, part=part: file.write_text(render.html(part), encoding="utf-8"))
+        pages[part.stem] = html = cache(partial(render.html, part))  # drawn once
+        texts = {"md": partial(render.markdown, part), "html": html, "tex": partial(render.latex, part)}
+        for kind, text in texts.items():
+            write(f"{part.stem}.{kind}", lambda file, text=text: file.write_text(text(), encoding="utf-8"))
+    return pages
 
 
 def _name_apart(sections: Sequence[Section]) -> None:

@@ -20,7 +20,7 @@ from Utils.runs.places import path_of
 
 GOLDEN = json.loads((PROJECT / "tests" / "golden" / "names.json").read_text())  # command line -> facts of its runs, made by fe86c95, the key of rivals later
 RUN = {"experiment": "singleshot", "model": "fc", "model_class": "default", "dataset": "synthetic:1x8x8:3:60", "seed": 3, "prune_bias": True}
-LATER = {"thop", "weights_dense", "no_graph", "precision", "stack", "compile", "compare_precision", "set", "layout"}  # the golden commit had none
+LATER = {"thop", "weights_dense", "no_graph", "precision", "stack", "compile", "compare_precision", "set", "layout", "layer_method"}  # the golden commit had none
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from latex_files import check_latex
 from reports import train_runs
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -76,6 +77,7 @@ def test_the_whole_document(whole, runs):
                   "Weight histograms", "Trace of one inference step", "Mixed precision"):  # fmt: skip
         assert f"\n## {title}\n" in text and title in page.text, title
     assert "What is missing" in page.text and "Report: " in printed and "Missing: 3 seeds" in printed
+    check_latex(folder / "report.tex")
     for kind, name in re.findall(r"\((figures|tables)/([^)]+)\)", text):
         assert (folder / kind / name).stat().st_size > 0
     pictures = {file.stem for file in (folder / "figures").glob("*.png")}
@@ -165,6 +167,18 @@ def test_every_picture_has_a_description_and_a_size(browser, page):
     pictures = browser.execute_script(script)
     assert len(pictures) > 20
     assert all(len(text) > 10 and height > 100 for text, height in pictures)
+
+
+def test_a_table_that_scrolls_on_a_phone_says_so(browser, page):
+    opened(browser, page, 390)
+    script = """return [...document.querySelectorAll("figure.table")].map(figure => {
+      const box = figure.querySelector(".scroll"), hint = figure.querySelector(".hint");
+      return [box.scrollWidth - box.clientWidth, hint ? hint.getBoundingClientRect().height : 0, figure.innerText.slice(0, 60)];
+    })"""
+    tables = browser.execute_script(script)
+    assert not [table for table in tables if (table[0] > 40 and not table[1]) or (table[0] == 0 and table[1])] and any(hint for _, hint, _ in tables)
+    opened(browser, page, 1280)
+    assert not any(hint for _, hint, _ in browser.execute_script(script))
 
 
 def test_links_lead_somewhere(browser, page):

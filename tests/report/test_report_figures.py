@@ -13,9 +13,10 @@ from matplotlib.image import imread
 
 import Pruners
 from Pruners import DENSE
-from Utils.figures.accuracy import accuracy_figure, compression_figure, flops_accuracy_figure, log_ticks
+from Utils.figures.accuracy import accuracy_figure, compression_figure, flops_accuracy_figure
 from Utils.figures.conservation import layer_figure
 from Utils.figures.layer_density import EMPTY, density_heatmap, density_text, layer_bars
+from Utils.figures.scales import log_ticks
 from Utils.figures.style import NAMED, REMAINING, draw, in_order, looks
 from Utils.figures.training_curves import curves_figure
 

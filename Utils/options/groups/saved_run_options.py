@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import Pruners
 from Utils.options.flags import COMPRESSION, COUNT, POSITIVE, integer, number
 from Utils.options.option import option
-from Utils.options.report_choices import LAYOUTS
+from Utils.options.report_choices import ALL, LAYOUTS
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
@@ -27,6 +28,10 @@ class SavedRunOptions:
     layout: str | None = option(
         "report", "general, or assignment: the tasks of a course in its order; default: the preset's, else general", None,
         choices=LAYOUTS, late=True,
+    )  # fmt: skip
+    layer_method: Sequence[str] = option(
+        "report", "methods whose layers and weights are shown, or all; default: snip, or the first", (), Pruners.spelt,
+        choices=lambda: (*Pruners.names(), ALL), nargs="+", late=True,
     )  # fmt: skip
     checkpoint: str | None = option("checkpoint", "a checkpoint file, ours or with weight_orig and weight_mask")
     saliency_images: int = option("saliency", "training images of each class", 256, POSITIVE)

@@ -41,6 +41,11 @@ class Discussion:
             elif line.strip() and not re.fullmatch(r"#\s.*", line):
                 self._texts.setdefault(0, []).append(line)
 
+    @property
+    def written(self) -> dict[int, list[Paragraph]]:
+        """The text of each heading that has one; 0 is what stands above them."""
+        return {number: found for number in sorted(self._texts) if (found := self.paragraphs(number))}
+
     def paragraphs(self, task: int) -> list[Paragraph]:
         """Return the text below the heading of a task; none if there is no text yet."""
         return paragraphs_of("\n".join(self._texts.get(task, ())))

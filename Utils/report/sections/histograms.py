@@ -8,7 +8,7 @@ from Utils.figures.weight_histograms import grid_figure, layer_figure, stacked_f
 from Utils.measure.weight_histogram import Layer, measure, select
 from Utils.options.report_choices import Choices
 from Utils.report.blocks import Block, Figure, Note, Section, slug
-from Utils.report.captions import shown_compression, with_rounds
+from Utils.report.captions import not_shown, shown_compression, with_rounds
 from Utils.report.groups import Group
 from Utils.report.pivot import percent
 from Utils.report.report_run import Run
@@ -25,7 +25,8 @@ def histograms(groups: list[Group], choices: Choices) -> Section | None:
     section, found, layers = Section("Weight histograms"), set(), []
     for group in groups:
         compression = shown_compression(group, choices.layer_compression)
-        for method in group.methods if compression is not None else ():
+        shown = choices.methods(group.methods) if compression is not None else []
+        for method in shown:
             own = (r for r in group.runs if r["pruner"] == method and r.compression == compression)
             run = next((r for r in sorted(own, key=lambda r: r["seed"]) if r.done and r.file(MODEL)), None)
             if run is None:
@@ -38,6 +39,7 @@ def histograms(groups: list[Group], choices: Choices) -> Section | None:
                 continue
             section.blocks += _of(group, run, layers, choices)
             found |= {name for name in choices.histogram_layers if _chosen(layers, name)}
+        section.blocks += not_shown(group, shown, "weights") if layers and shown else []
     if layers and (unknown := [name for name in choices.histogram_layers if name not in found]):
         names = ", ".join(layer.name for layer in layers)
         raise Refused(f"--layer {unknown[0]}: no network of the report has such a layer; the last one has {names}")

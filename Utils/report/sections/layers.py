@@ -8,9 +8,10 @@ import pandas as pd
 
 from Utils.base.csv_files import read_named
 from Utils.figures.layer_density import density_heatmap, layer_bars
+from Utils.options.report_choices import Choices
 from Utils.report import findings
 from Utils.report.blocks import Block, Figure, Section, Table, slug
-from Utils.report.captions import described, rounds_in, sentences, shown_compression
+from Utils.report.captions import described, not_shown, rounds_in, sentences, shown_compression
 from Utils.report.groups import Group
 from Utils.report.pivot import format_of, percent
 from Utils.runs import summary_keys
@@ -19,22 +20,26 @@ from Utils.runs.summary_keys import Column
 WEIGHT = "weight"
 
 
-def layers(groups: list[Group], asked: float | None) -> Section | None:
-    """Make the section: the density of each layer as table and heat map, and the FLOPs that it keeps."""
+def layers(groups: list[Group], choices: Choices) -> Section | None:
+    """Make the section: the density of each layer and the FLOPs that it keeps.
+
+    Figures show all methods, tables those of `choices`.
+    """
     section = Section("Layers")
     for group in groups:
-        compression = shown_compression(group, asked)
+        compression = shown_compression(group, choices.layer_compression)
         tables = layer_tables(group)
         if compression is not None and not tables.empty:
-            section.blocks += _of(group, compression, tables)
+            section.blocks += _of(group, compression, tables, choices.methods(group.methods))
     return section if section.blocks else None
 
 
-def _of(group: Group, compression: float, tables: pd.DataFrame) -> list[Block]:
+def _of(group: Group, compression: float, tables: pd.DataFrame, methods: Sequence[str]) -> list[Block]:
     own = tables[tables["compression"] == compression]
     density = by_method(own, "density", group.methods)
     flops = by_method(own, "kept_flops", group.methods)
     dense = own.groupby("layer", sort=False)["flops"].first()
+    shown = [method for method in methods if method in density] or list(density)
     at = f"{group.label} at compression {compression:.6g}"
     others = sorted(set(tables["compression"]) - {compression})
     more = f" The CSV file has the other compressions too ({', '.join(f'{c:.6g}' for c in others)})." if others else ""
@@ -43,18 +48,19 @@ def _of(group: Group, compression: float, tables: pd.DataFrame) -> list[Block]:
     heat = f"Heat map of the densities of {len(density)} layers for {', '.join(density)}; the table has the numbers."
     bars = layer_bars(flops.assign(dense=dense)[["dense", *flops]], at, "multiply-adds of the weights")
     return [
-        Table(slug("layer-density", group.label), f"{labels['density']}{more}", density.map(_percent).reset_index(),
+        Table(slug("layer-density", group.label), f"{labels['density']}{more}", density[shown].map(_percent).reset_index(),
               _long(tables)),
         Figure(slug("layer-density", group.label),
                f"{at}{rounds}: density of each layer, mean over seeds; empty layers are marked.", heat,
                density_heatmap(density, at)),
         *sentences(findings.emptied(group) + findings.extremes(density)),
-        Table(slug("layer-flops", group.label), labels["kept_flops"], _flops_text(flops, dense),
+        Table(slug("layer-flops", group.label), labels["kept_flops"], _flops_text(flops[shown], dense),
               flops.assign(dense=dense).reset_index()),
         Figure(slug("layer-flops", group.label),
                f"{at}{rounds}: multiply-adds that each layer keeps, and those of the dense layer.",
                f"Kept multiply-adds of {len(flops)} layers for {', '.join(flops)}; the table has the numbers.", bars),
-        *_tables_of_others(group, own, labels),
+        *_tables_of_others(group, own, labels, shown),
+        *not_shown(group, shown, "tables of layers"),
     ]  # fmt: skip
 
 
@@ -63,13 +69,14 @@ def _columns() -> list[Column]:
     return [column for column in summary_keys.LAYER_COLUMNS if column.report]
 
 
-def _tables_of_others(group: Group, own: pd.DataFrame, labels: Mapping[str, str]) -> list[Block]:
+def _tables_of_others(group: Group, own: pd.DataFrame, labels: Mapping[str, str], shown: Sequence[str]) -> list[Block]:
     """Return a table for each column that declares one, if the runs have it: the mean over seeds by layer and method."""
     blocks: list[Block] = []
     for column in (c for c in _columns() if c.report.table and c.name in own and own[c.name].notna().any()):
         means, text = by_method(own, column.name, group.methods), format_of(column.report)
-        shown = means.map(lambda v, text=text: "not measured" if pd.isna(v) else text(v, 0.0, 1)).reset_index()
-        blocks.append(Table(slug("layer", column.name, group.label), labels[column.name], shown, means.reset_index()))
+        cells = means[[method for method in shown if method in means]]
+        cells = cells.map(lambda v, text=text: "not measured" if pd.isna(v) else text(v, 0.0, 1)).reset_index()
+        blocks.append(Table(slug("layer", column.name, group.label), labels[column.name], cells, means.reset_index()))
     return blocks
 
 

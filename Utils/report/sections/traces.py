@@ -13,10 +13,12 @@ from Utils.base.csv_files import as_named, read_csv
 from Utils.base.errors import Refused
 from Utils.base.json_files import read_json
 from Utils.figures.timeline import timeline_figure
+from Utils.options.report_choices import Choices
 from Utils.report import findings
 from Utils.report.blocks import Block, Figure, Note, Section, Table, slug
 from Utils.report.captions import rounds_in, sentences
 from Utils.report.collect import Collection
+from Utils.report.recipes import VARIED
 from Utils.report.report_run import Run
 from Utils.report.times import load_of
 from Utils.runs.saved import last_part
@@ -26,15 +28,32 @@ from Utils.trace.measure import measure
 OPERATORS = 10
 
 
-def traces(collection: Collection) -> Section | None:
-    """Make the section: for each trace, step, busy and convolution time, classes of work, layers, operators, timeline."""
+def traces(collection: Collection, choices: Choices) -> Section | None:
+    """Make the section: for each trace, step, busy and convolution time, classes of work, layers, operators, timeline.
+
+    Of the traces of one method, it shows that at the compression of `choices`, and names the others.
+    """
     section = Section("Trace of one inference step")
-    for run in collection.done:
-        if run.file("trace.json"):
+    traced: dict[str, list[Run]] = {}
+    for run in (run for run in collection.done if run.file("trace.json")):
+        traced.setdefault(str(run.recipe | dict.fromkeys(VARIED[1:])), []).append(run)
+    for runs in traced.values():
+        shown = runs if choices.everything else [_shown(runs, choices.layer_compression)]
+        for run in shown:
             section.blocks += _of_run(run)
+        others = [f"compression {run.compression:.6g}, seed {run['seed']}" for run in runs if run not in shown]
+        more = f"{runs[0]['pruner']} has traces at {'; '.join(others)} too: --experiment report --layer-method all shows them."
+        section.blocks += [Note(more)] if others else []
     for run in collection.traces:
         section.blocks += _of_experiment(run)
     return section if section.blocks else None
+
+
+def _shown(runs: list[Run], asked: float | None) -> Run:
+    """Choose the trace whose compression is nearest to that asked for, or the middle one."""
+    ordered = sorted(runs, key=lambda run: (run.compression, run["seed"]))
+    middle = ordered[(len(ordered) - 1) // 2]
+    return middle if asked is None else min(ordered, key=lambda run: abs(run.compression - asked))
 
 
 def _of_run(run: Run) -> list[Block]:
