@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 KNOWN = {  # the commands that the body of a report uses
-    "begin", "end", "section", "maketitle", "caption", "label", "centering", "small", "footnotesize", "scriptsize", "tiny", "ttfamily", "raggedright",
+    "begin", "end", "section", "subsection", "maketitle", "caption", "label", "centering", "small", "footnotesize", "scriptsize", "tiny", "ttfamily", "raggedright",
     "arraybackslash", "par", "item", "includegraphics", "linewidth", "textheight", "toprule", "midrule", "bottomrule", "endhead", "endfoot", "texttt",
     "textit", "textbf", "textbackslash", "textasciitilde", "textasciicircum", "textasciigrave", "textless", "textgreater", "textbar", "textquotedbl",
     "textquotesingle", "textquoteleft", "textquoteright", "textendash", "textemdash", "ensuremath", "pm", "times", "alpha", "rho", "mu", "le", "ge",

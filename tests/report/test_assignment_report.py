@@ -158,7 +158,10 @@ def test_the_text_of_the_author_is_set_without_markup_of_its_own(tmp_path):
     html, markdown = render.html(document), render.markdown(document)
     assert "Because of <em>launch</em> overhead, <code>conv2d</code> is <strong>slow</strong> &lt;script&gt;" in " ".join(html.split())
     assert "<li>fuse | it</li>" in " ".join(html.split()) and "<script" not in html and "not this" not in html
-    assert "Because of *launch* overhead, `conv2d` is **slow** &lt;script&gt;" in markdown and "\n- a second way\n" in markdown
+    assert "Because of *launch* overhead, `conv2d` is **slow** &lt;script>" in markdown and "\n- a second way\n" in markdown
+    latex = render.latex(document)
+    assert r"Because of \textit{launch} overhead, \texttt{conv2d} is \textbf{slow} \textless{}script\textgreater{}" in latex
+    assert r"\item a second way" in latex and "present: Task 2.3: your analysis and two solutions" in latex
     assert "above the first heading of a task, is left out" in html and "below the heading Task 9" in html and "lost words" not in html
     whats = {check.what: check.present for check in document.checks if "your" in check.what}
     assert whats == {"Task 2.3: your analysis and two solutions": True, "Task 4: your brief discussion": False,

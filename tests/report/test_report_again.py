@@ -34,14 +34,14 @@ def grid(tmp_path_factory):
 
 @pytest.fixture
 def made(grid, monkeypatch, tmp_path):
-    """A function that asks for the report of the grid, and says whether it was made; it has been made once already."""
+    """A function that asks for the report of the grid, prints its lines, and says whether it was made; it has been made once already."""
     calls, choices = [], Choices()
     monkeypatch.setattr(document, "compose", lambda *words: calls.append(words) or SMALL)
 
     def ask(**changes: object) -> bool:
         calls.clear()
         with without_pictures():
-            document.write_report(tmp_path / "report", [grid], replace(choices, **changes))
+            print("\n".join(document.write_report(tmp_path / "report", [grid], replace(choices, **changes))))
         return bool(calls)
 
     assert ask() and not ask()

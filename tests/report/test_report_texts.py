@@ -11,7 +11,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from Utils.report import latex_text, print_pdf
-from Utils.report.markdown_text import in_block, in_brackets, in_cell, in_heading
+from Utils.report.markdown_text import in_block, in_brackets, in_cell, in_heading, in_span
 
 AS_THEY_ARE = [
     "pruner=snip,compression=0.5", "a_b and x86_64", "top-1 (%), n = 3.", "33.33 ± 0.00 (2 of 3 untrained)", "2 * 3", "a*b", "1.5 times", "0.5 < 1 > 0.2",
@@ -56,6 +56,7 @@ def test_markup_has_a_backslash_where_markdown_would_read_it(text):
 
 
 def test_the_place_decides():
+    assert in_span("a*") == r"a\*" and in_span("`") == r"\`" and in_span(r"*a*") == r"\*a\*"  # the other one may stand in other words
     assert in_cell("# x") == in_heading("# x") == "# x" and in_cell("- x") == "- x" and in_cell("a|b") == r"a\|b" and in_heading("C #") == r"C \#"
     assert in_brackets("a] [b") == r"a\] \[b" and in_cell("a\\|b") == r"a\\\|b"
 
