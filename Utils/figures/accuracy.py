@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
@@ -35,11 +36,15 @@ class CurveStyle:
         size: width and height in inches without the legend; None for the usual one.
         names: the names of methods in the legend, where they have others there.
         from_zero: whether the axis of values begins at zero.
+        looks: the looks of methods that are none of `Pruners/`.
+        exponents: whether the one axis of compressions has their exponents, the values of `--compression`, instead of ratios.
     """
 
     size: tuple[float, float] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     from_zero: bool = True
+    looks: Mapping[str, Look] = field(default_factory=dict)
+    exponents: bool = False
 
 
 def accuracy_figure(runs: pd.DataFrame, title: str) -> Figure:
@@ -96,18 +101,20 @@ def _against_compression(
     """Draw a column, and return the figure and its points (see `_points`)."""
     points = _points(runs, column)
     points["x"] = 10 ** points["compression"]
-    figure, axes = _draw(points, title, looks(runs["pruner"]), style)
+    figure, axes = _draw(points, title, {**looks(runs["pruner"]), **style.looks}, style)
     label_axes(axes, "compression ratio ρ = total / kept weights (log axis)", ylabel)
     low, high = _limits(points["x"])
     axes.set_xlim(low, high)
-    _set_ticks(axes, [tick for tick in log_ticks(low, high) if tick >= 1])
-    top = axes.secondary_xaxis("top")
-    top.set_xlabel(ALPHA_LABEL, fontsize=9)
-    top.tick_params(labelsize=8)
     shown = _spread(sorted(points["compression"].unique()), APART * math.log10(high / low))
-    top.xaxis.set_major_locator(FixedLocator([10**alpha for alpha in shown]))
-    top.xaxis.set_major_formatter(FixedFormatter([f"{alpha:.3g}" for alpha in shown]))
-    top.xaxis.set_minor_locator(NullLocator())
+    if style.exponents:
+        axes.set_xlabel("compression", fontsize=10)
+        _set_exponents(axes.xaxis, shown)
+    else:
+        _set_ticks(axes, [tick for tick in log_ticks(low, high) if tick >= 1])
+        top = axes.secondary_xaxis("top")
+        top.set_xlabel(ALPHA_LABEL, fontsize=9)
+        top.tick_params(labelsize=8)
+        _set_exponents(top.xaxis, shown)
     if same := _covered(points):
         say_below(axes, f"The lines of {', '.join(same)} lie on each other")
     return figure, points
@@ -118,6 +125,13 @@ def _covered(points: pd.DataFrame) -> list[str]:
     values = points[points["pruner"] != DENSE].pivot(index="compression", columns="pruner", values="mean").dropna(axis=1)
     same = [one for one in values if any(np.allclose(values[one], values[o], rtol=SAME) for o in values if o != one)]
     return in_order(same)
+
+
+def _set_exponents(axis: Axis, exponents: Sequence[float]) -> None:
+    """Label the ratios of an axis by their exponents."""
+    axis.set_major_locator(FixedLocator([10**alpha for alpha in exponents]))
+    axis.set_major_formatter(FixedFormatter([f"{alpha:.3g}" for alpha in exponents]))
+    axis.set_minor_locator(NullLocator())
 
 
 def flops_accuracy_figure(runs: pd.DataFrame, title: str) -> Figure:

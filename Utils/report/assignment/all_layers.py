@@ -11,6 +11,7 @@ from Utils.measure.weight_histogram import measure
 from Utils.options.report_choices import Choices
 from Utils.report import findings
 from Utils.report.assignment.block import COMPRESSION
+from Utils.report.assignment.patterns import in_words
 from Utils.report.assignment.subjects import Subjects, rounds_said
 from Utils.report.assignment.words import method_name, share
 from Utils.report.blocks import Block, Figure, Heading, Note, Table, slug
@@ -38,13 +39,14 @@ def all_layers(subjects: Subjects, choices: Choices) -> list[Block]:
         Table("task-2-sparsity", f"Sparsity (share of weights that are removed) of each layer of {at}.{rounds}",
               _titled((1 - density).map(lambda v: NOT_RUN if pd.isna(v) else share(v)))),
     ]  # fmt: skip
+    blocks.append(Note("In the histograms one layer lies behind the other, each as shares of the weights that it keeps."))
     for method in methods:
         blocks += _histogram(subjects, method, compression, choices, at)
     counts = pd.DataFrame({"Unpruned": dense.reindex(flops.index)} | {m: flops[m] for m in flops})
     caption = f"FLOP of each layer's weights of {at}, for one image; a multiplication with its addition counts once.{rounds}"
     text = _titled(counts.map(lambda v: NOT_RUN if pd.isna(v) else f"{v:,.0f}"))
     blocks += [Heading("FLOPs of each layer (optional)"), Table("task-2-layer-flops", caption, text, counts.reset_index())]
-    return blocks + sentences([*findings.emptied(main.group), *findings.extremes(density)])
+    return blocks + sentences([*map(in_words, findings.emptied(main.group)), *map(in_words, findings.extremes(density))])
 
 
 def _titled(table: pd.DataFrame) -> pd.DataFrame:
@@ -63,6 +65,5 @@ def _histogram(subjects: Subjects, method: str, compression: float, choices: Cho
     except Refused as error:
         return [Note(f"{name}: the weights cannot be used ({error}).")]
     drawing = stacked_figure(layers, f"{name}, {at}")
-    words = f"Weight histograms of all layers, pruned by {name}"
-    caption = f"{words}, of {at}: one layer behind the other, each as shares of the weights that it keeps."
-    return [Figure(slug("task-2-weights", method), caption, f"{words}, of {at}.", drawing, half=True)]
+    caption = f"Weight histograms of {at}, pruned by {name}."
+    return [Figure(slug("task-2-weights", method), caption, caption, drawing, half=True)]

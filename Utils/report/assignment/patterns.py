@@ -9,20 +9,20 @@ from Utils.report import findings
 from Utils.report.assignment.subjects import Subject, Subjects
 from Utils.report.assignment.words import METHODS, method_name, several
 from Utils.report.pivot import statistics
+from Utils.runs.summary_keys import flags
 
 NAMES = re.compile(rf"\b({'|'.join(METHODS)})\b")
 
 
 def patterns(subjects: Subjects) -> list[str]:
-    """Name the most accurate method at each compression, the methods near dense, doubtful runs, and what is known of times."""
+    """Name the most accurate method at each compression, the methods near dense, the words of marked cells, and times."""
     main = subjects.main
     lines = [*_highest(main), *_near_dense(main), *_work(main)]
-    for subject in subjects.all:
-        lines += [f"{subject.name}: {_in_words(line)}" for line in findings.doubtful(subject.group)]
-    return [*lines, *map(_in_words, findings.inference(main.group))]
+    lines += [f"{flag.name.capitalize()} in a table: {flag.label}." for flag in flags() if _occurs(subjects, flag.name)]
+    return [*lines, *map(in_words, findings.inference(main.group))]
 
 
-def _in_words(line: str) -> str:
+def in_words(line: str) -> str:
     """Write the names of the assignment's methods as it does."""
     return NAMES.sub(lambda match: METHODS[match[1]], line)
 
@@ -38,16 +38,20 @@ def _highest(subject: Subject) -> list[str]:
         first, second = (row for _, row in rows.sort_values("mean", ascending=False).head(2).iterrows())
         spread = min(first["n"], second["n"]) > 1
         deviations = f" (their deviations together: {first['std'] + second['std']:.2f})" if spread else ""
-        words.append(
-            f"{method_name(first['pruner'])} at compression {compression:.6g} ({first['mean']:.2f} %, "
-            f"{first['mean'] - second['mean']:.2f} points above {method_name(second['pruner'])}{deviations})"
-        )
+        margin, next_one = first["mean"] - second["mean"], method_name(second["pruner"])
+        apart = f"{margin:.2f} points above {next_one}{deviations}" if margin else f"as has {next_one}"
+        words.append(f"{method_name(first['pruner'])} at compression {compression:.6g} ({first['mean']:.2f} %, {apart})")
     return [f"The highest accuracy has {several(words)}."] if words else []
+
+
+def _occurs(subjects: Subjects, flag: str) -> bool:
+    """Tell whether any run of the tables has a flag."""
+    return any(bool(subject.group.table[flag].any()) for subject in subjects.all)
 
 
 def _near_dense(subject: Subject) -> list[str]:
     """Quote the sentences about the methods near the dense network."""
-    return [_in_words(line) for line in findings.leaders(subject.group) if "dense network" in line]
+    return [in_words(line) for line in findings.leaders(subject.group) if "dense network" in line]
 
 
 def _work(subject: Subject) -> list[str]:

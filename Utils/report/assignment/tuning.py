@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from Utils.figures.accuracy import CurveStyle, compression_figure
+from Utils.figures.style import SPARE_COLOURS, SPARE_MARKERS, Look
 from Utils.report.assignment.patterns import patterns
 from Utils.report.assignment.subjects import Subject, Subjects, means, rounds_said
 from Utils.report.assignment.words import METHODS, method_name, several, share
@@ -17,7 +18,7 @@ from Utils.report.pivot import JOIN, NOT_RUN, pivot, plus_minus, whole
 from Utils.report.times import load_of
 
 ARCHITECTURES = 1.0  # the compression of the table of architectures
-SIZE = (6.6, 2.0)  # inches of a curve, without its legend
+SIZE = (6.6, 1.75)  # inches of a curve, without its legend
 # The curves: column, its name in a caption, the label of its axis.
 CURVES = (
     ("accuracy", "Testing accuracy (top 1)", "top 1 (%)"),
@@ -127,9 +128,12 @@ def _curve(subject: Subject, column: str, name: str, axis: str) -> list[Block]:
     runs = subject.group.table.assign(**{column: pd.to_numeric(subject.group.table[column])}).dropna(subset=[column])
     if runs["compression"].nunique() < 2:
         return []
-    style = CurveStyle(SIZE, {m: method_name(m) for m in subject.group.methods}, from_zero=column != "accuracy")
+    names = {method: method_name(method) for method in subject.group.methods}
+    variants = [method for method in subject.group.methods if "," in method]  # as `synflow, 1 round`
+    own = {method: Look(SPARE_COLOURS[i % 3], SPARE_MARKERS[i % 8]) for i, method in enumerate(variants)}
+    style = CurveStyle(SIZE, names, column != "accuracy", own, exponents=True)
     drawing = compression_figure(runs, column, "", axis, style=style)
-    caption = f"{name} of {subject.name} against compression (upper axis).{_rounds([subject])}"
+    caption = f"{name} of {subject.name} against compression.{_rounds([subject])}"
     words = f"{name} against compression, a line for each of {several(map(method_name, subject.group.methods))}."
     return [Figure(f"task-1-{column.replace('_', '-')}-curve", caption, words, drawing)]
 
