@@ -60,7 +60,8 @@ def _run(options: Options, pruner: Pruner, folder: RunFolder, datasets: Datasets
     training = Training(trained.network, "post_train", clock, updates=updates, watch=folder.events.watch(options.pre_epochs))
     begins = f"Post-Training for {options.post_epochs} epochs."
     save_rows = partial(folder.write_rows, "post-train.csv")
-    if same := None if updates else same_training(folder, network):
+    same = same_training(folder, network) if not updates and stages.half("post-train") is None else None
+    if same:
         post = take_over(same, training)
     else:
         post = stages.train("post-train", training, begins=begins, of=options.post_epochs, save_rows=save_rows)

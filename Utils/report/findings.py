@@ -21,7 +21,7 @@ def leaders(group: Group) -> list[str]:
     """Name the first method at each compression, compare its margin with the spread, and tell how far each is near dense."""
     cells = statistics(group.table, "accuracy")
     cells = cells[(cells["n"] > 0) & (cells["untrained"] < cells["n"])]
-    pruned = _pruned(cells)
+    pruned = pruned_cells(cells)
     lines = []
     for compression, rows in pruned.groupby("compression"):
         ranked = rows.sort_values("mean", ascending=False)
@@ -31,7 +31,7 @@ def leaders(group: Group) -> list[str]:
     return lines + (_near_dense(pruned, float(dense.iloc[0])) if len(dense) else [])
 
 
-def _pruned(cells: pd.DataFrame) -> pd.DataFrame:
+def pruned_cells(cells: pd.DataFrame) -> pd.DataFrame:
     """Return the cells in which a method removed weights: at compression 0 all are the dense network, and none leads."""
     return cells[(cells["pruner"] != DENSE) & (cells["compression"] > 0)]
 
@@ -107,7 +107,7 @@ def ranked(group: Group, column: str, key: Key) -> list[str]:
     """Name the methods with the best and the second best value of a number; compare their margin with the spread."""
     cells, text, lines = statistics(group.table, column), as_declared(column), []
     extreme = {"higher": "highest", "lower": "lowest"}[key.report.better]
-    for compression, rows in _pruned(cells[cells["n"] > 0]).groupby("compression"):
+    for compression, rows in pruned_cells(cells[cells["n"] > 0]).groupby("compression"):
         order = rows.sort_values("mean", ascending=key.report.better == "lower")
         if len(order) < 2 or order["mean"].iloc[0] == order["mean"].iloc[1]:
             continue
@@ -122,7 +122,7 @@ def flops(group: Group) -> list[str]:
     """Name the methods that keep most and fewest FLOPs at each compression."""
     cells = statistics(group.table, "flops_ratio")
     lines = []
-    for compression, rows in _pruned(cells[cells["n"] > 0]).groupby("compression"):
+    for compression, rows in pruned_cells(cells[cells["n"] > 0]).groupby("compression"):
         most, least = rows.loc[rows["mean"].idxmax()], rows.loc[rows["mean"].idxmin()]
         if most["mean"] > least["mean"]:
             lines.append(

@@ -40,12 +40,14 @@ FREE = {
 def same_training(folder: RunFolder, network: MaskedNetwork) -> Path | None:
     """Find the dense cell of the grid whose training is that of this cell; None if there is none.
 
-    It has the same recipe, epochs, device and versions, and the same network before the training. A dense cell that another
-    process, or another cell of this one, is training is waited for. `network` is pruned, and not trained yet.
+    It has the same recipe, epochs, device and versions, and the same network before the training. This waits for such a cell
+    while another process, or another cell of this one, is training it. `network` is pruned, and not trained yet.
     """
     options = folder.options
     alone = options.compact or options.reinitialize or options.tensorboard or share()[1] > 1
-    if not folder.saves or alone or options.pruner == DENSE or not options.post_epochs or network.kept < network.size:
+    if not folder.saves or alone or options.density < 1 or options.pruner == DENSE or not options.post_epochs:
+        return None
+    if network.kept < network.size:  # it was pruned before the command
         return None
     return next((cell for cell in _dense_cells(folder.path) if _trains_the_same(cell, folder.path, network)), None)
 
@@ -84,13 +86,13 @@ def _dense_cells(cell: Path) -> Iterator[Path]:
 
 def _trains_the_same(dense: Path, cell: Path, network: MaskedNetwork) -> bool:
     while is_locked(dense / ".lock"):
+        if _same_recipe(dense, cell) is False:
+            return False
         if not turns.pause():
             time.sleep(PAUSE)
     try:
         summary = read_json(dense / "summary.json")
-        if summary.get("status") != "done" or damaged(dense, summary):
-            return False
-        if _compared(read_json(dense / "args.json")) != _compared(read_json(cell / "args.json")):
+        if summary.get("status") != "done" or damaged(dense, summary) or not _same_recipe(dense, cell):
             return False
         start = dense / ("dense.pt" if network.options.pre_epochs else "initial.pt")
         check_file(start)
@@ -99,6 +101,14 @@ def _trains_the_same(dense: Path, cell: Path, network: MaskedNetwork) -> bool:
         return False
     now = network.model.state_dict()
     return before.keys() == now.keys() and all(torch.equal(before[name].to(t.device), t) for name, t in now.items())
+
+
+def _same_recipe(dense: Path, cell: Path) -> bool | None:
+    """Tell whether two cells have the same recipe, device and versions; None if the dense cell has not written them yet."""
+    try:
+        return _compared(read_json(dense / "args.json")) == _compared(read_json(cell / "args.json"))
+    except Refused:
+        return None
 
 
 def _compared(recorded: Mapping[str, Any]) -> dict[str, Any]:

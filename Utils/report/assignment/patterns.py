@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from Pruners import DENSE
 from Utils.report import findings
 from Utils.report.assignment.subjects import Subject, Subjects
 from Utils.report.assignment.words import METHODS, method_name, several
@@ -30,7 +29,7 @@ def in_words(line: str) -> str:
 def _highest(subject: Subject) -> list[str]:
     """Name the most accurate method at each compression, its distance to the next, and the deviations over several seeds."""
     cells = statistics(subject.group.table, "accuracy")
-    cells = cells[(cells["pruner"] != DENSE) & (cells["n"] > 0) & (cells["untrained"] < cells["n"])]
+    cells = findings.pruned_cells(cells[(cells["n"] > 0) & (cells["untrained"] < cells["n"])])
     words = []
     for compression, rows in cells.groupby("compression"):
         if len(rows) < 2:
@@ -58,7 +57,7 @@ def _work(subject: Subject) -> list[str]:
     """Name the methods that keep most and fewest FLOPs at each compression."""
     cells = statistics(subject.group.table, "flops_ratio")
     words = []
-    for compression, rows in cells[(cells["pruner"] != DENSE) & (cells["n"] > 0)].groupby("compression"):
+    for compression, rows in findings.pruned_cells(cells[cells["n"] > 0]).groupby("compression"):
         most, least = rows.loc[rows["mean"].idxmax()], rows.loc[rows["mean"].idxmin()]
         if most["mean"] > least["mean"]:
             words.append(
