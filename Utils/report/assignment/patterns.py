@@ -40,7 +40,7 @@ def _highest(subject: Subject) -> list[str]:
         margin, next_one = first["mean"] - second["mean"], method_name(second["pruner"])
         apart = f"{margin:.2f} points above {next_one}{deviations}" if margin else f"as has {next_one}"
         words.append(f"{method_name(first['pruner'])} at compression {compression:.6g} ({first['mean']:.2f} %, {apart})")
-    return [f"The highest accuracy has {several(words)}."] if words else []
+    return [f"Most accurate: {several(words)}."] if words else []
 
 
 def _occurs(subjects: Subjects, flag: str) -> bool:
@@ -64,4 +64,4 @@ def _work(subject: Subject) -> list[str]:
                 f"at compression {compression:.6g} {method_name(most['pruner'])} ({most['mean']:.1%} of the dense network) and "
                 f"{method_name(least['pruner'])} ({least['mean']:.1%})"
             )
-    return [f"Most and fewest FLOPs at the same number of weights keep {several(words)}."] if words else []
+    return [f"Most and fewest FLOPs at the same number of weights: {several(words)}."] if words else []
