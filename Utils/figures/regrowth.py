@@ -68,7 +68,7 @@ def layers_figure(table: pd.DataFrame, title: str) -> Figure:
 
 
 def _networks(axes, rows: pd.DataFrame) -> None:
-    names = [name.replace(", ", ",\n").replace("plain pruning", "plain\npruning") for name in rows["network"]]
+    names = [name.replace(" ", "\n") for name in rows["network"]]
     colours = [BLUE if name == "regrown" else other for name, other in zip(rows["network"], PALETTE, strict=False)]
     bars = axes.bar(names, rows["test_top1"], 0.6, color=colours)
     axes.bar_label(bars, fmt="%.2f", fontsize=8)
