@@ -172,7 +172,7 @@ class Stack:
         """
         while self._waiting and len(self._turns) < self.size:
             name, options = self._waiting[0]
-            if not self._stackable(options):
+            if self.size == 1 or not self._stackable(options):
                 self._apart.append(self._waiting.popleft())
                 continue
             if not self._fits(options):

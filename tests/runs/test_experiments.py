@@ -31,7 +31,7 @@ def folder_of(experiment="singleshot"):
 def test_real_mnist_end_to_end(command):
     """The quick start with fewer epochs: prunes to exactly 11940, learns, prints the ancestor's lines, saves it all."""
     done = command("--pruner", "synflow", "--compression", "1", "--post-epochs", "2", "--pre-epochs", "1")
-    assert done.status == 0 and done.err == ""
+    assert done.status == 0 and all(line.endswith(" left") for line in done.err.splitlines())  # the progress of a slow machine
     assert "Parameter Sparsity: 12450/119910 (0.1038)" in done.out and "FLOP Sparsity: 12450/119910 (0.1038)" in done.out
     assert "Pruning with synflow for 100 epochs to density 0.1 " in done.out and "Train results:" in done.out and "Prune results:" in done.out and "WARNING" not in done.out
     folder = folder_of()

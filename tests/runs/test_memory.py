@@ -28,11 +28,11 @@ def fail_once(monkeypatch):
     def install(error):
         seen, whole = [], phase.train_epoch
 
-        def train_epoch(model, *rest):
+        def train_epoch(model, *rest, **more):
             seen.append(weakref.ref(model))
             if len(seen) == 2:
                 raise error
-            return whole(model, *rest)
+            return whole(model, *rest, **more)
 
         monkeypatch.setattr(phase, "train_epoch", train_epoch)
         return seen
