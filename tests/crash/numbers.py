@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-MOODS = ("seconds", "load", "peak_memory_bytes", "peak_memory_of", "inference", "trace", "files", "expid", "options", "checksum")  # the machine's, and names
+MOODS = ("seconds", "load", "stack", "peak_memory_bytes", "peak_memory_of", "inference", "trace", "files", "expid", "options", "checksum")  # the machine's, and names
 
 
 def numbers(folder: Path) -> dict[str, Any]:

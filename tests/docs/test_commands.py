@@ -44,6 +44,7 @@ post-epochs = 1
 PARSED = {  # words of a command that is not run -> why
     "--launcher slurm": "needs a cluster; tests/slurm has one",
     "--compile": "takes the inductor's time; tests/compute/test_compilation.py has it",
+    "--dataset cifar10=": "needs the preset's own dataset; tests/options/test_overrides.py replaces it",
     "torchrun": "starts processes; tests/compute/test_torchrun.py does",
 }
 PROGRAMS = {  # first words of commands of other programs -> what is looked at instead of running them
