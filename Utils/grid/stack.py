@@ -62,7 +62,7 @@ class Stackable:
 
     def __init__(self, datasets: Datasets) -> None:
         self._datasets = datasets
-        self._networks: dict[str, tuple[bool, bool]] = {}
+        self._networks: dict[str, bool] = {}
 
     def __call__(self, options: Options) -> bool:
         """Tell whether a cell may take turns: on a card by its graphs, on a CPU as a chain of linear layers.
@@ -75,16 +75,16 @@ class Stackable:
         moving = load(options.pruner).growth
         if options.no_graph or options.optimizer == "rms" if on_card else moving or options.compact or options.quantization:
             return False
-        chain, draws = self._facts(options)
-        return not draws and (on_card or chain)
+        return self._fits_beside_others(options, on_card)
 
-    def _facts(self, options: Options) -> tuple[bool, bool]:
+    def _fits_beside_others(self, options: Options, on_card: bool) -> bool:
         names = of_parts("dataset", "image", "network", "model")
-        key = str([getattr(options, name) for name in names])
+        key = str([on_card, *(getattr(options, name) for name in names)])
         if key not in self._networks:
             data = self._datasets.open(options, torch.device("cpu"))
             model = build_dense(options, data, torch.device("cpu"))
-            self._networks[key] = linear_chain(model) is not None, draws_numbers(model, data.input_shape)
+            fits = not draws_numbers(model, data.input_shape) if on_card else linear_chain(model) is not None
+            self._networks[key] = fits
         return self._networks[key]
 
 

@@ -40,6 +40,7 @@ def train_chains(passes: Sequence[TrainingPass]) -> list[None]:
     optimizer = _optimizer_of_all([one.optimizer for one in passes])
     chains = [_Chain(one) for one in passes]
     masked = [pair for one in passes for pair in masked_parameters(one.model)]
+    weights, masks = [weight for weight, _ in masked], [mask for _, mask in masked]
     steps: dict[int, _Steps] = {}
     with torch.no_grad():
         for batches in zip(*sources.values(), strict=True):
@@ -51,7 +52,7 @@ def train_chains(passes: Sequence[TrainingPass]) -> list[None]:
             losses = steps[size].gradients([x.flatten(1) for x in inputs], labels)
             optimizer.step()
             if masked:
-                torch._foreach_mul_(*map(list, zip(*masked, strict=True)))
+                torch._foreach_mul_(weights, masks)
             for one, loss in zip(passes, losses, strict=True):
                 one.total.add_(loss.double() * size)
                 one.images += size
